@@ -35,6 +35,7 @@ from gaugeblock.gpu.simulator.vm.rounding import (
     Array,
     Direction,
     canonical,
+    directed_sum64,
     flush,
     narrow,
     narrow32,
@@ -276,7 +277,7 @@ def _directed_sum(x: Array, y: Array, dtype: np.dtype[Any], rounding: Direction)
     """
     total = x + y
     if dtype == FLOAT64:
-        result = _directed_sum64(x, y, total, rounding)
+        result = directed_sum64(x, y, total, rounding)
     else:
         result = total.astype(FLOAT32)
         back = result.astype(FLOAT64)
@@ -290,20 +291,6 @@ def _directed_sum(x: Array, y: Array, dtype: np.dtype[Any], rounding: Direction)
         zeros = total == 0
         if zeros.any():
             result[zeros & (np.signbit(x) | np.signbit(y))] = -0.0
-    return result
-
-
-def _directed_sum64(x: Array, y: Array, total: Array, rounding: Direction) -> Array:
-    """Return x + y rounded in a direction to float64, given it rounded to nearest."""
-    error = sum_error(x, y, total)
-    overflow = np.isinf(total) & np.isfinite(x) & np.isfinite(y)
-    inwards = (error > 0) != (total > 0)
-    wrong = {"rz": inwards, "rm": error < 0, "rp": error > 0}[rounding] & (np.abs(error) > 0)
-    result = total.copy()
-    bits = result.view(INT64)
-    bits += wrong * np.where(inwards, -1, 1)
-    kept = {"rz": overflow & False, "rm": overflow & (total < 0), "rp": overflow & (total > 0)}[rounding]
-    bits[overflow & ~kept] -= 1  # the largest finite number
     return result
 
 

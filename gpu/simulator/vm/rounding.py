@@ -126,6 +126,20 @@ def sum_error(x: Array, y: Array, total: Array) -> Array:
     return error
 
 
+def directed_sum64(x: Array, y: Array, total: Array, rounding: Direction) -> Array:
+    """Return x + y rounded in a direction to float64, given it rounded to nearest."""
+    error = sum_error(x, y, total)
+    overflow = np.isinf(total) & np.isfinite(x) & np.isfinite(y)
+    inwards = (error > 0) != (total > 0)
+    wrong = {"rz": inwards, "rm": error < 0, "rp": error > 0}[rounding] & (np.abs(error) > 0)
+    result: Array = total.copy()
+    bits = result.view(INT64)
+    bits += wrong * np.where(inwards, -1, 1)
+    kept = {"rz": overflow & False, "rm": overflow & (total < 0), "rp": overflow & (total > 0)}[rounding]
+    bits[overflow & ~kept] -= 1  # the largest finite number
+    return result
+
+
 def odd32(x: Array) -> Array:
     """Return float64 `x` as float32, rounded to odd."""
     result = x.astype(FLOAT32)
@@ -192,10 +206,11 @@ def _float32_for_bfloat16(x: Array) -> Array:
 
 
 def redirect(nearest: Array, back: Array, x: Array, rounding: Direction) -> None:
-    """Turn `nearest`, x rounded to nearest, into x rounded in a direction, in place; `back` is `nearest` widened.
+    """Turn `nearest`, x rounded to nearest, into x rounded in a direction, in place.
 
-    Neighbouring floating-point numbers have neighbouring bit patterns, also across Inf and zero. Since
-    rounding to nearest keeps the sign of zero, a step never crosses from +0 to −0.
+    `back` is `nearest` in the format of `x`. Neighbouring floating-point numbers have neighbouring bit
+    patterns, also across Inf and zero. Since rounding to nearest keeps the sign of zero, a step never crosses
+    from +0 to −0.
     """
     bits = nearest.view(BITS[nearest.dtype])
     if rounding == "rz":
