@@ -1,0 +1,134 @@
+"""What the broken kernels share: a backend with its story, kernels with replaceable steps, checked arguments.
+
+A *kernel* here is NumPy shaped like a GPU kernel: tiles, threads' slices, vector bodies and scalar tails, an
+fp32 accumulator, one rounding at the end. Each step that went wrong somewhere is a field that holds a
+function.
+A *mutant* is the correct kernel with exactly one field replaced; a *variant* is another right way.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+import ml_dtypes
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+K = TypeVar("K", bound="Kernel")
+
+DTYPES: Mapping[str, np.dtype[Any]] = {
+    "float32": np.dtype(np.float32),
+    "float16": np.dtype(np.float16),
+    "bfloat16": np.dtype(ml_dtypes.bfloat16),
+}
+NARROW = ("float16", "bfloat16")
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A kernel made of replaceable steps; ``correct`` is the kernel that a broken one was made from."""
+
+    correct: "Kernel | None" = field(default=None, kw_only=True)
+    change: str | None = field(default=None, kw_only=True)
+
+    def broken(self: K, **change: Any) -> K:
+        """Return this kernel with exactly one step replaced."""
+        (step,) = change
+        return replace(self, correct=self, change=step, **change)
+
+    def entry(self, operation: str) -> Callable[..., Array]:
+        """Return the function that a backend offers under the operation's name."""
+        raise NotImplementedError
+
+
+class Backend:
+    """A backend of the conformance suite: its operations are attributes; what it lacks is unsupported.
+
+    Parameters
+    ----------
+    story : str
+        What went wrong, in one sentence; for a correct variant, how it computes.
+    source : sequence of str
+        The threads that report it, ``owner/repository#number``.
+    dtypes : sequence of str
+        The types in which the bug shows (a variant: the types for which it is meant).
+    arithmetic : mapping
+        What the backend declares, per operation and dtype.
+    **kernels : Kernel
+        One kernel per operation, named as the operation.
+    """
+
+    def __init__(
+        self,
+        story: str,
+        source: Sequence[str] = (),
+        *,
+        dtypes: Sequence[str] = tuple(DTYPES),
+        arithmetic: Mapping[str, Mapping[str, Mapping[str, Any]]] | None = None,
+        **kernels: Kernel,
+    ) -> None:
+        self.story = story
+        self.source = tuple(source)
+        self.dtypes = tuple(dtypes)
+        self.arithmetic = dict(arithmetic or {})
+        self.kernels = kernels
+        for operation, kernel in kernels.items():
+            setattr(self, operation, kernel.entry(operation))
+
+
+def checked(**arrays: Array) -> np.dtype[Any]:
+    """Return the one dtype of all arguments; raise TypeError where there is none."""
+    for name, array in arrays.items():
+        if not isinstance(array, np.ndarray):
+            raise TypeError(f"{name} is {type(array).__name__}, expected a NumPy array")
+        if array.dtype not in DTYPES.values():
+            raise TypeError(f"{name} has dtype {array.dtype}, expected one of {', '.join(DTYPES)}")
+    (first, dtype), *rest = ((name, array.dtype) for name, array in arrays.items())
+    for name, other in rest:
+        if other != dtype:
+            raise TypeError(f"{first} has dtype {dtype}, {name} has {other}")
+    return dtype
+
+
+def destination(out: Array | None, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """Return ``out`` if it fits, or fresh memory, which holds whatever was there before."""
+    if out is None:
+        return np.empty(shape, dtype)
+    checked(out=out)
+    if out.shape != shape or out.dtype != dtype:
+        raise ValueError(f"out is {out.dtype} {out.shape}, the result is {dtype} {shape}")
+    if not out.flags.writeable:
+        raise ValueError("out is read-only")
+    return out
+
+
+def write(out: Array, result: Array) -> None:
+    """Round the result once to the type of ``out`` and store it, whatever the strides of ``out``."""
+    np.copyto(out, result.astype(out.dtype))
+
+
+def number(value: Any) -> Any:
+    """Return a numeric parameter as a Python float, so that it never widens an fp32 computation."""
+    return value if isinstance(value, (str, int)) else float(value)
+
+
+def in_float64(function: Callable[[Array], Array]) -> Callable[[Array], Array]:
+    """Return the fp32 device function: right to half an ulp, which NumPy's own fp32 functions are not.
+
+    NumPy's reach 2.8 ulp (exp2) and 3.4 ulp (log); CUDA documents at most 2 and 1.
+    """
+
+    def device_function(x: Array) -> Array:
+        result: Array = function(x.astype(np.float64)).astype(np.float32)
+        return result
+
+    return device_function
+
+
+exp = in_float64(np.exp)
+exp2 = in_float64(np.exp2)
+expm1 = in_float64(np.expm1)
+log = in_float64(np.log)
+log1p = in_float64(np.log1p)
+tanh = in_float64(np.tanh)
