@@ -121,10 +121,12 @@ class Wide:
         return Wide((np.where(condition, self.hi, 0.0), np.where(condition, self.lo, 0.0)), self.exponent)
 
     def total(self) -> Wide:
-        """Return the sums along the last axis, which stays with length 1: its halves are added until one is
-        left.""" length = self.hi.shape[-1] size = 1 << max(length - 1, 0).bit_length() padding = [(0, 0)] *
-        (self.hi.ndim - 1) + [(0, size - length)] rest = Wide((np.pad(self.hi, padding), np.pad(self.lo,
-        padding)), np.pad(self.exponent, padding)) while size > 1:
+        """Return the sums along the last axis, kept with length 1: two halves are added until one is left."""
+        length = self.hi.shape[-1]
+        size = 1 << max(length - 1, 0).bit_length()
+        padding = [(0, 0)] * (self.hi.ndim - 1) + [(0, size - length)]
+        rest = Wide((np.pad(self.hi, padding), np.pad(self.lo, padding)), np.pad(self.exponent, padding))
+        while size > 1:
             size //= 2
             rest = rest[..., :size] + rest[..., size:]
         return rest
@@ -169,8 +171,9 @@ class Wide:
 
 
 def distance(x: Wide, point: str) -> Wide:
-    """Return x − point. Three floats of the point's decimal digits are used, so that digits remain next to
-    it.""" rest = Fraction(point) for _ in range(3):
+    """Return x − point; three floats of the point's digits are used, so that digits remain next to it."""
+    rest = Fraction(point)
+    for _ in range(3):
         part = float(rest)
         x = x - part
         rest -= Fraction(part)
@@ -225,9 +228,11 @@ def _power_of_two(exponent: Exponent) -> Wide:
 
 
 def log1p(x: Wide) -> Wide:
-    """Return log(1 + x) for x ≥ 0: from a float64 value y as y + log1p(t), where t = (1 + x)/e^y − 1 is
-    tiny.""" y = Wide.of(np.log1p(x.round())) excess = expm1(y) t = (x - excess) / (1.0 + excess) return y +
-    (t - t * t * 0.5)
+    """Return log(1 + x) for x ≥ 0, from a float64 value y: y + log1p(t), t = (1 + x)/e^y − 1."""
+    y = Wide.of(np.log1p(x.round()))
+    excess = expm1(y)
+    t = (x - excess) / (1.0 + excess)
+    return y + (t - t * t * 0.5)
 
 
 STEP = 0.375  # of the midpoint rule: its error is e^{−(π/STEP)²} = 2⁻¹⁰¹ of the result

@@ -92,8 +92,9 @@ def check_parameters(
     max_val: Any = 1.0,
     approximate: Any = "none",
 ) -> None:
-    """Refuse a parameter outside of its domain (ACT-C3): finite slopes, min_val < max_val, a known
-    approximation.
+    """Refuse a parameter outside of its domain (ACT-C3).
+
+    Slopes are finite, ``min_val < max_val``, and an approximation is one of those that `gelu` knows.
 
     Examples
     --------
@@ -593,8 +594,7 @@ def sigmoid_backward(dy: Array, x: Array) -> Array:
 
 
 def log_sigmoid(x: Array) -> Array:
-    r"""Logarithm of the logistic function: :math:`\log \sigma(x) = \min(x, 0) - \log(1 + e^{-\lvert x
-    \rvert})`.
+    r"""Logarithm of the logistic function: :math:`\min(x, 0) - \log(1 + e^{-\lvert x \rvert})`.
 
     Parameters
     ----------
@@ -772,12 +772,11 @@ SILU_MINIMUM = "-1.2784645427610737951093587390229801554394774886197457654531781
 
 
 def silu_backward(dy: Array, x: Array) -> Array:
-    r"""Gradient of `silu`: :math:`dy\,(\sigma(x) + x \sigma(x) \sigma(-x)) = dy\,(1 + x + e^x) \sigma(x)
-    \sigma(-x)`.
+    r"""Gradient of `silu`: :math:`dy\,(\sigma(x) + x \sigma(x) \sigma(-x))`.
 
-    The derivative is 0 at the minimum of silu, x₀ ≈ −1.278. Next to it 1 + x + e^x cancels, so it is computed
-    as its difference from its value at x₀, which is 0: ``(x − x₀) + e^x₀ (e^(x − x₀) − 1)``, two terms of
-    equal sign.
+    That is :math:`dy\,(1 + x + e^x) \sigma(x) \sigma(-x)`. The derivative is 0 at the minimum of silu, x₀ ≈
+    −1.278. Next to it 1 + x + e^x cancels, so it is computed as its difference from its value at x₀, which is
+    0: ``(x − x₀) + e^x₀ (e^(x − x₀) − 1)``, two terms of equal sign.
 
     Parameters
     ----------
@@ -811,8 +810,7 @@ TANH_GELU_CUBIC = Wide.constant("0.044715")
 
 
 def gelu(x: Array, *, approximate: str = "none") -> Array:
-    r"""Gaussian error linear unit: :math:`x \Phi(x)`, where Φ is the distribution function of the standard
-    normal.
+    r"""Gaussian error linear unit: :math:`x \Phi(x)`, Φ being the standard normal distribution function.
 
     ``approximate="none"``: :math:`\Phi(x) = \tfrac12 \operatorname{erfc}(-x/\sqrt2)`.
     ``approximate="tanh"``: instead of Φ, :math:`\tfrac12 (1 + \tanh u) = \sigma(2u)` with
@@ -1137,8 +1135,9 @@ def maxout(x: Array, *, pieces: int = 2, axis: int = -1) -> Array:
 
 
 def maxout_backward(dy: Array, x: Array, *, pieces: int = 2, axis: int = -1) -> Array:
-    """Gradient of `maxout`: dy goes to the first maximum of its group, 0 to the others. A NaN counts as the
-    maximum.
+    """Gradient of `maxout`: dy goes to the first maximum of its group, 0 to the others.
+
+    A NaN counts as the maximum.
 
     Parameters
     ----------

@@ -7,7 +7,6 @@ can refuse the same arguments with the same words.
 from __future__ import annotations
 
 import numpy as np
-
 from gaugeblock.reference._arguments import Array, Shape, like, widened
 
 __all__ = ["gemm", "result_shape"]
@@ -151,22 +150,18 @@ def result_shape(
     rows, a_inner = (a[-1], a[-2]) if transpose_a else (a[-2], a[-1])
     b_inner, columns = (b[-1], b[-2]) if transpose_b else (b[-2], b[-1])
     if a_inner != b_inner:
-        a_text = f"a has {a_inner} {'rows (transposed: columns)' if transpose_a else 'columns'}"
-        b_text = f"b has {b_inner} {'columns (transposed: rows)' if transpose_b else 'rows'}"
-        raise ValueError(f"GEMM-C2: {a_text}, {b_text}")
+        a_name = "the transpose of a" if transpose_a else "a"
+        b_name = "the transpose of b" if transpose_b else "b"
+        raise ValueError(f"GEMM-C2: {a_name} has {a_inner} columns, {b_name} has {b_inner} rows")
     try:
         batch = np.broadcast_shapes(a[:-2], b[:-2])
     except ValueError:
-        raise ValueError(
-            f"GEMM-C3: a has batch axes {tuple(a[:-2])}, b has batch axes {tuple(b[:-2])}: they do not
-            broadcast"
-        ) from None
+        axes = f"a has batch axes {tuple(a[:-2])}, b has batch axes {tuple(b[:-2])}"
+        raise ValueError(f"GEMM-C3: {axes}, which do not broadcast") from None
     result = (*batch, rows, columns)
     if c is not None:
         if not _broadcasts_to(c, result):
-            raise ValueError(
-                f"GEMM-C4: c has shape {tuple(c)}, which does not broadcast to the result {result}"
-            )
+            raise ValueError(f"GEMM-C4: c has shape {tuple(c)}, which does not broadcast to {result}")
     elif beta != 0:
         raise ValueError(f"GEMM-C4: beta is {beta}, but there is no c")
     return result
