@@ -1,0 +1,401 @@
+"""How far a right result may lie from the exact one: computed bounds instead of tolerances.
+
+Three levels hold a contraction (`contraction_bound`, `exact_integer_limit`, `statistics`), running error
+analysis holds everything else (`formula_bound`), and `accept` compares. What they compute with stands in
+`gaugeblock.spec.formats`, `gaugeblock.spec.arithmetic` and `gaugeblock.spec.running`; the names are repeated
+here, so that one import serves.
+
+The derivations are the accuracy clauses of the pages: GEMM-A1 to GEMM-A4 and ACT-A1 to ACT-A7.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from gaugeblock.spec.arithmetic import TF32, Arithmetic
+from gaugeblock.spec.formats import FORMATS, Float64, Format, _nearest, format_of, round_to, ulp
+from gaugeblock.spec.running import FUNCTION_LIMITS, Running, gamma, select, worst
+from numpy.typing import ArrayLike, NDArray
+
+__all__ = [
+    "FORMATS",
+    "FUNCTION_LIMITS",
+    "TF32",
+    "Arithmetic",
+    "Bound",
+    "Format",
+    "Running",
+    "Statistics",
+    "accept",
+    "bias_limit",
+    "contraction_bound",
+    "exact_bound",
+    "exact_integer_limit",
+    "format_of",
+    "formula_bound",
+    "gamma",
+    "mean_square_limit",
+    "round_to",
+    "select",
+    "statistics",
+    "ulp",
+    "worst",
+]
+
+_FLOAT32 = FORMATS["float32"]
+
+#: float64 evaluates the reference and the formulas; its own error, at most, as a share of the result.
+_ORACLE_ERROR = 2.0**-44
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A bound on the absolute error of every element of a result, and what it is made of.
+
+    Attributes
+    ----------
+    terms : mapping of str to float64 array
+        The named contributions; a failure prints those of its worst element.
+    value : float64 array
+        Their sum. Infinite where the accumulator may overflow, so that nothing is demanded there.
+
+    Examples
+    --------
+    >>> Bound({"sum": np.array([1.0, 2.0]), "rounding": np.array([0.5, 0.5])}).value
+    array([1.5, 2.5])
+    """
+
+    terms: Mapping[str, Float64]
+    value: Float64 = field(init=False)
+
+    def __post_init__(self) -> None:
+        total = sum(self.terms.values(), start=np.zeros(()))
+        object.__setattr__(self, "value", np.asarray(total, dtype=np.float64))
+
+
+def accept(got: ArrayLike, want: ArrayLike, bound: Bound | ArrayLike, format: Format) -> NDArray[np.bool_]:
+    """Tell for every element whether a result is right (clause GEN-A1).
+
+    A finite number is wanted: the result must lie within the bound, so NaN fails. Where the number plus its
+    bound reaches the format's overflow threshold, infinity of its sign is right too. NaN is wanted: NaN. An
+    infinity is wanted: that infinity. Where the bound itself is infinite nothing is demanded.
+
+    The sign of zero is not looked at.
+
+    Examples
+    --------
+    >>> accept([1.0, np.nan, np.nan, np.inf], [1.1, 1.0, np.nan, 65519.0], 0.2, FORMATS["float16"])
+    array([ True, False,  True, False])
+    """
+    actual = np.asarray(got).astype(np.float64)
+    wanted = np.asarray(want, dtype=np.float64)
+    limit = bound.value if isinstance(bound, Bound) else np.asarray(bound, dtype=np.float64)
+    with np.errstate(invalid="ignore", over="ignore"):
+        near = np.abs(actual - wanted) <= limit
+        overflow = (np.abs(wanted) + limit >= format.overflow_threshold) & (
+            actual == np.copysign(np.inf, wanted)
+        )
+    finite = near | overflow
+    special = np.where(np.isnan(wanted), np.isnan(actual), actual == wanted)
+    return np.asarray(np.where(np.isfinite(wanted), finite, special) | (limit == np.inf))
+
+
+# Functions and rows: running error analysis
+
+
+def exact_bound(want: ArrayLike) -> Bound:
+    """Return the bound of an operation that rounds nothing: zero everywhere."""
+    return Bound({"exact": np.zeros(np.shape(want))})
+
+
+def formula_bound(
+    formula: Running, want: ArrayLike, output: Format, *, floor: ArrayLike | None = None
+) -> Bound:
+    """Return the bound of a result computed in float32 by a formula and rounded once to the output format.
+
+    Parameters
+    ----------
+    formula : Running
+        The result of the formula with its running error.
+    want : array_like
+        The reference's result in float64.
+    output : Format
+        The format of the result.
+    floor : array_like, optional
+        Allowed absolute error of results below the normal float32 range, for transcendental functions.
+    """
+    wanted = np.asarray(want, dtype=np.float64)
+    usable = np.isfinite(wanted)
+    size = np.abs(np.where(usable, wanted, 0.0))
+    error = np.where(usable, formula.error, 0.0) + np.where(formula.error > 0, _ORACLE_ERROR * size, 0.0)
+    terms = {"formula in float32": error}
+    if output != _FLOAT32:
+        terms[f"rounding to {output.name}"] = _output_rounding(size, error, output)
+    if floor is not None:
+        below = usable & (size < _FLOAT32.smallest_normal)
+        terms["below the normal range"] = np.where(below, np.asarray(floor, dtype=np.float64), 0.0)
+    return Bound(terms)
+
+
+def _output_rounding(size: Float64, error: Float64, output: Format) -> Float64:
+    """Half a unit in the last place, or no more than the error itself where the result is representable."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        half_unit = np.nan_to_num(ulp(size + error, output) / 2, nan=np.inf)
+        return np.where(_nearest(size, output) == size, np.minimum(half_unit, error), half_unit)
+
+
+# Contractions: L1, the worst case
+
+
+def contraction_bound(
+    want: ArrayLike,
+    *,
+    product: ArrayLike,
+    addend: ArrayLike,
+    operands: ArrayLike,
+    reduction: int,
+    output: Format,
+    arithmetic: Arithmetic,
+    alpha: float = 1.0,
+    beta: float = 0.0,
+) -> Bound:
+    r"""Return the bound L1 of alpha·(a sum of products) + beta·c, in any order of summation (GEMM-A1).
+
+    Parameters
+    ----------
+    want : array_like
+        The reference's result in float64.
+    product : array_like
+        |alpha|·Σₖ|a||b|, zero where alpha is.
+    addend : array_like
+        |beta|·|c|, zero where beta is. Both together are S, the operator on absolute inputs.
+    operands : array_like
+        |alpha|·Σₖ(|a| + |b|): the operands that a result's products use.
+    reduction : int
+        K, the number of products in one sum.
+    output : Format
+        The format of the result and of the inputs.
+    arithmetic : Arithmetic
+        What the backend declares.
+    alpha, beta : float
+        The factors.
+    """
+    wanted = np.asarray(want, dtype=np.float64)
+
+    def spread(part: ArrayLike) -> Float64:
+        return np.broadcast_to(np.asarray(part, dtype=np.float64), wanted.shape)
+
+    return _Contraction(
+        product=spread(product),
+        addend=spread(addend),
+        operands=spread(operands),
+        reduction=reduction if alpha else 0,
+        alpha=alpha,
+        beta=beta,
+        output=output,
+        arithmetic=arithmetic,
+    ).bound(wanted)
+
+
+@dataclass(frozen=True)
+class _Contraction:
+    """The parts that the terms of L1 share; every array has the shape of the result."""
+
+    product: Float64
+    addend: Float64
+    operands: Float64
+    reduction: int
+    alpha: float
+    beta: float
+    output: Format
+    arithmetic: Arithmetic
+
+    def bound(self, want: Float64) -> Bound:
+        with np.errstate(invalid="ignore", over="ignore"):
+            terms = {
+                "sum": self._sum(),
+                "alpha, beta": self._factors(),
+                "operands": self._operands(),
+                "subnormals": self._subnormals(),
+            }
+            terms = {name: term for name, term in terms.items() if np.any(term != 0)} or {"sum": terms["sum"]}
+            error = sum(terms.values(), start=np.zeros(want.shape))
+            terms = {name: np.where(self._overflows(), np.inf, term) for name, term in terms.items()}
+            if self.output != _FLOAT32 or self.arithmetic.accumulator == "float16":
+                size = np.abs(np.where(np.isfinite(want), want, 0.0))
+                terms[f"rounding to {self.output.name}"] = _output_rounding(size, error, self.output)
+        return Bound(terms)
+
+    @property
+    def _size(self) -> Float64:
+        """S: the same operator on absolute inputs."""
+        return np.asarray(self.product + self.addend)
+
+    def _sum(self) -> Float64:
+        """γ_K·S, or the truncations of a tensor core."""
+        if self.arithmetic.accumulator != "tensor_core":
+            return np.asarray(gamma(self.reduction, self.arithmetic.sum_roundoff) * self._size)
+        assert self.arithmetic.fraction_bits is not None
+        assert self.arithmetic.block is not None
+        blocks = math.ceil(self.reduction / self.arithmetic.block)
+        share = self.reduction * 2.0**-self.arithmetic.fraction_bits + blocks * 2.0**-23
+        return np.asarray(share / (1 - share) * self._size if share < 0.5 else 2 * share * self._size)
+
+    def _factors(self) -> Float64:
+        """One rounding each: of alpha and of beta to float32, of the two products, of the sum with c."""
+        roundings = 0
+        for factor in (self.alpha, self.beta):
+            roundings += factor not in (0.0, 1.0, -1.0)
+            roundings += bool(_nearest(np.asarray(factor), _FLOAT32) != factor)
+        roundings += bool(self.beta != 0 and self.alpha != 0)
+        u = _FLOAT32.unit_roundoff
+        growth = gamma(roundings, u) * (1 + gamma(self.reduction, self.arithmetic.sum_roundoff))
+        return np.asarray(growth * self._size)
+
+    def _operands(self) -> Float64:
+        """Return what rounding the operands to the declared type of the multiplier costs."""
+        narrow = self.arithmetic.operand_format
+        if narrow is None or _contains(narrow, self.output):
+            return np.zeros_like(self.product)
+        share = 2.0**-10 if narrow == TF32 else narrow.unit_roundoff  # TF32 operands are truncated
+        underflow = narrow.smallest_subnormal
+        lost = underflow * (self.operands + self.reduction * abs(self.alpha) * underflow)
+        return np.asarray((2 * share + share**2) * self.product + lost)
+
+    def _subnormals(self) -> Float64:
+        """Half the smallest number per rounding; or whole operands and results, where they may be flushed."""
+        roundings = self.reduction * abs(self.alpha) + 2
+        if not self.arithmetic.flush_subnormals:
+            used = (self.product != 0) | (self.addend != 0)
+            return np.where(used, roundings * self.arithmetic.sum_format.smallest_subnormal, 0.0)
+        tiny = _FLOAT32.smallest_normal
+        c = tiny * abs(self.beta)
+        return np.asarray(tiny * (self.operands + roundings + self.reduction * abs(self.alpha) * tiny) + c)
+
+    def _overflows(self) -> NDArray[np.bool_]:
+        """Tell where partial sums may leave the accumulator's range, or operands the multiplier's."""
+        sums = self.product if self.arithmetic.accumulator == "float16" else self._size
+        scale = abs(self.alpha) or 1.0
+        over = np.maximum(sums, sums / scale) > self.arithmetic.sum_format.largest
+        narrow = self.arithmetic.operand_format
+        if narrow is not None and narrow.maximum_exponent < self.output.maximum_exponent:
+            over = over | (self.operands / scale > narrow.largest)
+        return np.asarray(over)
+
+
+def _contains(wide: Format, narrow: Format) -> bool:
+    """Whether every number of one format is a number of the other."""
+    return (
+        wide.precision >= narrow.precision
+        and wide.maximum_exponent >= narrow.maximum_exponent
+        and wide.smallest_subnormal <= narrow.smallest_subnormal
+    )
+
+
+# Contractions: L0, bitwise
+
+
+def exact_integer_limit(reduction: int, dtype: Any, arithmetic: Arithmetic) -> int:
+    """Return the largest odd L for which integer data make every order of summation exact (GEMM-A2).
+
+    With one operand made of odd integers up to L and the other of −1, 0 and 1, every partial sum is an
+    integer of at most K·L, which the accumulator holds exactly.
+
+    Returns
+    -------
+    int
+        An odd number, or 0 where the reduction is too long for any.
+
+    Examples
+    --------
+    >>> exact_integer_limit(512, "float32", Arithmetic())
+    32767
+    >>> exact_integer_limit(512, "bfloat16", Arithmetic())
+    255
+    """
+    held: list[int] = [2 ** format_of(dtype).precision]
+    if (operand := arithmetic.operand_format) is not None:
+        held.append(2**operand.precision)
+    exact: int = 2**arithmetic.sum_format.precision
+    if arithmetic.accumulator == "tensor_core":
+        assert arithmetic.fraction_bits is not None
+        exact = min(exact, 2**arithmetic.fraction_bits)
+    limit = min(*held, exact // max(reduction, 1))
+    return limit if limit % 2 else max(limit - 1, 0)
+
+
+# Contractions: L2, statistics
+
+
+def mean_square_limit(reduction: int) -> float:
+    """Return the limit of mean(e²) for e = (got − want)/(u·S): 1.6·K (GEMM-A3)."""
+    return 1.6 * reduction
+
+
+def bias_limit(reduction: int, count: int) -> float:
+    """Return the limit of |Σe| over ``count`` results: √(16·K·count) (GEMM-A3)."""
+    return math.sqrt(16 * reduction * count)
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Mean square and bias of the scaled errors, with their limits (clause GEMM-A3)."""
+
+    mean_square: float
+    mean_square_limit: float
+    bias: float
+    bias_limit: float
+    count: int
+
+    @property
+    def accepted(self) -> bool:
+        """Whether both lie within their limits; NaN does not."""
+        return self.mean_square <= self.mean_square_limit and self.bias <= self.bias_limit
+
+    @property
+    def share(self) -> float:
+        """The worse of the two as a share of its limit."""
+        return max(self.mean_square / self.mean_square_limit, self.bias / self.bias_limit)
+
+
+def statistics(
+    got: ArrayLike,
+    want: ArrayLike,
+    absolute: ArrayLike,
+    *,
+    reduction: int,
+    output: Format,
+    arithmetic: Arithmetic,
+) -> Statistics:
+    """Measure the errors of a contraction on zero-mean data, level L2 (GEMM-A3).
+
+    The error is scaled by u·S, with u of the accumulator and S the operator on absolute inputs. Where the
+    output is narrower than the accumulator, the rounding to it adds its own variance to both limits: a
+    rounding error is spread evenly over half a unit h to either side, so its mean square is h²/3. Declared
+    narrow operands add the square of their worst case.
+
+    Elements with S = 0 are left out. At least 1000 should remain.
+    """
+    u = arithmetic.sum_roundoff
+    scale = u * np.asarray(absolute, dtype=np.float64)
+    used = scale > 0
+    wanted = np.asarray(want, dtype=np.float64)[used]
+    e = (np.asarray(got).astype(np.float64)[used] - wanted) / scale[used]
+    extra = np.zeros_like(e)
+    if output.unit_roundoff > _FLOAT32.unit_roundoff:
+        extra = np.square(ulp(wanted, output) / 2 / scale[used]) / 3
+    narrow = arithmetic.operand_format
+    if narrow is not None and not _contains(narrow, output):
+        share = 2.0**-10 if narrow == TF32 else narrow.unit_roundoff
+        extra = extra + ((2 * share + share**2) / u) ** 2
+    count = int(e.size)
+    return Statistics(
+        mean_square=float(np.mean(np.square(e))) if count else 0.0,
+        mean_square_limit=mean_square_limit(max(reduction, 1))
+        + 1.6 * (float(np.mean(extra)) if count else 0.0),
+        bias=float(abs(np.sum(e))),
+        bias_limit=math.sqrt(bias_limit(max(reduction, 1), max(count, 1)) ** 2 + 16 * float(np.sum(extra))),
+        count=count,
+    )

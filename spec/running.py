@@ -1,0 +1,276 @@
+"""Running error analysis: a formula carries a bound on its own float32 error.
+
+A `Running` number is the exact value of an intermediate result and a bound on how far a float32 kernel's
+intermediate may be from it. Arithmetic on such numbers adds what each operation may add: the errors of its
+operands, carried through, and one rounding. Writing a function's stable formula with them *is* the derivation
+of its bound, and a reader checks the derivation by reading the formula.
+
+Source: J. H. Wilkinson, "Error analysis revisited", IMA Bulletin 22 (1986); N. J. Higham, *Accuracy and
+Stability of Numerical Algorithms*, 2nd ed., SIAM 2002, section 3.3. The limits of the functions are those of
+the CUDA C++ Programming Guide, appendix "Mathematical Functions", or one unit wider.
+"""
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import reduce
+from typing import Union
+
+import numpy as np
+from gaugeblock.spec.arithmetic import Arithmetic
+from gaugeblock.spec.formats import FORMATS, Float64, _nearest, ulp
+from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["FUNCTION_LIMITS", "Running", "gamma", "select", "worst"]
+
+#: Largest error of a function in units in the last place (clause ACT-A1).
+FUNCTION_LIMITS = {
+    "exp": 2,
+    "exp2": 2,
+    "expm1": 2,
+    "log": 1,
+    "log1p": 2,
+    "tanh": 2,
+    "erf": 2,
+    "erfc": 4,
+    "normcdf": 5,
+}
+
+_FLOAT32 = FORMATS["float32"]
+_TINY = _FLOAT32.smallest_normal
+Operand = Union["Running", float]
+
+_erf = np.vectorize(math.erf, otypes=[np.float64])
+_erfc = np.vectorize(math.erfc, otypes=[np.float64])
+
+
+def gamma(n: int, unit_roundoff: float) -> float:
+    """Return the constant γ_n of n roundings, n·u / (1 − n·u).
+
+    From n·u = 1/2 on it is 2·n·u: the usual constant has a pole at 1, while the error of a sum or a product
+    of two vectors never exceeds n·u, whatever n is (Jeannerod and Rump, SIAM J. Matrix Anal. Appl. 34, 2013).
+    """
+    total = n * unit_roundoff
+    return total / (1 - total) if total < 0.5 else 2 * total
+
+
+@dataclass(frozen=True)
+class Running:
+    """An exact intermediate value with a bound on the error of its float32 counterpart.
+
+    Attributes
+    ----------
+    value : float64 array
+        The exact value, as well as float64 gives it.
+    error : float64 array
+        A bound on the distance of the float32 value from it. An infinite or NaN value has none.
+    arithmetic : Arithmetic
+        Whether subnormal numbers may be flushed and how the exponential is computed.
+
+    Examples
+    --------
+    The rounding of a product, relative to its value, is at most 2⁻²⁴:
+
+    >>> product = Running.exact(1 / 3, Arithmetic()) * 3.0
+    >>> bool(product.error <= 2**-24)
+    True
+    """
+
+    value: Float64
+    error: Float64
+    arithmetic: Arithmetic
+
+    @classmethod
+    def exact(cls, value: ArrayLike, arithmetic: Arithmetic) -> "Running":
+        """Return an input: a number without error, unless the arithmetic may read it as zero."""
+        array = np.asarray(value, dtype=np.float64)
+        error = np.zeros_like(array)
+        if arithmetic.flush_subnormals:
+            error = np.where(np.abs(array) < _TINY, np.abs(array), error)
+        return cls(array, error, arithmetic)
+
+    def constant(self, value: float) -> "Running":
+        """Return a constant of a formula, with the error of rounding it to float32."""
+        exact = np.asarray(value, dtype=np.float64)
+        return Running(exact, np.abs(_nearest(exact, _FLOAT32) - exact), self.arithmetic)
+
+    def __neg__(self) -> "Running":
+        return Running(-self.value, self.error, self.arithmetic)
+
+    def __abs__(self) -> "Running":
+        return Running(np.abs(self.value), self.error, self.arithmetic)
+
+    def __add__(self, other: Operand) -> "Running":
+        other = self._operand(other)
+        with np.errstate(all="ignore"):
+            return self._rounded(self.value + other.value, self.error + other.error)
+
+    def __sub__(self, other: Operand) -> "Running":
+        return self + -self._operand(other)
+
+    def __mul__(self, other: Operand) -> "Running":
+        other = self._operand(other)
+        with np.errstate(all="ignore"):
+            carried = (
+                np.abs(self.value) * other.error + np.abs(other.value) * self.error + self.error * other.error
+            )
+            return self._rounded(self.value * other.value, carried, product=True)
+
+    def __truediv__(self, other: Operand) -> "Running":
+        other = self._operand(other)
+        with np.errstate(all="ignore"):
+            quotient = self.value / other.value
+            divisor = np.abs(other.value)
+            carried = (self.error + np.abs(quotient) * other.error) / (divisor - other.error)
+            # A divisor that may overflow to infinity makes the quotient zero.
+            overflow = divisor + other.error > _FLOAT32.largest
+            carried = np.where(overflow, np.maximum(np.abs(quotient), carried), carried)
+            return self._rounded(quotient, carried, product=True)
+
+    __radd__ = __add__
+    __rmul__ = __mul__
+
+    def __rsub__(self, other: float) -> "Running":
+        return self.constant(other) - self
+
+    def __rtruediv__(self, other: float) -> "Running":
+        return self.constant(other) / self
+
+    def over_one_plus(self) -> "Running":
+        """Return e/(1 + e) of a non-negative e, which occurs twice, so that its error partly cancels."""
+        with np.errstate(all="ignore"):
+            quotient = np.where(np.isinf(self.value), 1.0, self.value / (1 + self.value))
+            low = np.maximum(self.value - self.error, 0)
+            carried = self.error / ((1 + low) * (1 + self.value))
+            carried = carried + _FLOAT32.unit_roundoff * (quotient + carried)  # the rounding of 1 + e
+            return self._rounded(quotient, carried, product=True)
+
+    def sum(self, axis: int) -> "Running":
+        """Return the sum along an axis, kept as length 1, for any order of summation."""
+        with np.errstate(all="ignore"):
+            terms = np.sum(np.abs(self.value) + self.error, axis=axis, keepdims=True)
+            carried = np.sum(self.error, axis=axis, keepdims=True)
+            length = max(self.value.shape[axis] - 1, 0)
+            carried = carried + gamma(length, _FLOAT32.unit_roundoff) * terms
+            if self.arithmetic.flush_subnormals:
+                carried = carried + length * _TINY
+            return self._made(np.sum(self.value, axis=axis, keepdims=True), carried)
+
+    def exp(self) -> "Running":
+        """Return e to this power; ``__expf`` where the arithmetic says fast_exp."""
+        with np.errstate(all="ignore"):
+            value = np.exp(self.value)
+            limit = np.asarray(float(FUNCTION_LIMITS["exp"]))
+            if self.arithmetic.fast_exp:
+                limit = 2 + np.floor(np.abs(1.173 * self.value))
+            return self._function(value, value * np.expm1(self.error), limit, exact_at=0.0)
+
+    def exp2(self) -> "Running":
+        """Return two to this power."""
+        with np.errstate(all="ignore"):
+            value = np.exp2(self.value)
+            return self._named("exp2", value, value * np.expm1(self.error * math.log(2)))
+
+    def expm1(self) -> "Running":
+        """Return e to this power minus one, without cancellation."""
+        with np.errstate(all="ignore"):
+            carried = np.exp(self.value) * np.expm1(self.error)
+            return self._named("expm1", np.expm1(self.value), carried)
+
+    def log(self) -> "Running":
+        """Return the natural logarithm of a positive number."""
+        with np.errstate(all="ignore"):
+            carried = -np.log1p(-self.error / self.value)
+            return self._function(np.log(self.value), carried, np.asarray(1.0), exact_at=1.0)
+
+    def log1p(self) -> "Running":
+        """Return the logarithm of one plus this number, which is not negative."""
+        with np.errstate(all="ignore"):
+            carried = -np.log1p(-self.error / (1 + self.value))
+            return self._named("log1p", np.log1p(self.value), carried)
+
+    def tanh(self) -> "Running":
+        """Return the hyperbolic tangent."""
+        nearest = np.maximum(np.abs(self.value) - self.error, 0)
+        with np.errstate(all="ignore"):
+            carried = self.error / np.cosh(nearest) ** 2
+        return self._named("tanh", np.tanh(self.value), carried)
+
+    def erf(self) -> "Running":
+        """Return the error function."""
+        return self._named("erf", _erf(self.value), self.error * self._bell())
+
+    def erfc(self) -> "Running":
+        """Return one minus the error function, relatively accurate in its right tail."""
+        return self._named("erfc", _erfc(self.value), self.error * self._bell())
+
+    def normcdf(self) -> "Running":
+        """Return the normal distribution function, CUDA's ``normcdff``."""
+        carried = self.error / math.sqrt(2 * math.pi)  # the largest slope anywhere
+        return self._named("normcdf", _erfc(-self.value / math.sqrt(2)) / 2, carried)
+
+    def _bell(self) -> Float64:
+        """Return the largest slope of erf within the error of the argument."""
+        nearest = np.maximum(np.abs(self.value) - self.error, 0)
+        return np.asarray(2 / math.sqrt(math.pi) * np.exp(-np.square(np.minimum(nearest, 40.0))))
+
+    def _named(self, name: str, value: Float64, carried: Float64) -> "Running":
+        return self._function(value, carried, np.asarray(float(FUNCTION_LIMITS[name])), exact_at=0.0)
+
+    def _function(self, value: Float64, carried: Float64, limit: Float64, exact_at: float) -> "Running":
+        """Add a function's own error; at one point (exp 0 = 1, log 1 = 0 …) every function is exact."""
+        with np.errstate(all="ignore"):
+            own = limit * ulp(np.abs(value) + carried, _FLOAT32)
+            error = carried + own + self._flushed(value)
+        return self._made(value, np.where((self.value == exact_at) & (self.error == 0), 0.0, error))
+
+    def _rounded(self, value: Float64, carried: Float64, product: bool = False) -> "Running":
+        """Add the rounding of one operation to the error carried through it.
+
+        It is at most half a unit in the last place. It is also at most the distance from the unrounded
+        result to *any* float32 number, and so at most ``carried`` plus the distance of the exact value to
+        its nearest one: this is what makes 1 + e⁻⁵⁰ exactly 1. A product gets this only where its exact
+        value is a float32 number: elsewhere half a unit is the plainer bound to print.
+        """
+        half_unit = ulp(np.abs(value) + carried, _FLOAT32) / 2
+        distance = np.abs(_nearest(value, _FLOAT32) - value)
+        if product:
+            distance = np.where(distance == 0, 0.0, np.inf)
+        error = carried + np.minimum(half_unit, carried + distance) + self._flushed(value)
+        return self._made(value, error)
+
+    def _flushed(self, value: Float64) -> Float64:
+        """Return what flushing a subnormal result to zero costs, where the arithmetic may do so."""
+        if not self.arithmetic.flush_subnormals:
+            return np.zeros_like(value)
+        return np.where(np.abs(value) < 2 * _TINY, np.minimum(np.abs(value), _TINY), 0.0)
+
+    def _made(self, value: Float64, error: Float64) -> "Running":
+        """Return a number with an error, which infinities and NaN do not have.
+
+        NaN errors come from 0·∞ only: a tail that has vanished times the growth of an infinite argument.
+        """
+        known = np.isfinite(value) & ~np.isnan(error)
+        return Running(np.asarray(value), np.where(known, error, 0.0), self.arithmetic)
+
+    def _operand(self, other: Operand) -> "Running":
+        return other if isinstance(other, Running) else self.constant(other)
+
+
+def select(condition: NDArray[np.bool_], left: Running, right: Running) -> Running:
+    """Return ``left`` where the condition holds and ``right`` elsewhere, as a branch of a kernel does."""
+    return Running(
+        np.where(condition, left.value, right.value),
+        np.where(condition, left.error, right.error),
+        left.arithmetic,
+    )
+
+
+def worst(formulas: Iterable[Running]) -> Running:
+    """Return one number with the largest error of several formulas for it: each of them is allowed."""
+
+    def larger(left: Running, right: Running) -> Running:
+        return Running(left.value, np.maximum(left.error, right.error), left.arithmetic)
+
+    combine: Callable[[Running, Running], Running] = larger
+    return reduce(combine, formulas)
