@@ -1,7 +1,7 @@
 """Every mutant and every correct variant, collected from the families' files.
 
-The mutants are the GEMM, softmax and element-wise rows of a catalogue of bugs that shipped; ``source`` names the
-threads that report them. The conformance suite must call every mutant violating and no variant.
+The mutants are the GEMM, softmax and element-wise rows of a catalogue of bugs that shipped; ``source`` names
+the threads that report them. The conformance suite must call every mutant violating and no variant.
 """
 
 import sys

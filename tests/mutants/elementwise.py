@@ -4,17 +4,12 @@ The kernel: 16 bytes at a time where the addresses allow it, the last values one
 one rounding to the output type. The formulas below are right from one end of fp32 to the other.
 """
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-sys.path.insert(0, str(Path(__file__).parent))  # a backend is a file, loaded from anywhere
 from scipy import special  # type: ignore[import-untyped]
-
 from workshop import (
     Array,
     Backend,
@@ -240,6 +235,21 @@ def gelu(x: Array, *, approximate: str = "none") -> Array:
     return except_at_minus_infinity(x, half * x * erfc(-x * np.float32(np.sqrt(0.5))))
 
 
+def gelu_backward(dy: Array, x: Array, *, approximate: str = "none") -> Array:
+    """Return dy·(Φ(x) + x·φ(x)), or with σ(w) in place of Φ, w = 2u, dy·(σ(w) + x·σ(w)·σ(−w)·w′)."""
+    inside = np.where(np.isinf(x), np.float32(0), x)  # Inf·0 else
+    if approximate == "tanh":
+        w = 2 * cubic(x)
+        slope = np.float32(np.sqrt(8 / np.pi)) * (1 + np.float32(3 * 0.044715) * x * x)
+        density = np.where(np.abs(x) > 100, np.float32(0), sigmoid(w) * sigmoid(-w) * slope)
+        cumulated = sigmoid(w)
+    else:
+        cumulated = np.float32(0.5) * erfc(-x * np.float32(np.sqrt(0.5)))
+        density = exp(np.float32(-0.5) * x * x) * np.float32(1 / np.sqrt(2 * np.pi))
+    result: Array = dy * (cumulated + inside * density)
+    return result
+
+
 def silu(x: Array) -> Array:
     """Return x·σ(x)."""
     return except_at_minus_infinity(x, x * sigmoid(x))
@@ -274,6 +284,7 @@ CORRECT = {
     "softplus": Elementwise(softplus),
     "softplus_backward": Elementwise(softplus_backward),
     "gelu": Elementwise(gelu, known),
+    "gelu_backward": Elementwise(gelu_backward, known),
     "silu": Elementwise(silu),
     "silu_backward": Elementwise(silu_backward),
 }
@@ -398,6 +409,24 @@ SILU_BY_QUOTIENT = Backend(
     "x/(1 + e^−x) above 0, x·e^x/(1 + e^x) below",
     silu=Elementwise(
         lambda x: except_at_minus_infinity(x, np.where(x >= 0, x / (1 + exp(-x)), x * exp(x) / (1 + exp(x))))
+    ),
+)
+HARD_SIGMOID_BY_SIXTHS = Backend(
+    "clip(x + 3, 0, 6)/6",
+    hard_sigmoid=Elementwise(lambda x: np.clip(x + 3, np.float32(0), np.float32(6)) / 6),
+)
+BACKWARD_BY_VALUE = Backend(
+    "derivatives through the function's own value: s·(1 − s), 1 − t², y + alpha, s·(1 + x·(1 − s))",
+    sigmoid_backward=Elementwise(lambda dy, x: dy * (sigmoid(x) * (1 - sigmoid(x)))),
+    tanh_backward=Elementwise(lambda dy, x: dy * (1 - tanh(x) * tanh(x))),
+    elu_backward=Elementwise(
+        lambda dy, x, *, alpha=1.0: np.where(
+            x > 0, dy, dy * (np.float32(alpha) * expm1(np.minimum(x, 0)) + np.float32(alpha))
+        ),
+        finite,
+    ),
+    silu_backward=Elementwise(
+        lambda dy, x: dy * (sigmoid(x) * (1 + np.where(np.isinf(x), 0, x) * (1 - sigmoid(x))))
     ),
 )
 ELU_BY_TWO_CLIPS = Backend(

@@ -5,15 +5,11 @@ values at a time, with a running maximum and a running sum; warps combine them, 
 kernel a row is read three times in tiles of 32: maximum, sum, quotient. Both compute in fp32 and round once.
 """
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-sys.path.insert(0, str(Path(__file__).parent))  # a backend is a file, loaded from anywhere
 from workshop import NARROW, Array, Backend, Kernel, checked, destination, exp, exp2, log, write
 
 DType = np.dtype[Any]
@@ -57,6 +53,7 @@ class Rowwise(Kernel):
     covered: Callable[[int], int] = lambda n: n  # how many columns of n are read and written
     load_dy: Callable[[Array, Array], Array] = lambda dy, x: dy
     power: Callable[[Array], Array] = exp
+    divide: Callable[[Array, Array], Array] = lambda weights, total: weights / total
 
     def parts(self, x: Array, dtype: DType) -> tuple[Array, Array]:
         """Return x − max x, and the sum of its exponentials, for rows in fp32."""
@@ -93,7 +90,7 @@ class Rowwise(Kernel):
     def softmax(self, x: Array, dtype: DType) -> Array:
         """Return exp(x − m) / Σ exp(x − m)."""
         shifted, total = self.parts(x, dtype)
-        return self.power(shifted) / total
+        return self.divide(self.power(shifted), total)
 
     def log_softmax(self, x: Array, dtype: DType) -> Array:
         """Return (x − m) − log Σ exp(x − m)."""
@@ -237,6 +234,9 @@ THREE_PASSES = everywhere("maximum, sum, quotient", TILES)
 POWERS_OF_TWO = everywhere(
     "exp2((x − m)·log2 e) in place of exp",
     Tiles(power=lambda x: exp2(x * np.float32(np.log2(np.e)))),
+)
+RECIPROCAL = everywhere(
+    "times the reciprocal of the sum", Block(divide=lambda weights, total: weights * (1 / total))
 )
 FROM_THE_LEFT = everywhere("a long sum from left to right", Tiles(total=in_sequence(np.dtype(np.float32))))
 FROM_THE_RIGHT = everywhere(
