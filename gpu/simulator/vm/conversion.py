@@ -81,8 +81,8 @@ def cvt(
     to, source : str
         PTX types: u8 … u64, s8 … s64, f16, bf16, f32, f64; as destination also tf32.
     rounding : str, optional
-        To a floating-point type: rn, rz, rm, rp (to tf32: rna, rn, rz); to an integer, or to an integral value
-        of the same floating-point type: rni, rzi, rmi, rpi.
+        To a floating-point type: rn, rz, rm, rp (to tf32: rna, rn, rz); to an integer, or to an integral
+        value of the same floating-point type: rni, rzi, rmi, rpi.
     ftz : bool
         Flush float32 subnormals, source or result, to zeros of the same sign.
     sat : bool
