@@ -1,0 +1,12 @@
+"""Our own CUDA kernels: on a GPU where PyCUDA finds one, on the simulated device otherwise."""
+
+from gaugeblock import gpu
+from gaugeblock.gpu.device import device as _current
+
+arrays = "cuda"
+arithmetic = gpu.arithmetic
+device = _current().name
+versions = _current().versions
+notes = (f"no GPU ({_current().reason}): using the simulated device",) if _current().simulated else ()
+
+globals().update({name: getattr(gpu, name) for name in gpu.__all__})

@@ -1,0 +1,302 @@
+"""NumPy on the CPU: what a backend looks like, and a second opinion on the spec.
+
+Sums of products and elementary functions are NumPy's, in float32 for all three dtypes, with one
+rounding at the end.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+F = np.float32
+
+versions = {"numpy": np.__version__}
+
+_erfc = np.vectorize(math.erfc, otypes=[np.float64])
+
+
+def gemm(
+    a: Array,
+    b: Array,
+    c: Array | None = None,
+    *,
+    alpha: float = 1.0,
+    beta: float = 0.0,
+    transpose_a: bool = False,
+    transpose_b: bool = False,
+    out: Array | None = None,
+) -> Array:
+    """Return α·op(a)·op(b) + β·c."""
+    if a.ndim < 2 or b.ndim < 2:
+        raise ValueError(f"a and b need two axes, got shapes {a.shape} and {b.shape}")
+    if a.dtype != b.dtype or (c is not None and c.dtype != a.dtype):
+        raise TypeError("a, b and c need one dtype")
+    left = a.swapaxes(-1, -2) if transpose_a else a
+    right = b.swapaxes(-1, -2) if transpose_b else b
+    if alpha == 0:
+        product = np.zeros(
+            (*np.broadcast_shapes(left.shape[:-2], right.shape[:-2]), left.shape[-2], right.shape[-1]), F
+        )
+        if left.shape[-1] != right.shape[-2]:
+            raise ValueError(f"a has {left.shape[-1]} columns, b has {right.shape[-2]} rows")
+    else:
+        product = F(alpha) * np.matmul(left.astype(F), right.astype(F))
+    if beta != 0:
+        if c is None:
+            raise ValueError("beta is not 0, but there is no c")
+        product = product + F(beta) * np.broadcast_to(c, product.shape).astype(F)
+    return _deliver(product, a.dtype, out)
+
+
+def _deliver(result: Array, dtype: np.dtype[Any], out: Array | None) -> Array:
+    """Round once to the dtype, into ``out`` if there is one."""
+    if out is None:
+        return np.asarray(result).astype(dtype)
+    if out.shape != result.shape or out.dtype != dtype:
+        raise ValueError(
+            f"out has shape {out.shape} and dtype {out.dtype}, expected {result.shape} and {dtype}"
+        )
+    out[...] = result.astype(dtype)
+    return out
+
+
+def _check(*arrays: Array) -> None:
+    for array in arrays:
+        if array.dtype.name not in ("float32", "float16", "bfloat16"):
+            raise TypeError(f"expected floats, got {array.dtype}")
+        if array.dtype != arrays[0].dtype or array.shape != arrays[0].shape:
+            raise ValueError(f"shapes or dtypes differ: {[(each.shape, str(each.dtype)) for each in arrays]}")
+
+
+def _forward(function: Callable[..., Array]) -> Callable[..., Array]:
+    """Make an operation of a float32 function of x."""
+
+    def operation(x: Array, *, out: Array | None = None, **parameters: Any) -> Array:
+        _check(x)
+        with np.errstate(all="ignore"):
+            return _deliver(function(x.astype(F), **parameters), x.dtype, out)
+
+    return operation
+
+
+def _backward(derivative: Callable[..., Array]) -> Callable[..., Array]:
+    """Make a backward operation of a derivative: dx = dy·f′(x), and 0 on a dead piece whatever dy is."""
+
+    def operation(dy: Array, x: Array, *, out: Array | None = None, **parameters: Any) -> Array:
+        _check(dy, x)
+        with np.errstate(all="ignore"):
+            slope, dead = derivative(x.astype(F), **parameters)
+            product = np.where(dead & ~np.isnan(slope), F(0), dy.astype(F) * slope)
+            return _deliver(product, x.dtype, out)
+
+    return operation
+
+
+def _steps(x: Array, alive: Array, slope: Any) -> tuple[Array, Array]:
+    """Return a slope where a unit is alive, 0 where it is dead, NaN where x is."""
+    return np.where(np.isnan(x), x, np.where(alive, F(slope), F(0))), ~alive
+
+
+def _finite(value: float, name: str) -> F:
+    if not math.isfinite(value):
+        raise ValueError(f"{name} is {value}, expected a finite number")
+    return F(value)
+
+
+def _smooth(function: Callable[..., Array]) -> Callable[..., tuple[Array, Array]]:
+    """Say of a derivative that no piece of it is dead."""
+    return lambda x, **parameters: (function(x, **parameters), np.zeros(x.shape, bool))
+
+
+def _sigmoid(x: Array) -> Array:
+    e = np.exp(-np.abs(x))
+    return np.where(np.signbit(x), e, F(1)) / (F(1) + e)
+
+
+def _sigmoid_slope(x: Array) -> Array:
+    e = np.exp(-np.abs(x))
+    return e / ((F(1) + e) * (F(1) + e))
+
+
+def _softplus(x: Array) -> Array:
+    return np.maximum(x, F(0)) + np.log1p(np.exp(-np.abs(x)))
+
+
+def _elu(x: Array, alpha: float = 1.0) -> Array:
+    return np.where(x > 0, x, _finite(alpha, "alpha") * np.expm1(np.minimum(x, F(0))))
+
+
+def _elu_slope(x: Array, alpha: float = 1.0) -> Array:
+    return np.where(x > 0, F(1), _finite(alpha, "alpha") * np.exp(np.minimum(x, F(0))))
+
+
+def _leaky_relu(x: Array, negative_slope: float = 0.01) -> Array:
+    return np.where(x > 0, x, _finite(negative_slope, "negative_slope") * x)
+
+
+def _leaky_relu_slope(x: Array, negative_slope: float = 0.01) -> tuple[Array, Array]:
+    slope = np.where(x > 0, F(1), _finite(negative_slope, "negative_slope"))
+    return np.where(np.isnan(x), x, slope), np.zeros(x.shape, bool)
+
+
+def _hard_tanh(x: Array, min_val: float = -1.0, max_val: float = 1.0) -> Array:
+    _ordered(min_val, max_val)
+    return np.clip(x, F(min_val), F(max_val))
+
+
+def _hard_tanh_slope(x: Array, min_val: float = -1.0, max_val: float = 1.0) -> tuple[Array, Array]:
+    _ordered(min_val, max_val)
+    return _steps(x, (x > F(min_val)) & (x < F(max_val)), 1)
+
+
+def _ordered(min_val: float, max_val: float) -> None:
+    if not min_val < max_val:
+        raise ValueError(f"min_val is {min_val}, expected less than max_val = {max_val}")
+
+
+def _cdf(x: Array) -> Array:
+    """Return Φ(x), the normal distribution's, by way of erfc: no cancellation in the left tail."""
+    return (0.5 * _erfc(-x.astype(np.float64) / math.sqrt(2))).astype(F)
+
+
+def _tanh_argument(x: Array) -> Array:
+    wide = x.astype(np.float64)
+    return math.sqrt(2 / math.pi) * (wide + 0.044715 * wide**3)
+
+
+def _gelu(x: Array, approximate: str = "none") -> Array:
+    if approximate == "none":
+        return _times(x, _cdf(x))
+    if approximate == "tanh":
+        return _times(x, _sigmoid(2 * _tanh_argument(x)).astype(F))
+    raise ValueError(f"approximate is {approximate!r}, expected 'none' or 'tanh'")
+
+
+def _times(x: Array, gate: Array) -> Array:
+    """Return x·gate, and −0 where the gate is closed for x = −Inf."""
+    return np.where(x == -np.inf, F(-0.0), x * gate)
+
+
+def _gelu_slope(x: Array, approximate: str = "none") -> Array:
+    wide = np.clip(x.astype(np.float64), -200, 200)
+    if approximate == "none":
+        slope = 0.5 * _erfc(-wide / math.sqrt(2)) + wide * np.exp(-wide * wide / 2) / math.sqrt(2 * math.pi)
+    elif approximate == "tanh":
+        s = _sigmoid(2 * _tanh_argument(wide))
+        du = math.sqrt(2 / math.pi) * (1 + 3 * 0.044715 * wide**2)
+        slope = s + 2 * wide * du * _sigmoid_slope(2 * _tanh_argument(wide))
+    else:
+        raise ValueError(f"approximate is {approximate!r}, expected 'none' or 'tanh'")
+    return slope.astype(F)
+
+
+def _silu(x: Array) -> Array:
+    return _times(x, _sigmoid(x))
+
+
+def _silu_slope(x: Array) -> Array:
+    wide = np.clip(x.astype(np.float64), -800, 800)
+    return (_sigmoid(wide) + wide * _sigmoid_slope(wide)).astype(F)
+
+
+relu = _forward(lambda x: np.maximum(x, F(0)))
+relu_backward = _backward(lambda x: _steps(x, x > 0, 1))
+relu6 = _forward(lambda x: np.clip(x, F(0), F(6)))
+relu6_backward = _backward(lambda x: _steps(x, (x > 0) & (x < 6), 1))
+leaky_relu = _forward(_leaky_relu)
+leaky_relu_backward = _backward(_leaky_relu_slope)
+elu = _forward(_elu)
+elu_backward = _backward(_smooth(_elu_slope))
+sigmoid = _forward(_sigmoid)
+sigmoid_backward = _backward(_smooth(_sigmoid_slope))
+log_sigmoid = _forward(lambda x: -_softplus(-x))
+log_sigmoid_backward = _backward(_smooth(lambda x: _sigmoid(-x)))
+hard_sigmoid = _forward(lambda x: np.clip(x / F(6) + F(0.5), F(0), F(1)))
+hard_sigmoid_backward = _backward(lambda x: _steps(x, np.abs(x) < 3, F(1) / F(6)))
+tanh = _forward(np.tanh)
+tanh_backward = _backward(_smooth(lambda x: F(4) * _sigmoid_slope(F(2) * x)))
+hard_tanh = _forward(_hard_tanh)
+hard_tanh_backward = _backward(_hard_tanh_slope)
+softplus = _forward(_softplus)
+softplus_backward = _backward(_smooth(_sigmoid))
+gelu = _forward(_gelu)
+gelu_backward = _backward(_smooth(_gelu_slope))
+silu = _forward(_silu)
+silu_backward = _backward(_smooth(_silu_slope))
+
+
+def _shift(x: Array, axis: int) -> Array:
+    """Return x less the maximum of its row; a row with +Inf becomes NaN."""
+    return x - np.max(x, axis, keepdims=True, initial=-np.inf) if x.size else x
+
+
+def softmax(x: Array, *, axis: int = -1, out: Array | None = None) -> Array:
+    """Return exp(x − m)/Σ exp(x − m) along an axis."""
+    _check(x)
+    return _deliver(_softmax(x.astype(F), axis), x.dtype, out)
+
+
+def _softmax(x: Array, axis: int) -> Array:
+    with np.errstate(all="ignore"):
+        e = np.exp(_shift(x, axis))
+        return e / e.sum(axis, keepdims=True)
+
+
+def log_softmax(x: Array, *, axis: int = -1, out: Array | None = None) -> Array:
+    """Return x − m − log Σ exp(x − m) along an axis."""
+    _check(x)
+    with np.errstate(all="ignore"):
+        shifted = _shift(x.astype(F), axis)
+        return _deliver(shifted - np.log(np.exp(shifted).sum(axis, keepdims=True)), x.dtype, out)
+
+
+def softmax_backward(dy: Array, x: Array, *, axis: int = -1, out: Array | None = None) -> Array:
+    """Return s·(dy − Σ s·dy)."""
+    _check(dy, x)
+    s, g = _softmax(x.astype(F), axis), dy.astype(F)
+    return _deliver(s * (g - (s * g).sum(axis, keepdims=True)), x.dtype, out)
+
+
+def log_softmax_backward(dy: Array, x: Array, *, axis: int = -1, out: Array | None = None) -> Array:
+    """Return dy − softmax(x)·Σ dy."""
+    _check(dy, x)
+    g = dy.astype(F)
+    return _deliver(g - _softmax(x.astype(F), axis) * g.sum(axis, keepdims=True), x.dtype, out)
+
+
+def _groups(x: Array, pieces: int, axis: int) -> Array:
+    """Return x with the axis split into groups and, last, the pieces of each."""
+    if not -x.ndim <= axis < x.ndim:
+        raise ValueError(f"axis is {axis}, x has {x.ndim} axes")
+    moved = np.moveaxis(x, axis, -1)
+    if pieces < 1 or moved.shape[-1] % pieces:
+        raise ValueError(f"pieces is {pieces}, which does not divide {moved.shape[-1]}")
+    return moved.reshape(*moved.shape[:-1], moved.shape[-1] // pieces, pieces)
+
+
+def maxout(x: Array, *, pieces: int = 2, axis: int = -1, out: Array | None = None) -> Array:
+    """Return the maximum of each group of consecutive pieces."""
+    _check(x)
+    return _deliver(np.moveaxis(np.max(_groups(x.astype(F), pieces, axis), -1), -1, axis), x.dtype, out)
+
+
+def maxout_backward(
+    dy: Array, x: Array, *, pieces: int = 2, axis: int = -1, out: Array | None = None
+) -> Array:
+    """Return dy at the first maximum of each group, 0 elsewhere."""
+    _check(x)
+    groups = _groups(x.astype(F), pieces, axis)
+    gradient = np.moveaxis(dy, axis, -1) if dy.ndim == x.ndim else dy
+    if gradient.shape != groups.shape[:-1] or dy.dtype != x.dtype:
+        raise ValueError(f"dy has shape {dy.shape} and dtype {dy.dtype}, which do not fit x")
+    first = groups.argmax(-1) if groups.size else np.zeros(groups.shape[:-1], int)
+    chosen = np.arange(pieces) == first[..., None]
+    routed = np.where(chosen, gradient[..., None].astype(F), F(0))
+    flat = routed.reshape(*routed.shape[:-2], routed.shape[-2] * pieces)
+    return _deliver(np.moveaxis(flat, -1, axis), x.dtype, out)

@@ -1,0 +1,141 @@
+"""The kinds of arrays a backend can ask for, made from and written back to the shared memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from gaugeblock.conformance.arena import GUARD_BYTES, View
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from gaugeblock.gpu.device import DeviceArray
+
+
+class WrongResult(Exception):
+    """A backend's function returned something that is not the result of the operation."""
+
+
+class Arrays(Protocol):
+    """How arrays of one kind enter and leave a backend."""
+
+    def enter(self, host: NDArray[np.generic], memory: Any, view: View) -> Any:
+        """Return the array that the backend is given for ``host``, a view of the shared memory."""
+
+    def leave(self, array: Any, memory: Any, view: View) -> None:
+        """Bring what the backend did to ``array`` and its surroundings back to the shared memory."""
+
+    def fetch(self, result: Any, operation: str) -> NDArray[np.generic]:
+        """Return a result that the backend allocated as a NumPy array."""
+
+    def same(self, result: Any, out: Any) -> bool:
+        """Whether two arrays are the same memory."""
+
+    def synchronize(self) -> None:
+        """Wait until what was launched is done."""
+
+    def sticky(self) -> bool:
+        """Whether the last error makes all later calls fail, so that the process must be replaced."""
+
+
+class NumpyArrays:
+    """NumPy arrays: views of the shared memory itself."""
+
+    def enter(self, host: NDArray[np.generic], memory: Any, view: View) -> NDArray[np.generic]:
+        """Give the view as it is."""
+        return host
+
+    def leave(self, array: Any, memory: Any, view: View) -> None:
+        """Nothing to do: the memory is the same."""
+
+    def fetch(self, result: Any, operation: str) -> NDArray[np.generic]:
+        """Accept nothing but a NumPy array."""
+        if not isinstance(result, np.ndarray | np.generic):
+            raise WrongResult(f"{operation} returned {_kind(result)}, expected a numpy.ndarray")
+        return np.asarray(result)
+
+    def same(self, result: Any, out: Any) -> bool:
+        """Compare addresses and shapes."""
+        return (
+            isinstance(result, np.ndarray)
+            and result.__array_interface__["data"][0] == out.__array_interface__["data"][0]
+            and result.shape == out.shape
+        )
+
+    def synchronize(self) -> None:
+        """Nothing to wait for."""
+
+    def sticky(self) -> bool:
+        """No Python exception outlives its call."""
+        return False
+
+
+class CudaArrays:
+    """Objects with ``__cuda_array_interface__`` on the device that ``gaugeblock.gpu`` found, real or simulated."""
+
+    def __init__(self) -> None:
+        from gaugeblock.gpu import device
+
+        self.device = device
+        self.driver = device.device().driver
+
+    def enter(self, host: NDArray[np.generic], memory: Any, view: View) -> DeviceArray:
+        """Copy the whole block to the device and give a view of it with the same strides."""
+        first, last = self._ends(view)
+        block = np.frombuffer(memory, np.uint8, last - first, first)
+        owner = self.driver.mem_alloc(max(block.size, 1))
+        if block.size:
+            self.driver.memcpy_htod(owner, block)
+        pointer = int(owner) + view.position - first
+        return self.device.DeviceArray(view.shape, host.dtype, view.strides, pointer, owner=owner)
+
+    def leave(self, array: DeviceArray, memory: Any, view: View) -> None:
+        """Copy the whole block back."""
+        first, last = self._ends(view)
+        block = np.frombuffer(memory, np.uint8, last - first, first)
+        if block.size:
+            self.driver.memcpy_dtoh(block, array.pointer - (view.position - first))
+
+    def _ends(self, view: View) -> tuple[int, int]:
+        """Where the device's copy starts and stops: a simulated device has guard zones of its own, exact ones."""
+        guard = 0 if self.device.device().simulated else GUARD_BYTES
+        return view.start - guard, view.stop + guard
+
+    def fetch(self, result: Any, operation: str) -> NDArray[np.generic]:
+        """Accept what has the interface, and copy it to the host."""
+        if not hasattr(result, "__cuda_array_interface__"):
+            raise WrongResult(
+                f"{operation} returned {_kind(result)}, expected an array with __cuda_array_interface__"
+            )
+        return np.asarray(self.device.as_device_array(result).get())
+
+    def same(self, result: Any, out: Any) -> bool:
+        """Compare addresses."""
+        interface: Mapping[str, Any] = getattr(result, "__cuda_array_interface__", {"data": (None,)})
+        return bool(interface["data"][0] == out.__cuda_array_interface__["data"][0])
+
+    def synchronize(self) -> None:
+        """Wait for all streams: an error of a kernel shows here."""
+        self.driver.Context.synchronize()
+
+    def sticky(self) -> bool:
+        """A context that cannot synchronise any more is lost."""
+        try:
+            self.driver.Context.synchronize()
+        except Exception:
+            return True
+        return False
+
+
+KINDS = {"numpy": NumpyArrays, "cuda": CudaArrays}
+
+
+def of_kind(kind: str) -> Arrays:
+    """Return the arrays of a kind."""
+    return KINDS[kind]()
+
+
+def _kind(value: Any) -> str:
+    """Describe a value that should have been an array."""
+    return "None" if value is None else f"a {type(value).__module__}.{type(value).__qualname__}"

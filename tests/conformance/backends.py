@@ -1,0 +1,209 @@
+"""Finding a backend: a file, an importable name, or one of the adapters that come with the suite.
+
+A backend is any object with functions named like the operations of the spec. It may also have
+
+``arithmetic``
+    ``{operation: {dtype: {...}}}``: how it computes, where that is not plain fp32 accumulation
+    (:class:`gaugeblock.spec.accuracy.Arithmetic`).
+``arrays``
+    ``"numpy"`` (the default) or ``"cuda"``: the arrays it wants to be given.
+``device``
+    A string, or a function that returns one: what it runs on, for the report.
+``versions``
+    A mapping of names to versions, for the report.
+``notes``
+    Sentences to print before a run.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+import inspect
+import platform
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gaugeblock.conformance import arrays
+from gaugeblock.spec.accuracy import Arithmetic
+from gaugeblock.spec.operations import OPERATIONS
+
+ADAPTERS = ("gpu", "numpy", "onnxruntime")
+
+
+class BackendError(Exception):
+    """A backend cannot be used; the message says why in one line."""
+
+
+@dataclass(frozen=True)
+class Backend:
+    """A loaded backend.
+
+    Parameters
+    ----------
+    name
+        What the user called it.
+    functions
+        Its operations.
+    arithmetic
+        What it declares, per operation and dtype.
+    arrays
+        The kind of arrays it wants.
+    device
+        What it runs on.
+    versions
+        Versions to report.
+    notes
+        What the user should know before the run.
+    """
+
+    name: str
+    functions: Mapping[str, Callable[..., Any]]
+    arithmetic: Mapping[str, Mapping[str, Mapping[str, Any]]]
+    arrays: str
+    device: str
+    versions: Mapping[str, str]
+    notes: tuple[str, ...] = ()
+
+    def describe(self) -> dict[str, Any]:
+        """Return what the suite needs to know, as data that can travel to another process."""
+        return {
+            "name": self.name,
+            "takes_out": {name: _takes_out(function) for name, function in self.functions.items()},
+            "arithmetic": {op: {d: dict(a) for d, a in by.items()} for op, by in self.arithmetic.items()},
+            "arrays": self.arrays,
+            "device": self.device,
+            "versions": dict(self.versions),
+            "notes": self.notes,
+        }
+
+
+def load(name: str) -> Backend:
+    """Load a backend by its name on the command line.
+
+    Parameters
+    ----------
+    name
+        ``FILE.py``, an importable module, or an adapter (``gpu``, ``numpy``, ``onnxruntime``);
+        ``:ATTRIBUTE`` behind it selects an object inside.
+
+    Raises
+    ------
+    BackendError
+        If it does not import, is no backend, or declares what cannot be understood.
+    """
+    path, _, attribute = name.partition(":")
+    found: Any = _module(path)
+    if attribute:
+        if not hasattr(found, attribute):
+            raise BackendError(f"{path} has no attribute {attribute!r}")
+        found = getattr(found, attribute)
+    return read(found, name)
+
+
+def read(found: Any, name: str) -> Backend:
+    """Read a backend's functions and declarations off a module or object."""
+    functions = {op: getattr(found, op) for op in OPERATIONS if callable(getattr(found, op, None))}
+    if not functions:
+        raise BackendError(f"{name} has none of the spec's operations{_near_miss(found)}")
+    kind = getattr(found, "arrays", "numpy")
+    if kind not in arrays.KINDS:
+        raise BackendError(
+            f"{name}: arrays is {kind!r}, expected one of {', '.join(map(repr, arrays.KINDS))}"
+        )
+    device = getattr(found, "device", None)
+    return Backend(
+        name,
+        functions,
+        _declared(getattr(found, "arithmetic", None), name),
+        kind,
+        str(device() if callable(device) else device or f"{platform.machine()} CPU"),
+        dict(getattr(found, "versions", {})),
+        tuple(getattr(found, "notes", ())),
+    )
+
+
+def _module(path: str) -> Any:
+    """Import what a name without attribute stands for."""
+    if path in ADAPTERS:
+        return _imported(lambda: importlib.import_module(f"gaugeblock.conformance.adapters.{path}"), path)
+    if path.endswith(".py"):
+        file = Path(path)
+        if not file.is_file():
+            raise BackendError(f"there is no file {path}")
+        spec = importlib.util.spec_from_file_location(f"gaugeblock_backend_{file.stem}", file)
+        if spec is None or spec.loader is None:
+            raise BackendError(f"{path} is not a Python file")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[spec.name] = module
+        sys.path.insert(0, str(file.resolve().parent))
+        loader = spec.loader
+        _imported(lambda: loader.exec_module(module), path)
+        return module
+    if path.endswith(".cu"):
+        raise BackendError(f"{path}: CUDA source needs a Python file around it (one function an operation)")
+    return _imported(lambda: importlib.import_module(path), path)
+
+
+def _imported(action: Callable[[], Any], path: str) -> Any:
+    """Run an import; whatever goes wrong becomes one line."""
+    try:
+        return action()
+    except BackendError:
+        raise
+    except ModuleNotFoundError as error:
+        if error.name == path.partition(".")[0]:
+            known = ", ".join(ADAPTERS)
+            raise BackendError(
+                f"{path} is no adapter ({known}), no importable module and no .py file"
+            ) from error
+        raise BackendError(f"{path} does not import: No module named {error.name!r}") from error
+    except (Exception, SystemExit) as error:
+        raise BackendError(f"{path} does not import: {type(error).__name__}: {error}") from error
+
+
+def _near_miss(found: Any) -> str:
+    """Name the operation that a function of the backend may have meant."""
+    names = [name for name in dir(found) if not name.startswith("_")]
+    for name in names:
+        close = difflib.get_close_matches(name, OPERATIONS, 1, 0.75)
+        if close:
+            return f"; it has {name}: did you mean {close[0]}?"
+    return f"; expected a function named {', '.join(list(OPERATIONS)[:3])}, …"
+
+
+def _declared(declared: Any, name: str) -> dict[str, dict[str, dict[str, Any]]]:
+    """Check a declaration of arithmetic as far as that needs no call."""
+    if declared is None:
+        return {}
+    try:
+        for operation, by_dtype in declared.items():
+            if operation not in OPERATIONS:
+                raise BackendError(
+                    f"{name}: arithmetic declares {operation!r}, which is no operation of the spec"
+                )
+            for dtype, arithmetic in by_dtype.items():
+                if dtype not in OPERATIONS[operation].dtypes:
+                    raise BackendError(
+                        f"{name}: arithmetic[{operation!r}] declares the unknown dtype {dtype!r}"
+                    )
+                Arithmetic.declared(arithmetic)
+    except (AttributeError, TypeError) as error:
+        raise BackendError(
+            f"{name}: arithmetic must be {{operation: {{dtype: {{…}}}}}}, got {declared!r}"
+        ) from error
+    except ValueError as error:
+        raise BackendError(f"{name}: {error}") from error
+    return {op: {dtype: dict(a) for dtype, a in by.items()} for op, by in declared.items()}
+
+
+def _takes_out(function: Callable[..., Any]) -> bool:
+    """Whether a function has a parameter ``out``."""
+    try:
+        return "out" in inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        return False

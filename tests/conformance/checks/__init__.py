@@ -1,0 +1,38 @@
+"""The checks: a claim each, for every operation that has their role. One file for each kind of operation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from gaugeblock.conformance.checks.check import Check
+from gaugeblock.conformance.checks.constraints import constraint
+from gaugeblock.conformance.checks.contraction import CONTRACTION
+from gaugeblock.conformance.checks.elementwise import ELEMENTWISE
+from gaugeblock.conformance.checks.generic import GENERIC
+from gaugeblock.conformance.checks.rowwise import ROWWISE
+from gaugeblock.conformance.checks.selection import SELECTION
+from gaugeblock.spec.operations import Operation
+
+BY_KIND: Mapping[str, Mapping[str, Check]] = {
+    "contraction": CONTRACTION,
+    "elementwise": ELEMENTWISE,
+    "rowwise": ROWWISE,
+    "selection": SELECTION,
+}
+
+
+def checks_of(operation: Operation) -> Mapping[str, Check]:
+    """Return the checks of an operation by the clause each one tries.
+
+    Raises
+    ------
+    LookupError
+        If the spec gives a clause a role that no check has.
+    """
+    known = {**GENERIC, **BY_KIND[operation.kind]}
+    missing = operation.clauses.keys() - known.keys()
+    if missing:
+        raise LookupError(f"{operation.name}: no check has the role {', '.join(sorted(missing))}")
+    found = {clause: known[role] for role, clause in operation.clauses.items()}
+    found.update((clause, constraint(clause)) for clause in operation.constraints)
+    return found

@@ -1,0 +1,47 @@
+"""What a check is: a claim, the problems it is tried on, and a function that holds an answer to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from gaugeblock.conformance.problem import Problem
+from gaugeblock.conformance.trial import Trial
+from gaugeblock.spec.accuracy import Arithmetic
+from gaugeblock.spec.operations import Operation
+from hypothesis.strategies import SearchStrategy
+
+Problems = Callable[[Operation, str, Arithmetic], SearchStrategy[Problem]]
+Holds = Callable[[Trial, Problem], None]
+
+
+@dataclass(frozen=True)
+class Check:
+    """A check, for every operation that has its role.
+
+    Parameters
+    ----------
+    role
+        The role a clause has for an operation (``Operation.clauses``).
+    problems
+        Returns the strategy that draws its problems.
+    holds
+        Asks the backend; raises :class:`~gaugeblock.conformance.trial.Violation`.
+    share
+        Its examples, as a share of the profile's number.
+    """
+
+    role: str
+    problems: Problems
+    holds: Holds
+    share: float = 1.0
+
+    @property
+    def claim(self) -> str:
+        """The claim in a sentence: the first line of the function's docstring."""
+        return (self.holds.__doc__ or self.role).strip().splitlines()[0]
+
+
+def by_role(*checks: Check) -> Mapping[str, Check]:
+    """Collect checks by their roles."""
+    return {check.role: check for check in checks}

@@ -1,0 +1,138 @@
+"""Checks of element-wise operations: sweeps of all inputs, tails, symmetry, monotonicity, working in place."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from gaugeblock.conformance import strategies
+from gaugeblock.conformance.checks.check import Check, by_role
+from gaugeblock.conformance.checks.generic import everyday
+from gaugeblock.conformance.problem import Array, Layout, Problem, edge_values
+from gaugeblock.conformance.trial import Trial, Violation, at_one_element
+from gaugeblock.spec.accuracy import Arithmetic
+from gaugeblock.spec.operations import Operation
+from hypothesis import strategies as st
+from hypothesis.strategies import DrawFn, SearchStrategy
+
+LENGTHS = (*range(36), 63, 64, 65, 127, 129, 255, 257, 511, 1023, 1025, 2047, 2049, 4095, 4097, 8193)
+
+
+@st.composite
+def sweeps(draw: DrawFn, operation: Operation, dtype: str, arithmetic: Arithmetic) -> Problem:
+    """Draw all inputs of a 16-bit type, or every edge of fp32; with dy = 1, then with any dy."""
+    n = 1 << 16 if dtype != "float32" else edge_values(dtype).size
+    x = Array((n,), "every" if dtype != "float32" else "edges")
+    arrays = {"x": x}
+    if "dy" in operation.arrays:
+        dy = draw(st.sampled_from((Array((n,), "ones"), Array((n,), "normal", seed=1))))
+        arrays = {"dy": dy, "x": x}
+    return Problem(operation.name, dtype, arrays, draw(strategies.parameters(operation)))
+
+
+def is_right_for_every_input(trial: Trial, problem: Problem) -> None:
+    """All 65 536 inputs of a 16-bit type, and all edges of fp32, give a result within the bound."""
+    try:
+        trial.expect_right(problem, signs=True)
+    except Violation as violation:
+        alone = None if violation.element is None else at_one_element(problem, violation.element)
+        if alone is not None:
+            trial.expect_right(alone, signs=True)
+        raise
+
+
+def tails(operation: Operation, dtype: str, arithmetic: Arithmetic) -> SearchStrategy[Problem]:
+    """Draw every short length and the lengths beside vectors, warps and blocks, aligned or not."""
+
+    def build(length: int, offset: int, seed: int, chosen: dict[str, object]) -> Problem:
+        array = Array((length,), "normal", seed=seed, layout=Layout(offset=offset))
+        arrays = {name: replace(array, seed=seed + i) for i, name in enumerate(operation.arrays)}
+        if offset and len(arrays) > 1:  # the second array starts where vectors of the first do not
+            arrays["x"] = replace(arrays["x"], layout=Layout(offset=offset + 1))
+        return Problem(operation.name, dtype, arrays, chosen, out=Layout(offset=offset // 2))
+
+    return st.builds(
+        build,
+        st.sampled_from(LENGTHS),
+        st.integers(0, 7),
+        strategies.seeds,
+        strategies.parameters(operation),
+    )
+
+
+def handles_every_length(trial: Trial, problem: Problem) -> None:
+    """Every length is handled to its last element and not beyond, wherever the arrays start."""
+    answer = trial.ask(problem, watch=True)
+    for intrusion in answer.intrusions:
+        raise Violation(problem, intrusion)
+    want = problem.want()
+    trial.compare(problem, answer.values, want, problem.bound(want, trial.arithmetic(problem)))
+
+
+def grids(operation: Operation, dtype: str, arithmetic: Arithmetic) -> SearchStrategy[Problem]:
+    """Draw evenly spaced arguments, on any scale, around zero."""
+
+    def build(scale: float, size: int) -> Problem:
+        arrays = {
+            name: Array((size,), "ones" if name == "dy" else "grid", scale=scale) for name in operation.arrays
+        }
+        return Problem(operation.name, dtype, arrays)  # with the default parameters, as the clauses say
+
+    return st.builds(
+        build, st.sampled_from((1.0, 4.0, 10.0, 20.0, 100.0, 1e-3, 1e-5)), st.sampled_from((64, 2048))
+    )
+
+
+def never_falls(trial: Trial, problem: Problem) -> None:
+    """A larger argument never gives a smaller result, but for the bound."""
+    answer = trial.ask(problem).values
+    want = problem.want()
+    bound = np.broadcast_to(problem.bound(want, trial.arithmetic(problem)).value, want.shape)
+    slack = bound[1:] + bound[:-1]
+    trial.expect_related(
+        problem, np.minimum(np.diff(answer), 0.0), np.zeros(answer.size - 1), slack, "f(x) ≤ f(x′) for x < x′"
+    )
+
+
+def has_its_symmetry(trial: Trial, problem: Problem) -> None:
+    """The results for x and −x are related as the clause states."""
+    symmetry = problem.record.symmetry
+    assert symmetry is not None
+    forward = trial.ask(problem).values
+    x = problem.arguments()["x"]
+    backward = forward[::-1]  # the grid is symmetric: reversing it is the sign change
+    bound = np.broadcast_to(problem.bound(problem.want(), trial.arithmetic(problem)).value, x.shape)
+    left = forward + backward if symmetry.combine == "sum" else forward - backward
+    right = {"x": x, "one": np.ones_like(x), "zero": np.zeros_like(x)}[symmetry.equals]
+    left = np.where(x == 0, right, left)  # a kink has its own rule
+    ours = 2.0**-52 * (np.abs(forward) + np.abs(backward))  # of this sum itself
+    sign = "+" if symmetry.combine == "sum" else "−"
+    trial.expect_related(
+        problem, left, right, bound + bound[::-1] + ours, f"f(x) {sign} f(−x) = {symmetry.equals}"
+    )
+
+
+@st.composite
+def in_place(draw: DrawFn, operation: Operation, dtype: str, arithmetic: Arithmetic) -> Problem:
+    """Draw everyday problems in which an input of the result's shape is also the output."""
+    problem = draw(everyday(operation, dtype, arithmetic))
+    same = [name for name, array in problem.arrays.items() if array.shape == problem.result_shape]
+    return replace(problem, alias=draw(st.sampled_from(same)), out=None)
+
+
+def works_in_place(trial: Trial, problem: Problem) -> None:
+    """An input given as ``out`` too is overwritten with the same result."""
+    if not trial.subject.takes_out(problem.operation):
+        problem = replace(
+            problem, alias=None
+        )  # without out= nothing can be in place; the result must still be right
+    trial.expect_right(problem)
+
+
+ELEMENTWISE = by_role(
+    Check("sweep", sweeps, is_right_for_every_input, 0.3),
+    Check("tail", tails, handles_every_length, 1.5),
+    Check("monotonicity", grids, never_falls, 0.5),
+    Check("symmetry", grids, has_its_symmetry, 0.5),
+    Check("aliasing", in_place, works_in_place, 0.5),
+)

@@ -1,0 +1,125 @@
+"""Checks of softmax and its relatives: shift, sums of rows, permutation, long rows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from gaugeblock.conformance import strategies
+from gaugeblock.conformance.checks.check import Check, by_role
+from gaugeblock.conformance.checks.elementwise import in_place, works_in_place
+from gaugeblock.conformance.checks.generic import everyday
+from gaugeblock.conformance.problem import Array, Problem
+from gaugeblock.conformance.trial import Trial
+from gaugeblock.spec.accuracy import Arithmetic
+from gaugeblock.spec.operations import Operation
+from hypothesis import strategies as st
+from hypothesis.strategies import DrawFn
+
+LONG = tuple(
+    n + d for n in (64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 65536) for d in (0, 1, -1)
+)
+
+
+@st.composite
+def shifted(draw: DrawFn, operation: Operation, dtype: str, arithmetic: Arithmetic) -> Problem:
+    """Draw rows of small integers, which any integer shift keeps exact."""
+    shapes, decided = draw(strategies.row_shapes(operation))
+    limit = 8
+    arrays = {
+        name: Array(shape, "normal" if name == "dy" else "integers", limit=limit, seed=draw(strategies.seeds))
+        for name, shape in shapes.items()
+    }
+    return Problem(operation.name, dtype, arrays, decided)
+
+
+def ignores_a_shift(trial: Trial, problem: Problem) -> None:
+    """Adding one number to a whole row changes nothing but roundings."""
+    plain = trial.ask(problem).values
+    x = problem.arguments()["x"]
+    bound = problem.bound(problem.want(), trial.arithmetic(problem)).value
+    for shift in (100.0, -90.0, 16.0):
+        moved = trial.ask(problem, values={"x": x + shift}).values
+        trial.expect_related(
+            problem, moved, plain, 2 * np.broadcast_to(bound, x.shape), f"f(x + {shift}) = f(x)"
+        )
+
+
+def has_its_row_sum(trial: Trial, problem: Problem) -> None:
+    """A row of softmax sums to 1, of exp(log_softmax) too; a row of a gradient to 0."""
+    axis = problem.parameters.get("axis", -1)
+    want = problem.want()
+    bound = np.broadcast_to(problem.bound(want, trial.arithmetic(problem)).value, want.shape)
+    got = trial.ask(problem).values
+    if "dy" in problem.arrays:
+        left, slack, total = got, bound, 0.0
+    elif problem.operation == "log_softmax":
+        left, slack, total = np.exp(got), np.exp(want) * np.expm1(bound), 1.0
+    else:
+        left, slack, total = got, bound, 1.0
+    if want.shape[axis] == 0:
+        return
+    sums = left.sum(axis)
+    ours = 2.0**-50 * np.abs(left).sum(axis)
+    trial.expect_related(
+        problem, sums, np.full_like(sums, total), slack.sum(axis) + ours, f"the sum of a row = {total:g}"
+    )
+
+
+def commutes_with_permutation(trial: Trial, problem: Problem) -> None:
+    """Permuting a row permutes its result."""
+    axis = problem.parameters.get("axis", -1)
+    size = problem.result_shape[axis]
+    order = np.random.default_rng(problem.arrays["x"].seed).permutation(size)
+    permuted = {name: value.take(order, axis) for name, value in problem.arguments().items()}
+    got = trial.ask(problem, values=permuted).values
+    plain = trial.ask(problem).values.take(order, axis)
+    bound = np.broadcast_to(problem.bound(problem.want(), trial.arithmetic(problem)).value, got.shape).take(
+        order, axis
+    )
+    trial.expect_related(problem, got, plain, 2 * bound, "f(permuted x) = permuted f(x)")
+
+
+@st.composite
+def long_rows(draw: DrawFn, operation: Operation, dtype: str, arithmetic: Arithmetic) -> Problem:
+    """Draw long rows: 2ⁿ and its neighbours, constant or not, with a peak or a desert of −Inf anywhere."""
+    n = draw(st.sampled_from(LONG))
+    kind = draw(st.sampled_from(("normal", "peak", "constant", "deep", "desert")))
+    seed = draw(strategies.seeds)
+    where = draw(st.integers(0, n - 1))
+    if kind == "constant":
+        x = Array((n,), draw(st.sampled_from(("zeros", "ones"))))
+    elif kind == "peak":
+        x = Array((n,), "normal", seed=seed, planted=((where, draw(st.sampled_from((100.0, 20.0, 300.0)))),))
+    elif kind == "deep":
+        x = Array((n,), "normal", shift=draw(st.sampled_from((-100.0, 100.0, -1000.0))), seed=seed)
+    elif kind == "desert":
+        length = min(n - 1, draw(st.sampled_from((40, 300, 1100))))
+        empty = tuple(((where + i) % n, float("-inf")) for i in range(length))
+        x = Array((n,), "normal", seed=seed, planted=empty)
+    else:
+        x = Array((n,), "normal", scale=draw(st.sampled_from((1.0, 10.0))), seed=seed)
+    arrays = {"dy": Array((n,), "normal", seed=seed + 1), "x": x} if "dy" in operation.arrays else {"x": x}
+    return Problem(operation.name, dtype, arrays)
+
+
+def handles_long_rows(trial: Trial, problem: Problem) -> None:
+    """A row of any length is handled to its last element, wherever its maximum lies."""
+    trial.expect_right(problem)
+
+
+@st.composite
+def deep(draw: DrawFn, operation: Operation, dtype: str, arithmetic: Arithmetic) -> Problem:
+    """Draw rows far below or far above zero, where exp alone would give 0 or Inf."""
+    problem = draw(everyday(operation, dtype, arithmetic))
+    scale, shift = draw(st.sampled_from(((1.0, 0.0), (1.0, -100.0), (20.0, 0.0), (1.0, 120.0))))
+    return problem.with_arrays(x=replace(problem.arrays["x"], scale=scale, shift=shift))
+
+
+ROWWISE = by_role(
+    Check("shift", shifted, ignores_a_shift),
+    Check("row_sum", deep, has_its_row_sum, 0.7),
+    Check("permutation", deep, commutes_with_permutation, 0.7),
+    Check("long_row", long_rows, handles_long_rows, 2.0),
+    Check("aliasing", in_place, works_in_place, 0.5),
+)

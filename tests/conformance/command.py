@@ -1,0 +1,189 @@
+"""The ``gaugeblock`` command."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from gaugeblock.conformance import runner
+from gaugeblock.conformance.backends import ADAPTERS, BackendError
+from gaugeblock.conformance.console import RunDisplay, show
+from gaugeblock.conformance.engine import PROFILES
+from gaugeblock.spec import clauses
+from gaugeblock.spec.operations import OPERATIONS
+from rich.console import Console
+from rich.markdown import Markdown
+
+CONFORMING, VIOLATING, USAGE = 0, 1, 2
+"""Exit codes."""
+
+DTYPES = {
+    "float32": "float32",
+    "float16": "float16",
+    "bfloat16": "bfloat16",
+    "fp32": "float32",
+    "fp16": "float16",
+    "bf16": "bfloat16",
+}
+
+
+class UsageError(Exception):
+    """The command line asks for what there is not; the message says so in one line."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code: 0 conforming, 1 not, 2 for a usage error."""
+    options = _parser().parse_args(arguments)
+    try:
+        code: int = options.run(options)
+        return code
+    except (UsageError, BackendError) as error:
+        print(f"gaugeblock: {error}", file=sys.stderr)
+        return USAGE
+    except KeyboardInterrupt:
+        print("gaugeblock: interrupted", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="gaugeblock", description="Is this GPU kernel right?")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    conform = commands.add_parser(
+        "conform", help="hold a backend against the spec", description=conform_backend.__doc__
+    )
+    conform.add_argument("backend", help=f"a Python file, an importable module, or {', '.join(ADAPTERS)}")
+    conform.add_argument(
+        "--operation", action="append", default=[], metavar="NAME", help="only this operation (repeatable)"
+    )
+    conform.add_argument(
+        "--dtype",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="only float32, float16 or bfloat16 (repeatable)",
+    )
+    conform.add_argument(
+        "--profile",
+        default="ci",
+        choices=list(PROFILES),
+        help="how many examples to try (default: %(default)s)",
+    )
+    conform.add_argument("--seed", type=_seed, help="draw the same problems as the run that named this seed")
+    conform.add_argument("--report", type=Path, metavar="FILE.json", help="write the JSON report")
+    conform.add_argument(
+        "--jobs",
+        type=_positive,
+        default=min(os.cpu_count() or 1, 4),
+        metavar="N",
+        help="processes (default: %(default)s)",
+    )
+    conform.add_argument(
+        "--time-limit",
+        type=float,
+        default=60.0,
+        metavar="SECONDS",
+        help="longest a call may take (default: %(default)g)",
+    )
+    conform.add_argument("--no-shrink", action="store_true", help="do not make failing problems smaller")
+    conform.set_defaults(run=conform_backend)
+
+    devices = commands.add_parser(
+        "devices", help="say what the kernels would run on", description=show_devices.__doc__
+    )
+    devices.set_defaults(run=show_devices)
+
+    spec = commands.add_parser("spec", help="print a clause of the spec", description=show_clauses.__doc__)
+    spec.add_argument(
+        "clause", nargs="*", metavar="CLAUSE", help="an id such as GEMM-S1; none lists them all"
+    )
+    spec.set_defaults(run=show_clauses)
+    return parser
+
+
+def _seed(text: str) -> int:
+    value = int(text)
+    if not 0 <= value < 2**64:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 2⁶⁴ − 1")
+    return value
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not positive")
+    return value
+
+
+def conform_backend(options: argparse.Namespace) -> int:
+    """Hold a backend against the spec and print a verdict for every operation and dtype."""
+    operations = [_known(name, OPERATIONS, "operation") for name in options.operation] or list(OPERATIONS)
+    dtypes = [DTYPES[_known(name, DTYPES, "dtype")] for name in options.dtype] or [
+        "float32",
+        "float16",
+        "bfloat16",
+    ]
+    if options.report is not None and not options.report.resolve().parent.is_dir():
+        raise UsageError(f"--report: there is no folder {options.report.resolve().parent}")
+    # The stream of now: pytest's own words go elsewhere. Tables keep their columns where there is no terminal.
+    console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else 120)
+    plan = runner.plan(
+        options.backend,
+        operations=operations,
+        dtypes=dtypes,
+        profile=options.profile,
+        seed=options.seed,
+        shrink=not options.no_shrink,
+        time_limit=options.time_limit,
+    )
+    for line in plan.notes:
+        console.print(line, highlight=False, markup=False)
+    console.print(f"seed {plan.effort.seed}", highlight=False)
+    start = time.monotonic()
+    with RunDisplay(console, plan.sizes()) as display:
+        report = runner.run(plan, jobs=options.jobs, progress=display.advance)
+    show(console, report, time.monotonic() - start)
+    if options.report is not None:
+        report.write(options.report)
+    return CONFORMING if report.conforming else VIOLATING
+
+
+def show_devices(options: argparse.Namespace) -> int:
+    """Say which device the kernels of ``gaugeblock.gpu`` would run on, and why."""
+    from gaugeblock.gpu import device
+
+    for line in device.found():
+        print(line)
+    return CONFORMING
+
+
+def show_clauses(options: argparse.Namespace) -> int:
+    """Print clauses of the spec, or list them all."""
+    console = Console(highlight=False)
+    known = clauses.load()
+    if not options.clause:
+        for clause in known.values():
+            console.print(f"{clause.id:<10} {clause.title}", markup=False)
+    for name in options.clause:
+        clause = known[_known(name.upper(), known, "clause")]
+        console.print(f"[bold]{clause.id}[/bold]  [dim]{clause.kind} · {clause.page}[/dim]")
+        console.print(Markdown(clause.text))
+    return CONFORMING
+
+
+def _known(name: str, among: object, what: str) -> str:
+    """Return a name that is known, or say which ones resemble it."""
+    names = list(among)  # type: ignore[call-overload]
+    if name in names:
+        return name
+    close = difflib.get_close_matches(name, names, 3) or names[:6]
+    raise UsageError(f"there is no {what} {name!r}; did you mean {', '.join(close)}?")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,111 @@
+"""What a run shows in the terminal: progress while it lasts, a table and the failures at its end."""
+
+from __future__ import annotations
+
+from gaugeblock.conformance.engine import Case, Outcome
+from gaugeblock.conformance.report import Entry, Report
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+STYLES = {"conforming": "green", "violating": "bold red", "unsupported": "yellow"}
+
+
+class RunDisplay:
+    """Progress of a run: a bar where there is a terminal, else a line for each finished operation and dtype.
+
+    Parameters
+    ----------
+    console
+        Where to write.
+    total
+        Number of cases, by operation and dtype.
+    """
+
+    def __init__(self, console: Console, total: dict[tuple[str, str], int]) -> None:
+        self.console = console
+        self.total = total
+        self.progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self.task = self.progress.add_task("", total=sum(total.values()))
+
+    def __enter__(self) -> RunDisplay:
+        self.progress.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.progress.stop()
+
+    def advance(self, case: Case, outcome: Outcome, entry: Entry) -> None:
+        """Show that a case is done."""
+        name = f"{case.operation} {case.dtype}"
+        self.progress.update(self.task, advance=1, description=f"{name:<28}")
+        if not self.console.is_terminal and len(entry.clauses) == self.total[case.operation, case.dtype]:
+            self.console.print(f"{name}: {entry.verdict}, {entry.examples} examples, {entry.seconds:.1f} s")
+
+
+def show(console: Console, report: Report, seconds: float) -> None:
+    """Print the failures, the table and the verdict of a run."""
+    for (operation, dtype), entry in report.entries.items():
+        if entry.failures:
+            _show_failures(console, operation, dtype, entry)
+    console.print(_table(report))
+    verdicts = [entry.verdict for entry in report.entries.values()]
+    counts = ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in STYLES if verdict in verdicts)
+    verdict = "conforms" if report.conforming else "does not conform"
+    examples = sum(entry.examples for entry in report.entries.values())
+    console.print(
+        f"[bold]{report.backend} {verdict}[/bold] on {report.device}: {counts}; "
+        f"{examples} examples in {seconds:.0f} s, seed {report.seed}",
+        highlight=False,
+    )
+
+
+def _show_failures(console: Console, operation: str, dtype: str, entry: Entry) -> None:
+    """Print the first failure whole, the others by name."""
+    (clause, outcome), *others = entry.failures.items()
+    console.rule(Text(f"{clause} violated by {operation} in {dtype}", style="bold red"), align="left")
+    console.print(outcome.message, highlight=False, markup=False)
+    if outcome.reproduce:
+        console.print(Text("\nto see it again:\n", style="dim"))
+        console.print(outcome.reproduce, highlight=False, markup=False, soft_wrap=True)
+    if others:
+        console.print(f"also violated: {', '.join(clause for clause, _ in others)}\n", highlight=False)
+
+
+def _table(report: Report) -> Table:
+    """Build the table: operation and dtype against verdict, examples, error and time."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading, justify in (
+        ("operation", "left"),
+        ("dtype", "left"),
+        ("verdict", "left"),
+        ("examples", "right"),
+        ("worst error / bound", "right"),
+        ("seconds", "right"),
+    ):
+        table.add_column(heading, justify="right" if justify == "right" else "left", no_wrap=True)
+    last = ""
+    for (operation, dtype), entry in report.entries.items():
+        verdict = Text(entry.verdict, style=STYLES[entry.verdict])
+        if entry.unsupported and entry.verdict != "unsupported":
+            verdict.append(f" (unsupported: {', '.join(entry.unsupported)})", style="yellow")
+        table.add_row(
+            operation if operation != last else "",
+            dtype,
+            verdict,
+            str(entry.examples),
+            f"{entry.worst_share_of_bound:.2f}",
+            f"{entry.seconds:.1f}",
+        )
+        last = operation
+    return table

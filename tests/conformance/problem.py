@@ -1,0 +1,284 @@
+"""One question put to a backend, written as data: an operation, a dtype, arrays, parameters.
+
+Arrays are described by a recipe (a distribution, a seed, planted values) and a layout (the order
+of the axes in memory, steps, an offset), never by their elements. Large arrays stay cheap to draw,
+shrinking works on what matters, and the ``repr`` of a problem is all it takes to ask it again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache, lru_cache
+from math import prod
+from typing import Any, Literal
+
+import numpy as np
+from gaugeblock.spec import accuracy
+from gaugeblock.spec.operations import OPERATIONS, Operation
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the elements of an array lie in memory.
+
+    Parameters
+    ----------
+    order
+        The axes from the outermost to the innermost in memory; ``None`` is C order.
+    steps
+        For every axis a multiple of its packed stride: 1 packed, 2 leaves gaps, negative runs
+        backwards, 0 repeats one element along the axis. ``None`` is 1 for all.
+    offset
+        Elements between an aligned address and the first element of the block.
+    """
+
+    order: tuple[int, ...] | None = None
+    steps: tuple[int, ...] | None = None
+    offset: int = 0
+
+    def __repr__(self) -> str:
+        shown = [f"{name}={value!r}" for name, value in vars(self).items() if value]
+        return f"Layout({', '.join(shown)})"
+
+    def place(self, shape: tuple[int, ...]) -> tuple[tuple[int, ...], int, int]:
+        """Return the strides, the position of element 0 and the length of the block, in elements."""
+        order = self.order or tuple(range(len(shape)))
+        steps = self.steps or (1,) * len(shape)
+        strides = [0] * len(shape)
+        length = 1
+        for axis in reversed(order):
+            strides[axis] = length * steps[axis]
+            length *= max(shape[axis], 1) * abs(steps[axis]) if steps[axis] else 1
+        first = sum(-stride * (size - 1) for stride, size in zip(strides, shape, strict=True) if stride < 0)
+        return tuple(strides), self.offset + max(first, 0), self.offset + length
+
+    @property
+    def repeats(self) -> bool:
+        """Whether several indices share one element (legal for an input, not for an output)."""
+        return 0 in (self.steps or ())
+
+
+PACKED = Layout()
+
+Distribution = Literal[
+    "normal", "uniform", "wide", "integers", "odd", "signs", "ones", "zeros", "every", "edges", "grid"
+]
+
+
+@dataclass(frozen=True)
+class Array:
+    """An array as a recipe.
+
+    Parameters
+    ----------
+    shape
+        Its shape.
+    values
+        The distribution: ``normal`` N(0, 1); ``uniform`` [0, 1); ``wide`` both signs, magnitudes
+        2⁻ˢ to 2ˢ with s = ``scale``; ``integers`` −limit to limit; ``odd`` odd integers up to limit,
+        both signs; ``signs`` −1, 0, 1; ``ones``; ``zeros``; ``every`` all bit patterns of a 16-bit
+        type in order; ``edges`` the numbers where formats change their behaviour; ``grid`` evenly
+        spaced from −scale to scale.
+    scale
+        Factor of ``normal`` and ``uniform``, exponent range of ``wide``, half-width of ``grid``.
+    shift
+        Added to every element of any distribution.
+    limit
+        Largest magnitude of ``integers`` and ``odd``.
+    seed
+        Seed of the generator.
+    planted
+        Pairs of a flat index and the value put there afterwards.
+    layout
+        Where the elements lie.
+    """
+
+    shape: tuple[int, ...]
+    values: Distribution = "normal"
+    scale: float = 1.0
+    shift: float = 0.0
+    limit: int = 1
+    seed: int = 0
+    planted: tuple[tuple[int, float], ...] = ()
+    layout: Layout = PACKED
+
+    def __repr__(self) -> str:
+        defaults = Array(self.shape)
+        shown = [f"{k}={_written(v)}" for k, v in vars(self).items() if v != getattr(defaults, k)]
+        return f"Array({', '.join([repr(self.shape), *shown])})"
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return prod(self.shape)
+
+    def build(self, dtype: str) -> Floats:
+        """Return the elements as float64, every one representable in ``dtype``; do not write to it."""
+        return _build(self, dtype)
+
+
+def _written(value: Any) -> str:
+    """Write a value so that Python reads it back, Inf and NaN included."""
+    if isinstance(value, float) and not np.isfinite(value):
+        return f'float("{value}")'
+    if isinstance(value, tuple):
+        inner = ", ".join(_written(v) for v in value)
+        return f"({inner},)" if len(value) == 1 else f"({inner})"
+    return repr(value)
+
+
+@cache
+def every_value(dtype: str) -> Floats:
+    """Return the values of all 65 536 bit patterns of a 16-bit type, in the order of the patterns."""
+    bits = np.arange(1 << 16, dtype=np.uint16)
+    return bits.view(accuracy.FORMATS[dtype].dtype).astype(np.float64)
+
+
+@cache
+def edge_values(dtype: str) -> Floats:
+    """Return each power of two with its neighbours, the ends of the range, and the kinks of activations."""
+    form = accuracy.FORMATS[dtype]
+    magnitudes = np.ldexp(1.0, np.arange(-149 if dtype == "float32" else -24, 128))
+    magnitudes = magnitudes[(magnitudes >= form.smallest_subnormal) & (magnitudes <= form.largest)]
+    kinks = np.array(
+        [3.0, 6.0, 0.5, 1.0, 2.0, np.log(2.0), 10.0, 88.0, 89.0, 90.0, 103.0, 104.0, 0.7517916, 1.278465]
+    )
+    near = np.concatenate([magnitudes, 1.5 * magnitudes, kinks, 12.0 * np.linspace(0, 1, 1001)])
+    near = accuracy.round_to(near, form).astype(np.float64)
+    step = accuracy.ulp(near, form)
+    ends = np.array([0.0, form.smallest_subnormal, form.smallest_normal, form.largest])
+    positive = np.concatenate([ends, near, near + step, np.maximum(near - step, 0)])
+    positive = positive[np.isfinite(positive) & (positive <= form.largest)]
+    return np.unique(np.concatenate([-positive, positive]))
+
+
+def _fill(array: Array, dtype: str) -> Floats:
+    rng = np.random.default_rng(array.seed)
+    n, limit, scale = array.size, array.limit, array.scale
+    match array.values:
+        case "normal":
+            return rng.standard_normal(n) * scale
+        case "uniform":
+            return rng.random(n) * scale
+        case "wide":
+            return rng.choice([-1.0, 1.0], n) * np.exp2(rng.uniform(-scale, scale, n))
+        case "integers":
+            return rng.integers(-limit, limit, n, endpoint=True).astype(np.float64)
+        case "odd":
+            return (2 * rng.integers(-(limit + 1) // 2, (limit + 1) // 2, n) + 1).astype(np.float64)
+        case "signs":
+            return rng.integers(-1, 1, n, endpoint=True).astype(np.float64)
+        case "ones":
+            return np.ones(n)
+        case "zeros":
+            return np.zeros(n)
+        case "every":
+            return np.resize(every_value(dtype), n)
+        case "edges":
+            return np.resize(edge_values(dtype), n)
+        case "grid":
+            return np.linspace(-scale, scale, n)
+
+
+@lru_cache(maxsize=32)
+def _build(array: Array, dtype: str) -> Floats:
+    values = _fill(array, dtype) + array.shift
+    for index, value in array.planted:
+        if values.size:
+            values[index % values.size] = value
+    values = accuracy.round_to(values, accuracy.FORMATS[dtype]).astype(np.float64).reshape(array.shape)
+    for axis, step in enumerate(array.layout.steps or ()):
+        if step == 0 and values.shape[axis]:
+            values = np.repeat(values.take([0], axis), values.shape[axis], axis)
+    values.flags.writeable = False
+    return values
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A call of an operation: what a backend is asked, and, through the spec, what it should answer.
+
+    Parameters
+    ----------
+    operation
+        Name of the operation in ``gaugeblock.spec.operations``.
+    dtype
+        ``float32``, ``float16`` or ``bfloat16``.
+    arrays
+        A recipe for every array argument; one that is left out is not passed.
+    parameters
+        The other arguments; one that is left out keeps its default.
+    out
+        Layout of the output given as ``out=``; ``None`` lets the backend allocate it.
+    alias
+        Name of the array argument that is also the output, if any.
+    dtypes
+        Arrays whose dtype differs from ``dtype``: a misuse, to be refused.
+    """
+
+    operation: str
+    dtype: str
+    arrays: Mapping[str, Array]
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    out: Layout | None = None
+    alias: str | None = None
+    dtypes: Mapping[str, str] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        lines = [f"{name!r}: {array!r}," for name, array in self.arrays.items()]
+        arrays = "".join(f"\n        {line}" for line in lines)
+        rest = [
+            f"\n    {k}={v!r},"
+            for k, v in (("out", self.out), ("alias", self.alias), ("dtypes", self.dtypes))
+            if v
+        ]
+        if self.parameters:
+            written = ", ".join(f"{k!r}: {_written(v)}" for k, v in self.parameters.items())
+            rest.insert(0, f"\n    parameters={{{written}}},")
+        return (
+            f"Problem(\n    {self.operation!r},\n    {self.dtype!r},\n    arrays={{{arrays}\n    }},"
+            + "".join(rest)
+            + "\n)"
+        )
+
+    @property
+    def record(self) -> Operation:
+        """The operation's record in the spec."""
+        return OPERATIONS[self.operation]
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of every array argument."""
+        return {name: array.shape for name, array in self.arrays.items()}
+
+    @property
+    def result_shape(self) -> tuple[int, ...]:
+        """Shape the result must have."""
+        return self.record.shape(self.shapes, self.parameters)
+
+    def arguments(self) -> dict[str, Floats]:
+        """Return the array arguments as float64."""
+        return {name: array.build(self.dtype) for name, array in self.arrays.items()}
+
+    def want(self) -> Floats:
+        """Return the reference's answer in float64."""
+        with np.errstate(all="ignore"):
+            return np.asarray(self.record.reference(**self.arguments(), **self.parameters), np.float64)
+
+    def bound(self, want: Floats, arithmetic: accuracy.Arithmetic) -> accuracy.Bound:
+        """Return how far the backend's answer may lie from ``want``, element by element."""
+        form = accuracy.FORMATS[self.dtype]
+        with np.errstate(all="ignore"):
+            return self.record.bound({**self.arguments(), **self.parameters}, want, form, arithmetic)
+
+    def with_arrays(self, **arrays: Array) -> Problem:
+        """Return the same call with some arrays replaced."""
+        return replace(self, arrays={**self.arrays, **arrays})
+
+    def with_parameters(self, **parameters: Any) -> Problem:
+        """Return the same call with some parameters replaced."""
+        return replace(self, parameters={**self.parameters, **parameters})

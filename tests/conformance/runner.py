@@ -1,0 +1,196 @@
+"""A run of the suite: the cases, pytest to run them, and a report of what came of it."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import secrets
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gaugeblock.conformance import plugin
+from gaugeblock.conformance.engine import Case, Effort, Outcome, cases, try_case
+from gaugeblock.conformance.report import Entry, Report, versions
+from gaugeblock.conformance.subject import Subject
+from gaugeblock.spec.operations import OPERATIONS
+
+Progress = Callable[[Case, Outcome, Entry], None]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run is going to do.
+
+    Parameters
+    ----------
+    backend
+        The backend's name.
+    description
+        What the backend says of itself.
+    cases
+        The tests, in order.
+    effort
+        Profile and seed.
+    time_limit
+        Seconds a call may take.
+    """
+
+    backend: str
+    description: dict[str, Any]
+    cases: tuple[Case, ...]
+    effort: Effort
+    time_limit: float
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know before the run."""
+        return tuple(self.description.get("notes", ()))
+
+    def sizes(self) -> dict[tuple[str, str], int]:
+        """Return the number of cases of each operation and dtype."""
+        return dict(Counter((case.operation, case.dtype) for case in self.cases))
+
+    def report(self) -> Report:
+        """Return an empty report."""
+        return Report(
+            self.backend, self.description["device"], versions(self.description["versions"]), self.effort.seed
+        )
+
+
+def plan(
+    backend: str,
+    *,
+    operations: Iterable[str] | None = None,
+    dtypes: Sequence[str] = ("float32", "float16", "bfloat16"),
+    profile: str = "ci",
+    seed: int | None = None,
+    shrink: bool = True,
+    time_limit: float = 60.0,
+) -> Plan:
+    """Load a backend once, to learn what it is, and plan the run.
+
+    Raises
+    ------
+    gaugeblock.conformance.backends.BackendError
+        If it cannot be loaded.
+    """
+    subject = Subject(backend, time_limit)
+    subject.close()
+    chosen = tuple(cases(operations or OPERATIONS, dtypes))
+    effort = Effort(profile, secrets.randbits(32) if seed is None else seed, shrink)
+    return Plan(backend, dict(subject.description), chosen, effort, time_limit)
+
+
+class _Collector:
+    """A pytest plugin of the main process: takes the outcomes out of the test reports."""
+
+    def __init__(self, report: Report, progress: Progress | None) -> None:
+        self.report = report
+        self.progress = progress
+        self.broken: list[str] = []
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Record a finished test."""
+        found = plugin.outcome_of(report)
+        if found is not None:
+            entry = self.report.add(*found)
+            if self.progress is not None:
+                self.progress(*found, entry)
+        elif report.failed:
+            self.broken.append(f"{report.nodeid}: {report.longreprtext}")
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Record what could not be collected."""
+        if report.failed:
+            self.broken.append(str(report.longrepr))
+
+
+class SuiteError(RuntimeError):
+    """The suite itself failed."""
+
+
+def run(plan: Plan, *, jobs: int = 1, progress: Progress | None = None) -> Report:
+    """Run a plan with pytest.
+
+    Parameters
+    ----------
+    plan
+        What to do.
+    jobs
+        Processes to share it between.
+    progress
+        Called after every case.
+    """
+    report = plan.report()
+    collector = _Collector(report, progress)
+    # A namespace package has no folder of its own: name ours, not the one pytest would guess.
+    here = Path(__file__).parent
+    operations = dict.fromkeys(case.operation for case in plan.cases)
+    dtypes = dict.fromkeys(case.dtype for case in plan.cases)
+    arguments = [
+        *(str(file) for file in sorted(here.glob("test_*.py"))),
+        *(
+            "-c",
+            str(here / "pytest.ini"),
+            "--rootdir",
+            str(here),
+            "--import-mode=importlib",
+            "--assert=plain",
+        ),
+        *(
+            "-p",
+            "gaugeblock.conformance.plugin",
+            "-p",
+            "no:cacheprovider",
+            "-q",
+            "--no-header",
+            "--no-summary",
+        ),
+        *("--backend", plan.backend, "--profile", plan.effort.profile),
+        *("--conformance-seed", str(plan.effort.seed), "--time-limit", str(plan.time_limit)),
+        *(f"--operation={name}" for name in operations),
+        *(f"--dtype={name}" for name in dtypes),
+        *([] if plan.effort.shrink else ["--no-shrink"]),
+        *(["-n", str(jobs), "--dist", "loadgroup"] if jobs > 1 else ["-p", "no:xdist"]),
+    ]
+    with contextlib.redirect_stdout(io.StringIO()) as words:
+        code = pytest.main(arguments, plugins=[collector])
+    if collector.broken or code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+        raise SuiteError("\n".join(collector.broken) or words.getvalue())
+    _sort(report, plan)
+    return report
+
+
+def _sort(report: Report, plan: Plan) -> None:
+    """Bring the entries into the order of the plan: several processes finish in any order."""
+    order = {key: position for position, key in enumerate(plan.sizes())}
+    report.entries = dict(sorted(report.entries.items(), key=lambda item: order[item[0]]))
+
+
+def judge(plan: Plan, *, stop_at_first: bool = False) -> Report:
+    """Run a plan in this process, without pytest: for tests of the suite and for tools.
+
+    Parameters
+    ----------
+    plan
+        What to do.
+    stop_at_first
+        Whether to end at the first violation.
+    """
+    report = plan.report()
+    subject = Subject(plan.backend, plan.time_limit)
+    try:
+        for case in plan.cases:
+            if case.operation not in subject.operations:
+                continue
+            outcome = try_case(case, subject, plan.effort)
+            report.add(case, outcome)
+            if stop_at_first and outcome.verdict == "violating":
+                break
+    finally:
+        subject.close()
+    return report

@@ -1,0 +1,174 @@
+"""One clause on trial: asking the backend, judging its answers, and saying precisely what is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+from gaugeblock.conformance.problem import Floats, Problem
+from gaugeblock.conformance.subject import Answer, CallFailed, Subject
+from gaugeblock.spec import accuracy
+from numpy.typing import NDArray
+
+
+class Violation(Exception):
+    """A backend's answer breaks a clause.
+
+    Parameters
+    ----------
+    problem
+        The call that showed it.
+    reason
+        What is wrong, in one or a few lines.
+    element
+        Flat index of the worst element, where the violation is one of elements.
+    """
+
+    def __init__(self, problem: Problem, reason: str, element: int | None = None) -> None:
+        super().__init__(reason)
+        self.problem = problem
+        self.reason = reason
+        self.element = element
+
+
+class Trial:
+    """Puts problems to a backend on behalf of a check.
+
+    Parameters
+    ----------
+    subject
+        The backend.
+
+    Attributes
+    ----------
+    worst_share
+        The largest error seen, as a share of its bound.
+    """
+
+    def __init__(self, subject: Subject) -> None:
+        self.subject = subject
+        self.worst_share = 0.0
+
+    def arithmetic(self, problem: Problem) -> accuracy.Arithmetic:
+        """Return what the backend declares for the problem's operation and dtype."""
+        return self.subject.arithmetic(problem.operation, problem.dtype)
+
+    def ask(
+        self, problem: Problem, *, watch: bool = False, values: Mapping[str, Floats] | None = None
+    ) -> Answer:
+        """Return the backend's answer; an exception or a result of another shape is a violation."""
+        try:
+            return self.subject.call(problem, watch=watch, values=values)
+        except CallFailed as failure:
+            raise Violation(problem, f"{problem.operation} {failure}") from None
+
+    def expect_right(self, problem: Problem, *, signs: bool = False) -> Answer:
+        """Ask, and hold every element of the answer to its bound."""
+        answer = self.ask(problem)
+        want = problem.want()
+        self.compare(problem, answer.values, want, problem.bound(want, self.arithmetic(problem)))
+        if signs:
+            self.compare_zero_signs(problem, answer.values, want)
+        return answer
+
+    def compare(self, problem: Problem, got: Floats, want: Floats, bound: accuracy.Bound) -> None:
+        """Hold every element of ``got`` to its bound around ``want``."""
+        form = accuracy.FORMATS[problem.dtype]
+        accepted = accuracy.accept(got, want, bound.value, form)
+        with np.errstate(all="ignore"):
+            error = np.abs(got - want)
+            share = np.where(error == 0, 0.0, error / bound.value)
+        share = np.where(np.isfinite(got) & np.isfinite(want), share, np.where(accepted, 0.0, np.inf))
+        if np.all(accepted):
+            self.worst_share = max(self.worst_share, float(np.max(share, initial=0.0)))
+            return
+        worst = int(np.argmax(np.where(accepted, -1.0, share)))
+        raise Violation(problem, describe(got, want, bound, accepted, share, worst), worst)
+
+    def compare_zero_signs(self, problem: Problem, got: Floats, want: Floats) -> None:
+        """Where an operation keeps the sign of a zero argument, with its default parameters, hold zeros to it."""
+        defaults = {name: parameter.default for name, parameter in problem.record.parameters.items()}
+        if not problem.record.signed_zero or {**defaults, **problem.parameters} != defaults:
+            return
+        x = problem.arguments()["x"]
+        wrong = (x == 0) & (got == 0) & (want == 0) & (np.signbit(got) != np.signbit(want))
+        if np.any(wrong):
+            worst = int(np.flatnonzero(wrong)[0])
+            where = np.unravel_index(worst, got.shape)
+            raise Violation(problem, f"result{_index(where)} = {got[where]}, want {want[where]}", worst)
+
+    def expect_same(self, problem: Problem, got: Answer, want: Answer, relation: str) -> None:
+        """Hold two answers to equality of all bits, NaNs aside."""
+        different = (got.bits != want.bits) & ~(np.isnan(got.values) & np.isnan(want.values))
+        if np.any(different):
+            worst = int(np.flatnonzero(different)[0])
+            where = np.unravel_index(worst, got.raw.shape)
+            raise Violation(
+                problem,
+                f"{relation}: result{_index(where)} is {got.values[where]!r} and {want.values[where]!r}"
+                f" ({int(different.sum())} of {different.size} elements differ)",
+                worst,
+            )
+
+    def expect_related(
+        self, problem: Problem, left: Floats, right: Floats, bound: Floats, relation: str
+    ) -> None:
+        """Hold two sides of an identity to each other within the sum of their bounds."""
+        with np.errstate(all="ignore"):
+            good = (np.abs(left - right) <= bound) | (left == right) | (np.isnan(left) & np.isnan(right))
+        if not np.all(good):
+            worst = int(np.flatnonzero(~good)[0])
+            where = np.unravel_index(worst, left.shape)
+            raise Violation(
+                problem,
+                f"{relation} fails at {_index(where) or '()'}: {left[where]!r} against {right[where]!r}, "
+                f"bound {bound[where]:.3g}",
+            )
+
+
+def describe(
+    got: Floats, want: Floats, bound: accuracy.Bound, accepted: NDArray[np.bool_], share: Floats, worst: int
+) -> str:
+    """Put the worst element, its bound and the bound's terms into words."""
+    where = np.unravel_index(worst, got.shape)
+    limit = np.broadcast_to(bound.value, got.shape)[where]
+    lines = [f"result{_index(where)} = {got[where]!r}, want {want[where]!r}, bound {limit:.3g}"]
+    if np.isfinite(share[where]):
+        lines[0] += f" ({share[where]:.3g} times the bound)"
+    terms = _terms(bound.terms, got.shape, where)
+    if terms:
+        lines.append(f"bound = {terms}")
+    lines.append(f"{int((~accepted).sum())} of {accepted.size} elements are outside their bounds")
+    return "\n".join(lines)
+
+
+def _terms(
+    terms: Mapping[str, NDArray[np.float64]], shape: tuple[int, ...], where: tuple[np.intp, ...]
+) -> str:
+    """Write the terms of a bound at one element."""
+    written = ((name, float(np.broadcast_to(term, shape)[where])) for name, term in terms.items())
+    return " + ".join(f"{value:.3g} ({name})" for name, value in written if value)
+
+
+def _index(where: tuple[np.intp, ...]) -> str:
+    """Write an index as code, nothing for an array without axes."""
+    return f"[{', '.join(str(int(i)) for i in where)}]" if where else ""
+
+
+def at_one_element(problem: Problem, element: int) -> Problem | None:
+    """Return an element-wise problem reduced to one element, or ``None`` where it has others' help."""
+    if problem.record.kind != "elementwise" or len(set(problem.shapes.values())) != 1:
+        return None
+    arguments = problem.arguments()
+    arrays = {
+        name: replace(
+            array,
+            shape=(1,),
+            values="zeros",
+            layout=type(array.layout)(),
+            planted=((0, float(arguments[name].reshape(-1)[element])),),
+        )
+        for name, array in problem.arrays.items()
+    }
+    return replace(problem, arrays=arrays, out=None)

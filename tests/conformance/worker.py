@@ -1,0 +1,145 @@
+"""The child process: loads a backend and answers calls, so that nothing it does can end the run.
+
+Run as ``python -m gaugeblock.conformance.worker BACKEND CONNECTION MEMORY``: two descriptors it
+inherits. It reads requests and writes replies, tuples whose first item is a word:
+
+=========================  =====================================================================
+request                    reply
+=========================  =====================================================================
+``("describe",)``          ``("backend", {...})`` or ``("refused", message)`` when it cannot load
+``("call", Call)``         ``("done", View | None)``, ``("unsupported", message)``,
+                           ``("raised", type, message, sticky)`` or ``("wrong", message)``
+=========================  =====================================================================
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import sys
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Any
+
+import ml_dtypes  # noqa: F401  makes np.dtype("bfloat16") known
+import numpy as np
+from gaugeblock.conformance import arena, arrays, backends
+from gaugeblock.conformance.arena import GUARD_BYTES, View
+from gaugeblock.conformance.arrays import WrongResult
+from numpy.typing import NDArray
+
+ALIGNMENT = 512
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call as it travels: the views of its arrays, its parameters, and where the result goes.
+
+    Parameters
+    ----------
+    operation
+        Name of the backend's function.
+    arrays
+        The array arguments by name, in the operation's order.
+    parameters
+        Keyword arguments.
+    out
+        View given as ``out=``, or ``None``: the function allocates.
+    alias
+        Name of the array that is also ``out``.
+    free
+        First byte of the arena the child may use for a result that the function allocated.
+    """
+
+    operation: str
+    arrays: Mapping[str, View]
+    parameters: Mapping[str, Any]
+    out: View | None
+    alias: str | None
+    free: int
+
+
+class Worker:
+    """A loaded backend, and the memory it shares with the suite."""
+
+    def __init__(self, backend: backends.Backend, memory: Any) -> None:
+        self.backend = backend
+        self.memory = memory
+        self.arrays = arrays.of_kind(backend.arrays)
+
+    def call(self, call: Call) -> View | None:
+        """Run one call; the result is in ``call.out`` or at the view that is returned."""
+        function = self.backend.functions[call.operation]
+        given = {name: self._enter(view) for name, view in call.arrays.items()}
+        keywords = dict(call.parameters)
+        out = None
+        if call.alias is not None:
+            out = keywords["out"] = given[call.alias]
+        elif call.out is not None:
+            out = keywords["out"] = self._enter(call.out)
+        result = function(*given.values(), **keywords)
+        self.arrays.synchronize()
+        if out is not None:
+            if result is not None and result is not out and not self.arrays.same(result, out):
+                raise WrongResult(f"{call.operation} was given out= and returned another array")
+        for name, view in call.arrays.items():
+            self.arrays.leave(given[name], self.memory, view)
+        if out is None:
+            return self._store(call, self.arrays.fetch(result, call.operation))
+        if call.out is not None:
+            self.arrays.leave(out, self.memory, call.out)
+        return None
+
+    def _enter(self, view: View) -> Any:
+        return self.arrays.enter(view.on(self.memory, np.dtype(view.dtype)), self.memory, view)
+
+    def _store(self, call: Call, result: NDArray[np.generic]) -> View:
+        start = -(-(call.free + GUARD_BYTES) // ALIGNMENT) * ALIGNMENT
+        if start + result.nbytes > arena.SIZE:
+            raise WrongResult(f"{call.operation} returned an array of shape {result.shape}: too large")
+        strides = np.empty(result.shape, result.dtype).strides
+        view = View(result.dtype.name, result.shape, strides, start, start, start + result.nbytes)
+        view.on(self.memory, result.dtype)[...] = result
+        return view
+
+
+def answer(worker: Worker, call: Call) -> tuple[Any, ...]:
+    """Run a call and put what happened into words."""
+    try:
+        return ("done", worker.call(call))
+    except NotImplementedError as error:
+        return ("unsupported", str(error))
+    except WrongResult as error:
+        return ("wrong", str(error))
+    except Exception as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        place = f" ({os.path.basename(frames[-1].filename)}:{frames[-1].lineno})" if frames else ""
+        return ("raised", type(error).__name__, f"{error}{place}", worker.arrays.sticky())
+
+
+def main() -> None:
+    """Serve the suite until it closes the connection."""
+    name, connection_descriptor, memory_descriptor = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    faulthandler.enable()
+    connection: Connection[Any, Any] = Connection(connection_descriptor)
+    memory = arena.map_file(memory_descriptor)
+    worker: Worker | None = None
+    while True:
+        try:
+            request = connection.recv()
+        except EOFError:
+            return
+        if request[0] == "describe":
+            try:
+                worker = Worker(backends.load(name), memory)
+                connection.send(("backend", worker.backend.describe()))
+            except backends.BackendError as error:
+                connection.send(("refused", str(error)))
+        elif worker is not None:
+            connection.send(answer(worker, request[1]))
+
+
+if __name__ == "__main__":
+    main()
