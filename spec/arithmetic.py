@@ -1,4 +1,4 @@
-"""What a backend declares about the way it computes (clauses GEN-D8 and GEN-C5).
+"""What a backend declares about the way it computes (clauses GEN-D8 and GEN-C4).
 
 A declaration selects the bound. It is a claim that the suite tests, not an excuse: a backend that multiplies
 in TF32 and does not say so is held to the bound of float32 multiplication, and fails it.
@@ -46,7 +46,7 @@ class Arithmetic:
     >>> Arithmetic.declared({"accumulator": "float64"})
     Traceback (most recent call last):
         ...
-    ValueError: GEN-C5: accumulator is 'float64', expected one of 'float32', 'float16', 'tensor_core'
+    ValueError: GEN-C4: accumulator is 'float64', expected one of 'float32', 'float16', 'tensor_core'
     """
 
     accumulator: Accumulator = "float32"
@@ -64,19 +64,19 @@ class Arithmetic:
             self._check_tensor_core_field(name, getattr(self, name))
         for name in ("flush_subnormals", "fast_exp"):
             if not isinstance(getattr(self, name), bool):
-                raise TypeError(f"GEN-C5: {name} is {getattr(self, name)!r}, expected True or False")
+                raise TypeError(f"GEN-C4: {name} is {getattr(self, name)!r}, expected True or False")
 
     def _check_tensor_core_field(self, name: str, value: object) -> None:
         """Check that a tensor core names both its numbers, and any other accumulator neither."""
         if self.accumulator != "tensor_core":
             if value is not None:
                 raise ValueError(
-                    f"GEN-C5: {name} is {value!r}, which only the accumulator 'tensor_core' has, "
+                    f"GEN-C4: {name} is {value!r}, which only the accumulator 'tensor_core' has, "
                     f"and accumulator is {self.accumulator!r}"
                 )
         elif not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise ValueError(
-                f"GEN-C5: {name} is {value!r}, accumulator 'tensor_core' needs a whole number of at least 1"
+                f"GEN-C4: {name} is {value!r}, accumulator 'tensor_core' needs a whole number of at least 1"
             )
 
     @classmethod
@@ -88,14 +88,14 @@ class Arithmetic:
         TypeError
             If the declaration is not a mapping, or a flag is not a bool.
         ValueError
-            If a field is unknown or its value is; the message starts with ``GEN-C5``.
+            If a field is unknown or its value is; the message starts with ``GEN-C4``.
         """
         if not isinstance(declaration, Mapping):
-            raise TypeError(f"GEN-C5: arithmetic is {declaration!r}, expected a mapping")
+            raise TypeError(f"GEN-C4: arithmetic is {declaration!r}, expected a mapping")
         known = [field.name for field in fields(cls)]
         for name in declaration:
             if name not in known:
-                raise ValueError(f"GEN-C5: arithmetic has {name!r}, expected one of {', '.join(known)}")
+                raise ValueError(f"GEN-C4: arithmetic has {name!r}, expected one of {', '.join(known)}")
         return cls(**declaration)
 
     @property
@@ -120,4 +120,4 @@ class Arithmetic:
 
 def _one_of(name: str, value: object, choices: tuple[str, ...]) -> None:
     if value not in choices:
-        raise ValueError(f"GEN-C5: {name} is {value!r}, expected one of {', '.join(map(repr, choices))}")
+        raise ValueError(f"GEN-C4: {name} is {value!r}, expected one of {', '.join(map(repr, choices))}")
