@@ -13,6 +13,7 @@ sys.path.insert(0, str(HERE))
 
 import elementwise  # noqa: E402
 import gemm  # noqa: E402
+import race  # noqa: E402
 import softmax  # noqa: E402
 from workshop import Backend  # noqa: E402
 
@@ -73,7 +74,7 @@ def described(module: object, file: Path) -> list[Variant]:
 
 RECORDS = [
     record
-    for module in (gemm, softmax, elementwise)
+    for module in (gemm, softmax, race, elementwise)
     for record in described(module, HERE / f"{module.__name__}.py")
 ]
 MUTANTS: tuple[Mutant, ...] = tuple(record for record in RECORDS if isinstance(record, Mutant))
