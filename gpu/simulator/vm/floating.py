@@ -83,7 +83,7 @@ def mul(a: Array, b: Array, rounding: Direction = "rn", *, ftz: bool = False, sa
     if rounding == "rn" and a.dtype != BFLOAT16:
         product = a * b
     elif a.dtype == FLOAT64:
-        product = _exactly(lambda x, y: _multiply_add(x, y, -0.0, rounding), a, b)
+        product = _exactly(lambda x, y: _multiply(x, y, rounding), a, b)
     else:
         product = narrow(to_float64(a) * to_float64(b), a.dtype, rounding)
     return _finish(product, ftz, sat)
@@ -432,6 +432,11 @@ def _multiply_add(a: float, b: float, c: float, rounding: Direction) -> float:
     if pm == 0 and cm == 0 and signs[0] == signs[1]:
         return math.copysign(0.0, signs[1])
     return -0.0 if rounding == "rm" else 0.0
+
+
+def _multiply(a: float, b: float, rounding: Direction) -> float:
+    """Return a·b rounded once: a zero of the product's sign as addend changes nothing."""
+    return _multiply_add(a, b, math.copysign(0.0, math.copysign(1, a) * math.copysign(1, b)), rounding)
 
 
 def _divide(a: float, b: float, rounding: Direction) -> float:
