@@ -1,8 +1,9 @@
 """Choose the device that answers, and hold arrays on it.
 
 :func:`device` decides once per process: PyCUDA with a GPU that passes a small test, else the simulated
-device, with the reason in one line. The environment variable ``GAUGEBLOCK_DEVICE`` (``cuda`` or ``simulator``)
-overrules the choice. Nothing is decided, and no context is created, before the first operation asks.
+device, with the reason in one line. The environment variable ``GAUGEBLOCK_DEVICE`` (``cuda`` or
+``simulator``) overrules the choice. Nothing is decided, and no context is created, before the first operation
+asks.
 """
 
 from __future__ import annotations
@@ -20,7 +21,15 @@ from gaugeblock.gpu import compiler
 from ml_dtypes import bfloat16
 from numpy.typing import NDArray
 
-__all__ = ["DTYPES", "Device", "DeviceArray", "DeviceUnavailable", "device", "to_device"]
+__all__ = [
+    "DTYPES",
+    "Device",
+    "DeviceArray",
+    "DeviceUnavailable",
+    "as_device_array",
+    "device",
+    "to_device",
+]
 
 DTYPES: Final[Mapping[str, np.dtype[Any]]] = {
     "float32": np.dtype(np.float32),
@@ -55,6 +64,8 @@ class Device:
         How many thread blocks run side by side at least; 1 if simulated.
     reason : str
         One line: why this device and not the other.
+    versions : dict of str to str
+        Of the compiler and, on a GPU, of PyCUDA and the driver.
     """
 
     driver: Any
@@ -63,6 +74,7 @@ class Device:
     compute_capability: tuple[int, int]
     multiprocessors: int
     reason: str
+    versions: dict[str, str] = field(default_factory=dict)
     _functions: dict[tuple[object, ...], Any] = field(default_factory=dict, repr=False)
 
     def function(
@@ -156,6 +168,11 @@ def _cuda(reason: str) -> Device:
         compute_capability=gpu.compute_capability(),
         multiprocessors=gpu.get_attribute(driver.device_attribute.MULTIPROCESSOR_COUNT),
         reason=reason,
+        versions=_compiler_version()
+        | {
+            "pycuda": importlib.import_module("pycuda").VERSION_TEXT,
+            "driver": str(driver.get_driver_version()),
+        },
     )
     _probe(found)
     return found
@@ -172,7 +189,12 @@ def _simulated(reason: str) -> Device:
         compute_capability=simulated.compute_capability(),
         multiprocessors=1,
         reason=reason,
+        versions=_compiler_version(),
     )
+
+
+def _compiler_version() -> dict[str, str]:
+    return {"nvrtc": ".".join(map(str, compiler.nvrtc_version()))}
 
 
 def _probe(candidate: Device) -> None:
@@ -234,8 +256,8 @@ class DeviceArray:
         self.dtype = np.dtype(dtype)
         self.strides = packed_strides(self.shape, self.dtype.itemsize) if strides is None else tuple(strides)
         if pointer is None:
-            owner = device().driver.mem_alloc(max(1, self.nbytes))
-            pointer = int(owner)
+            memory = device().driver.mem_alloc(max(1, self.nbytes))
+            owner, pointer = memory, int(memory)
         self.pointer = pointer
         self.owner = owner
         self.writable = writable
@@ -253,7 +275,7 @@ class DeviceArray:
     @property
     def nbytes(self) -> int:
         """Bytes of the elements, gaps not counted."""
-        return self.size * self.dtype.itemsize
+        return self.size * int(self.dtype.itemsize)
 
     @property
     def __cuda_array_interface__(self) -> dict[str, Any]:
@@ -302,6 +324,40 @@ class DeviceArray:
         if host.size:
             device().driver.memcpy_dtoh(host, self.pointer + low)
         return view_of_span(host, self, -low).copy()
+
+
+def as_device_array(value: Any) -> DeviceArray:
+    """Return an array on the device as a `DeviceArray` that shares its memory.
+
+    Parameters
+    ----------
+    value : object
+        A `DeviceArray`, or anything with ``__cuda_array_interface__``.
+
+    Returns
+    -------
+    DeviceArray
+        A view; it keeps `value` alive.
+
+    Raises
+    ------
+    TypeError
+        The object has no such interface, a mask, or strides that are no whole number of elements.
+    """
+    if isinstance(value, DeviceArray):
+        return value
+    interface = getattr(value, "__cuda_array_interface__", None)
+    if interface is None:
+        raise TypeError(f"a {type(value).__name__} is no array on the device (no __cuda_array_interface__)")
+    if interface.get("mask") is not None:
+        raise TypeError("masked arrays on the device are not supported")
+    # The interface has no name for bfloat16: whoever has it says "two bytes".
+    dtype = DTYPES["bfloat16"] if interface["typestr"] == "<V2" else np.dtype(interface["typestr"])
+    shape, strides = tuple(interface["shape"]), interface.get("strides")
+    if strides is not None and any(stride % dtype.itemsize for stride in strides):
+        raise TypeError(f"strides {tuple(strides)} are no multiples of the element size {dtype.itemsize}")
+    pointer, read_only = interface["data"]
+    return DeviceArray(shape, dtype, strides, pointer, owner=value, writable=not read_only)
 
 
 def to_device(array: NDArray[Any]) -> DeviceArray:

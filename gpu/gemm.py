@@ -1,0 +1,292 @@
+"""GEMM on the device: ``alpha · op(a) op(b) + beta · c``."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import Any, Final
+
+from gaugeblock.gpu.arrays import Exchange
+from gaugeblock.gpu.device import ELEMENTS, DeviceArray, device
+from gaugeblock.gpu.launching import MOST_BLOCKS, check_algorithm, elements_from, float32, steps
+from gaugeblock.gpu.layout import Layout, collapse, outer_slices
+from gaugeblock.reference.gemm import result_shape
+
+__all__ = ["ALGORITHMS", "choose", "gemm"]
+
+ALGORITHMS: Final = ("auto", "naive", "tile32", "tile64", "tile128")
+"""What `gemm` may be told to use."""
+
+BATCH_AXES: Final = 4
+"""The batch axes that a kernel has room for (``kernels/gemm.cuh``)."""
+
+TILES: Final = {"tile128": (128, 256), "tile64": (64, 256), "tile32": (32, 64)}
+"""Side of the tile and threads of the block of each tiled algorithm."""
+
+
+def gemm(
+    a: Any,
+    b: Any,
+    c: Any = None,
+    *,
+    alpha: float = 1.0,
+    beta: float = 0.0,
+    transpose_a: bool = False,
+    transpose_b: bool = False,
+    out: Any = None,
+    algorithm: str = "auto",
+) -> Any:
+    """Multiply two matrices, scale the product, and add a third.
+
+    Sums and products are float32; the result is rounded once to the type of the inputs. With ``beta = 0`` the
+    values of `c` are not read, with ``alpha = 0`` not those of `a` and `b`.
+
+    Parameters
+    ----------
+    a : array, shape (..., M, K), or (..., K, M) with `transpose_a`
+        float32, float16 or bfloat16, of any strides: a NumPy array, a ``GPUArray``, or any object with
+        ``__cuda_array_interface__``.
+    b : array, shape (..., K, N), or (..., N, K) with `transpose_b`
+        Of the same type. The leading axes, the batch, broadcast.
+    c : array, broadcastable to (..., M, N), optional
+        Of the same type; required if `beta` is not 0.
+    alpha, beta : float
+        The scales, rounded to float32.
+    transpose_a, transpose_b : bool
+        Whether op swaps the last two axes.
+    out : array, optional
+        The place of the result: of its shape and type, writable. It may be `c`; with other inputs it shares
+        no memory.
+    algorithm : str
+        ``"auto"`` or one of `ALGORITHMS`; see `choose`.
+
+    Returns
+    -------
+    array, shape (..., M, N)
+        Of the kind and type of the inputs.
+
+    Raises
+    ------
+    ValueError, TypeError
+        With the clause that the arguments violate, GEMM-C1 to GEMM-C5, or GEN-C3 for `out`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gaugeblock import gpu
+    >>> inputs = np.array([[1, 2], [3, 4]], np.float32)
+    >>> weights = np.array([[1, 0, 1], [0, 1, 1]], np.float32)
+    >>> gpu.gemm(inputs, weights)
+    array([[1., 2., 3.],
+           [3., 4., 7.]], dtype=float32)
+    """
+    check_algorithm(algorithm, *ALGORITHMS)
+    arrays = {"a": a, "b": b} | ({} if c is None else {"c": c})
+    exchange = Exchange(dict.fromkeys(("a", "b", "c"), "GEMM-C5"), arrays)
+    shape = result_shape(
+        exchange.shapes["a"],
+        exchange.shapes["b"],
+        exchange.shapes.get("c"),
+        beta=beta,
+        transpose_a=transpose_a,
+        transpose_b=transpose_b,
+    )
+    exchange.set_output(shape, out, may_be=("c",))
+    if 0 in shape:
+        return exchange.result()
+
+    # An array that is not read is not copied to the device either; the result stands in for its address.
+    reads_product, reads_c = alpha != 0, beta != 0
+    used = [exchange.input(name) if reads_product else None for name in ("a", "b")]
+    addend = exchange.input("c") if reads_c else None
+    result = exchange.output()
+    exchange.before_launch()
+    left = _matrix(used[0], shape, transpose_a) if used[0] is not None else None
+    right = _matrix(used[1], shape, transpose_b) if used[1] is not None else None
+    problem = _Problem(
+        dtype=exchange.dtype,
+        K=exchange.shapes["a"][-2 if transpose_a else -1] if reads_product else 0,
+        shape=shape,
+        a=left or _nothing(result),
+        b=right or _nothing(result),
+        c=_broadcast(addend, shape) if addend is not None else _nothing(result),
+        out=_Matrices(result, steps(result)[0]),
+        alpha=float32(alpha),
+        beta=float32(beta),
+    )
+    _launch(problem, algorithm)
+    return exchange.result()
+
+
+def choose(M: int, N: int, batch: int, multiprocessors: int) -> str:
+    """Return the algorithm that ``algorithm="auto"`` takes.
+
+    The largest tile that is not mostly empty and still gives every multiprocessor a block: a larger tile
+    reads less per product, idle multiprocessors compute nothing.
+
+    Parameters
+    ----------
+    M, N, batch : int
+        Rows, columns and number of the results.
+    multiprocessors : int
+        Of the device.
+
+    Returns
+    -------
+    str
+        ``"tile128"``, ``"tile64"`` or ``"tile32"``.
+
+    Examples
+    --------
+    >>> choose(4096, 4096, 1, 132), choose(512, 512, 1, 132), choose(10, 4096, 1, 132)
+    ('tile128', 'tile32', 'tile32')
+    """
+    for name, (side, _) in TILES.items():
+        tiles = -(-M // side) * -(-N // side) * batch
+        if tiles >= multiprocessors and 2 * min(M, N) > side:
+            return name
+    return "tile32"
+
+
+# The problem as a kernel sees it -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Matrices:
+    """An array of matrices with as many axes as the result: where it lies, and its strides in elements."""
+
+    array: DeviceArray
+    strides: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class _Problem:
+    dtype: str
+    K: int
+    shape: tuple[int, ...]
+    a: _Matrices
+    b: _Matrices
+    c: _Matrices
+    out: _Matrices
+    alpha: float
+    beta: float
+
+    @property
+    def operands(self) -> tuple[_Matrices, ...]:
+        return self.a, self.b, self.c, self.out
+
+    def transposed(self) -> _Problem:
+        """Return the problem outᵀ = bᵀ aᵀ, which has the same elements."""
+        b, a, c, out = (
+            _Matrices(m.array, (*m.strides[:-2], m.strides[-1], m.strides[-2]))
+            for m in (self.b, self.a, self.c, self.out)
+        )
+        shape = (*self.shape[:-2], self.shape[-1], self.shape[-2])
+        return _Problem(self.dtype, self.K, shape, b, a, c, out, self.alpha, self.beta)
+
+
+def _matrix(array: DeviceArray, shape: tuple[int, ...], transpose: bool) -> _Matrices:
+    """Apply op and broadcast the batch."""
+    (strides,) = steps(array)
+    if transpose:
+        strides = (*strides[:-2], strides[-1], strides[-2])
+    batch = _broadcast_strides(array.shape[:-2], strides[:-2], len(shape) - 2)
+    return _Matrices(array, batch + strides[-2:])
+
+
+def _broadcast(array: DeviceArray, shape: tuple[int, ...]) -> _Matrices:
+    return _Matrices(array, _broadcast_strides(array.shape, steps(array)[0], len(shape)))
+
+
+def _broadcast_strides(shape: tuple[int, ...], strides: tuple[int, ...], rank: int) -> tuple[int, ...]:
+    """Return strides for `rank` axes: 0 for an axis that is missing or has length 1."""
+    own = tuple(0 if length == 1 else stride for length, stride in zip(shape, strides, strict=True))
+    return (0,) * (rank - len(own)) + own
+
+
+def _nothing(result: DeviceArray) -> _Matrices:
+    """Stand in for an array that is not read: a valid address, and strides that stay there."""
+    return _Matrices(result, (0,) * len(result.shape))
+
+
+# Launch --------------------------------------------------------------------------------------------------
+
+
+def _launch(problem: _Problem, algorithm: str) -> None:
+    if abs(problem.out.strides[-1]) != 1 and abs(problem.out.strides[-2]) == 1:
+        problem = problem.transposed()  # so that neighbouring threads write neighbouring elements
+    batch = collapse(problem.shape[:-2], *(m.strides[:-2] for m in problem.operands), sort_by=3)
+    for piece, offsets in outer_slices(batch, BATCH_AXES):
+        if algorithm == "naive":
+            _launch_naive(problem, piece, offsets)
+        else:
+            M, N = problem.shape[-2:]
+            chosen = choose(M, N, piece.size, device().multiprocessors) if algorithm == "auto" else algorithm
+            _launch_tiled(problem, piece, offsets, chosen)
+
+
+_GEMM_BYTES = 8 * (3 + BATCH_AXES + 4 * (BATCH_AXES + 2))
+
+
+def _pack(problem: _Problem, batch: Layout) -> bytes:
+    """Return the struct ``Gemm`` of ``kernels/gemm.cuh``."""
+    M, N = problem.shape[-2:]
+    pad = (0,) * (BATCH_AXES - batch.rank)
+    words = [M, N, problem.K, *(1 for _ in pad), *batch.lengths]
+    for matrices, strides in zip(problem.operands, batch.strides, strict=True):
+        words += [*pad, *strides, *matrices.strides[-2:]]
+    return struct.pack(f"{len(words)}q", *words)
+
+
+def _pointers(problem: _Problem, offsets: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(elements_from(m.array, at) for m, at in zip(problem.operands, offsets, strict=True))
+
+
+def _launch_naive(problem: _Problem, batch: Layout, offsets: tuple[int, ...]) -> None:
+    defines = (("ELEMENT", ELEMENTS[problem.dtype]),)
+    kernel = device().function("gemm_naive.cu", "gemm_naive", f"{_GEMM_BYTES}sPPPPff", defines)
+    M, N = problem.shape[-2:]
+    blocks = min(-(-M * N * batch.size // 256), MOST_BLOCKS)
+    pointers = _pointers(problem, offsets)
+    kernel.prepared_async_call(
+        (blocks, 1, 1), (256, 1, 1), None, _pack(problem, batch), *pointers, problem.alpha, problem.beta
+    )
+
+
+def _launch_tiled(problem: _Problem, batch: Layout, offsets: tuple[int, ...], algorithm: str) -> None:
+    side, threads = TILES[algorithm]
+    defines = (("ELEMENT", ELEMENTS[problem.dtype]), ("TILE", side))
+    kernel = device().function("gemm.cu", "gemm_tiled", f"{_GEMM_BYTES}sPPPPffiii", defines)
+    M, N = problem.shape[-2:]
+    blocks = min(-(-M // side) * -(-N // side) * batch.size, MOST_BLOCKS)
+    pointers = _pointers(problem, offsets)
+    lanes = 16 // problem.out.array.dtype.itemsize
+    a, b = problem.a.strides, problem.b.strides
+    copy_a = _copy(pointers[0], outer=a[-2], k=a[-1], batch=batch.strides[0], lanes=lanes)
+    copy_b = _copy(pointers[1], outer=b[-1], k=b[-2], batch=batch.strides[1], lanes=lanes)
+    row = problem.out.strides
+    # Four elements at once: 16 bytes of float32, 8 of the others.
+    wide = row[-1] == 1 and pointers[3] % (64 // lanes) == 0
+    wide = wide and all(stride % 4 == 0 for stride in (row[-2], *batch.strides[3]))
+    kernel.prepared_async_call(
+        (blocks, 1, 1),
+        (threads, 1, 1),
+        None,
+        _pack(problem, batch),
+        *pointers,
+        problem.alpha,
+        problem.beta,
+        copy_a,
+        copy_b,
+        int(wide),
+    )
+
+
+def _copy(pointer: int, *, outer: int, k: int, batch: tuple[int, ...], lanes: int) -> int:
+    """Return how threads share the copy of one operand: ``Copy`` of ``kernels/gemm.cu``."""
+    aligned = pointer % 16 == 0 and all(stride % lanes == 0 for stride in batch)
+    if aligned and k == 1 and outer % lanes == 0:
+        return 0
+    if aligned and outer == 1 and k % lanes == 0:
+        return 1
+    return 2 if abs(k) <= abs(outer) else 3
