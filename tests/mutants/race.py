@@ -1,7 +1,7 @@
 """A race between two reductions, in CUDA, on the simulated device.
 
-On a GPU the missing barrier mostly does no harm. The simulated device sees it: its race detector ends the call
-with a fault, and under another order of the warps the numbers are wrong.
+On a GPU the missing barrier mostly does no harm. The simulated device sees it: its race detector ends the
+call with a fault, and under another order of the warps the numbers are wrong.
 """
 
 import functools
