@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from typing import Any
 
@@ -16,7 +16,12 @@ from hypothesis import strategies as st
 Array = npt.NDArray[Any]
 EVERY_PATTERN = np.arange(65536, dtype=np.uint16)
 INTEGERS = [name for name in TYPES if name[0] in "us"]
-INTEGRAL = {"rni": round, "rzi": math.trunc, "rmi": math.floor, "rpi": math.ceil}
+INTEGRAL: dict[str, Callable[[Fraction], int]] = {
+    "rni": round,
+    "rzi": math.trunc,
+    "rmi": math.floor,
+    "rpi": math.ceil,
+}
 DIRECTIONS = ("rn", "rz", "rm", "rp")
 BITS = {"f16": np.uint16, "bf16": np.uint16, "f32": np.uint32, "f64": np.uint64, "tf32": np.uint32}
 
@@ -141,8 +146,13 @@ def test_integers_become_floating_point_numbers_with_one_rounding(
         got = cvt(to, source, rounding=rounding)(a).astype(np.float64).tolist()
         for n, y in zip(integers, got, strict=True):
             unit = 1 << max(abs(n).bit_length() - precision, 0)
-            pick = {"rn": round, "rz": math.trunc, "rm": math.floor, "rp": math.ceil}[rounding]
-            want = float(pick(Fraction(n, unit)) * unit)
+            pick: dict[str, Callable[[Fraction], int]] = {
+                "rn": round,
+                "rz": math.trunc,
+                "rm": math.floor,
+                "rp": math.ceil,
+            }
+            want = float(pick[rounding](Fraction(n, unit)) * unit)
             limit = (2 - 2.0 ** (1 - precision)) * 2.0**largest
             if abs(want) > limit:
                 inwards = rounding == "rz" or rounding == ("rm" if n > 0 else "rp")

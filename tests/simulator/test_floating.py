@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from gaugeblock.gpu.simulator.vm import floating
+from gaugeblock.gpu.simulator.vm.rounding import Direction
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -23,7 +24,7 @@ FORMATS = {  # precision, smallest and largest exponent, unsigned type of the bi
     np.dtype(np.float32): (24, -126, 127, np.uint32),
     np.dtype(np.float64): (53, -1022, 1023, np.uint64),
 }
-DIRECTIONS = ("rn", "rz", "rm", "rp")
+DIRECTIONS: tuple[Direction, ...] = ("rn", "rz", "rm", "rp")
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +40,13 @@ def rounded(exact: Fraction, dtype: np.dtype[Any], rounding: str) -> float:
     if abs(exact) < Fraction(2) ** exponent:
         exponent -= 1
     unit = Fraction(2) ** (max(exponent, smallest) - precision + 1)
-    integral = {"rn": round, "rz": math.trunc, "rm": math.floor, "rp": math.ceil}[rounding](exact / unit)
+    pick: dict[str, Callable[[Fraction], int]] = {
+        "rn": round,
+        "rz": math.trunc,
+        "rm": math.floor,
+        "rp": math.ceil,
+    }
+    integral = pick[rounding](exact / unit)
     sign = 1 if exact > 0 else -1
     limit = (2 - Fraction(2) ** (1 - precision)) * Fraction(2) ** largest
     if abs(integral * unit) <= limit:
@@ -180,7 +187,10 @@ def test_half_precision_arithmetic_rounds_once(dtype: np.dtype[Any], data: st.Da
     a64, b64, c64 = (x.astype(np.float64) for x in (a, b, c))
     product_zero = np.copysign(0.0, a64) * np.copysign(1.0, b64)
     fma_zero = np.where((a64 == 0) | (b64 == 0), zero_sum(product_zero, c64, "rn"), 0.0)
-    exactly = lambda operation, arrays, zero: expected(operation, arrays, dtype, "rn", zero)  # noqa: E731
+
+    def exactly(operation: Callable[..., Fraction], arrays: list[Array], zero: Array) -> Array:
+        return expected(operation, arrays, dtype, "rn", zero)
+
     assert_same(floating.add(a, b), exactly(lambda x, y: x + y, [a, b], zero_sum(a64, b64, "rn")))
     assert_same(floating.sub(a, b), exactly(lambda x, y: x - y, [a, b], zero_sum(a64, -b64, "rn")))
     assert_same(floating.mul(a, b), exactly(lambda x, y: x * y, [a, b], product_zero))
@@ -253,8 +263,8 @@ def test_infinities_and_nan_follow_ieee_arithmetic(dtype: np.dtype[Any]) -> None
     assert_same(floating.add(a.astype(dtype), b.astype(dtype)), (a + b).astype(dtype))
     assert_same(floating.mul(a.astype(dtype), b.astype(dtype)), (a * b).astype(dtype))
     if dtype.itemsize >= 4:
-        for rounding in ("rz", "rp"):
-            assert_same(floating.fma(a.astype(dtype), b.astype(dtype), c.astype(dtype), rounding), want)  # type: ignore[arg-type]
+        for rounding in DIRECTIONS[1::2]:
+            assert_same(floating.fma(a.astype(dtype), b.astype(dtype), c.astype(dtype), rounding), want)
         assert_same(floating.div(a.astype(dtype), b.astype(dtype), "rz"), (a / b).astype(dtype))
 
 
@@ -346,7 +356,7 @@ def test_xorsign_min_and_max_compare_magnitudes_and_multiply_signs(dtype: np.dty
 
 
 @pytest.mark.parametrize("dtype", [np.dtype(np.float16), BFLOAT16], ids=str)
-def test_neg_abs_copysign_and_testp_are_right_for_every_16_bit_pattern(dtype: np.dtype[Any]) -> None:
+def test_neg_abs_copysign_and_properties_are_right_for_every_16_bit_pattern(dtype: np.dtype[Any]) -> None:
     bits = np.arange(65536, dtype=np.uint16)
     a = bits.view(dtype)
     wide = a.astype(np.float64)
@@ -372,8 +382,8 @@ def test_operands_broadcast_and_stay_unchanged() -> None:
     for operation in (floating.add, floating.sub, floating.mul, floating.minimum, floating.maximum):
         assert operation(a, uniform, ftz=True).shape == operation(uniform, a, ftz=True).shape == (5,)
     for rounding in DIRECTIONS:
-        assert floating.fma(uniform, uniform, a, rounding).shape == (5,)  # type: ignore[arg-type]
-        assert floating.fma(a, uniform, uniform, rounding, sat=True).shape == (5,)  # type: ignore[arg-type]
+        assert floating.fma(uniform, uniform, a, rounding).shape == (5,)
+        assert floating.fma(a, uniform, uniform, rounding, sat=True).shape == (5,)
     assert np.array_equal(bits_of(a), bits_of(before[0]))
     assert np.array_equal(bits_of(uniform), bits_of(before[1]))
 

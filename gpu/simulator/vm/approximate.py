@@ -195,9 +195,9 @@ def _approximate(
 
 def _err(x: Array, exact: Array, limit: Limit, chance: Array, dtype: np.dtype[Any]) -> Array:
     """Round `exact` after moving it by up to the limit, less what the rounding itself may add."""
-    size = np.abs(exact)
-    rounding = np.maximum(_HALF_ULP[dtype] * _binade(size), _SMALLEST_ULP[dtype] / 2)
-    budget = np.maximum(limit(x, exact) - rounding, 0) * _perturbation.share
+    allowed = limit(x, exact)
+    rounding = np.maximum(_HALF_ULP[dtype] * _binade(np.abs(exact) + allowed), _SMALLEST_ULP[dtype] / 2)
+    budget = np.maximum(allowed - rounding, 0) * _perturbation.share
     moved = exact + budget * (chance * 2.0**-31 - 1)
     return narrow(np.where(np.isfinite(exact), moved, exact), dtype)
 

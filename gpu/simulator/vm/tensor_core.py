@@ -125,7 +125,7 @@ def _truncating(left: Array, right: Array, c: Array, smallest: int, bits: int) -
     exponent = np.empty_like(largest)
     for x, y in zip(left_exponents, right_exponents, strict=True):
         np.maximum(largest, np.add(x, y, out=exponent), out=largest)
-    largest = np.maximum(largest, -1000).astype(np.int64)  # nothing but zeros: any exponent will do
+    largest = np.maximum(largest, -400).astype(np.int64)  # nothing but zeros: any exponent will do
     to_unit = ((bits - largest + 1023) << 52).view(FLOAT64)  # 2^(F − e): a term becomes an integer
     total = np.trunc(addend * to_unit)
     term = np.empty_like(total)
