@@ -62,9 +62,9 @@ class Model:
 def fit(X: Array, labels: Labels, *, steps: int = 50, penalty: float = 0.0) -> Model:
     r"""Train a model on all examples at once, by Newton steps that cannot overshoot.
 
-    With one-hot rows Y, the gradient of the loss in W is :math:`X^T (P - Y) / N`: predicted minus right, carried
-    back to the inputs. Newton's step divides it by the curvature of the loss. The curvature depends on W, but
-    is never more than :math:`X^T X / 2N`; divided by that bound, no step raises the loss, and one inverse
+    With one-hot rows Y, the gradient of the loss in W is :math:`X^T (P - Y) / N`: predicted minus right,
+    carried back to the inputs. Newton's step divides it by the curvature of the loss. It depends on W, but is
+    never more than :math:`X^T X / 2N`; divided by that bound, no step raises the loss, and one inverse
     serves all steps.
 
     Parameters
