@@ -27,14 +27,12 @@ __all__ = ["Exchange", "upload"]
 SPREAD: Final = 4
 """A NumPy view whose gaps make it longer than this many times its elements is packed before it is copied."""
 
-OUT: Final = "GEN-C3"
-"""The clause on outputs."""
+SUPPORTED: Final = "GEN-C1"
+"""The clause on kinds and element types."""
 
-DTYPE: Final = "GEN-C1"
-"""The clause on element types."""
-
-KIND: Final = "GEN-C2"
-"""The clause on arrays."""
+OUT_FITS: Final = "GEN-C2"
+OUT_OVERLAPS: Final = "GEN-C3"
+"""The clauses on outputs."""
 
 
 class Exchange:
@@ -61,7 +59,7 @@ class Exchange:
             if value is None and name in clauses:
                 raise TypeError(f"{clauses[name]}: {name} must be an array, got None")
         self._kinds = {
-            name: _kind(clauses.get(name, KIND), name, value) for name, value in self._given.items()
+            name: _kind(clauses.get(name, SUPPORTED), name, value) for name, value in self._given.items()
         }
         (first, kind), *others = self._kinds.items()
         self._first, self._kind = first, kind
@@ -80,12 +78,12 @@ class Exchange:
             if (kind == "numpy") != (self._kind == "numpy"):
                 places = {True: "in host memory (NumPy)", False: "on the device"}
                 one, other = places[self._kind == "numpy"], places[kind == "numpy"]
-                raise TypeError(f"{KIND}: {self._first} is {one}, {name} is {other}")
+                raise TypeError(f"{SUPPORTED}: {self._first} is {one}, {name} is {other}")
 
     def _common_dtype(self, clauses: Mapping[str, str]) -> str:
         found = {}
         for name, layout in self._layouts.items():
-            clause = clauses.get(name, DTYPE)
+            clause = clauses.get(name, SUPPORTED)
             for dtype_name, dtype in DTYPES.items():
                 if layout.dtype == dtype:
                     found[name] = dtype_name
@@ -115,19 +113,19 @@ class Exchange:
         self._shape, self._out = shape, out
         if out is None:
             return
-        kind = _kind(OUT, "out", out)
+        kind = _kind(OUT_FITS, "out", out)
         if (kind == "numpy") != (self._kind == "numpy"):
             one, other = ("NumPy" if k == "numpy" else "on the device" for k in (self._kind, kind))
-            raise TypeError(f"{OUT}: {self._first} is {one}, out is {other}")
+            raise TypeError(f"{OUT_FITS}: {self._first} is {one}, out is {other}")
         layout: Any = out if kind == "numpy" else as_device_array(out)
         if tuple(layout.shape) != shape:
-            raise ValueError(f"{OUT}: out has shape {tuple(layout.shape)}, the result has shape {shape}")
+            raise ValueError(f"{OUT_FITS}: out has shape {tuple(layout.shape)}, the result has shape {shape}")
         if layout.dtype != DTYPES[self.dtype]:
-            raise ValueError(f"{OUT}: out has dtype {layout.dtype}, the result has dtype {self.dtype}")
+            raise ValueError(f"{OUT_FITS}: out has dtype {layout.dtype}, the result has dtype {self.dtype}")
         if not (layout.flags.writeable if kind == "numpy" else layout.writable):
-            raise ValueError(f"{OUT}: out is read-only")
+            raise ValueError(f"{OUT_FITS}: out is read-only")
         if overlaps_itself(layout.shape, layout.strides, layout.dtype.itemsize):
-            raise ValueError(f"{OUT}: out shares memory with itself, its strides are {layout.strides}")
+            raise ValueError(f"{OUT_OVERLAPS}: out shares memory with itself, its strides are {layout.strides}")
         self._refuse_overlap(layout, may_be)
         self._layouts["out"] = layout
 
@@ -138,7 +136,7 @@ class Exchange:
                 continue
             if _shares_memory(place, _memory(layout)):
                 exception = f", and is not {' or '.join(may_be)} itself" if may_be else ""
-                raise ValueError(f"{OUT}: out shares memory with {name}{exception}")
+                raise ValueError(f"{OUT_OVERLAPS}: out shares memory with {name}{exception}")
 
     # To the device and back -------------------------------------------------------------------------------
 

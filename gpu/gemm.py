@@ -68,7 +68,7 @@ def gemm(
     Raises
     ------
     ValueError, TypeError
-        With the clause that the arguments violate, GEMM-C1 to GEMM-C5, or GEN-C3 for `out`.
+        With the clause that the arguments violate: GEMM-C1 to GEMM-C5, for `out` GEN-C2 or GEN-C3.
 
     Examples
     --------

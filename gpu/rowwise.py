@@ -22,7 +22,7 @@ from gaugeblock.reference.activation import check_dy, row_axis
 
 __all__ = ["rowwise"]
 
-ROW_VARIANTS: Final = ((4, 8), (32, 8), (32, 32), (256, 16), (256, 32), (512, 32))
+ROW_VARIANTS: Final = ((4, 8), (32, 8), (128, 8), (256, 16), (512, 16), (1024, 16))
 """Threads of a row and items of a thread, for rows that stay in registers."""
 
 LONG_VARIANT: Final = (1024, 8)

@@ -15,14 +15,16 @@
 //   softmax_long    any n: a first sweep finds m and s together, rescaling s whenever a chunk of ITEMS values
 //                   raises the maximum (Milakov and Gimelshein, arXiv 1805.02867); further sweeps read x again.
 //
-// With VECTORS the elements of a row are contiguous, begin at a 16-byte boundary and fill whole vectors.
+// With VECTORS the elements of a row are contiguous, begin at a 16-byte boundary and fill whole vectors. Without, the
+// same threads own the same elements and read them one by one: the layout of an array never changes the order of
+// a sum, and with it the bits of the result (GEN-S2).
 //
 // NaN or +Inf in a row makes s NaN, and with it every result of the row; so does a row of -Inf only (its m is -Inf).
 
 #include "element.cuh"
 #include "layout.cuh"
 
-constexpr int LANES = VECTORS ? Vector<ELEMENT>::lanes : 1;
+constexpr int LANES = Vector<ELEMENT>::lanes;
 constexpr int CHUNKS = ITEMS / LANES;
 constexpr int BLOCK = THREADS < 128 ? 128 : THREADS;
 constexpr int BLOCKS = BLOCK < 512 ? 512 / BLOCK : 1;  // per multiprocessor: leaves a thread 128 registers
@@ -56,7 +58,10 @@ __device__ __forceinline__ void read_items(
 #pragma unroll
             for (int v = 0; v < LANES; ++v) items[c * LANES + v] = widen(vector.lane[v]);
         } else {
-            items[c] = widen(row[begin * step]);
+#pragma unroll
+            for (int v = 0; v < LANES; ++v) {
+                if (begin + v < shape.n) items[c * LANES + v] = widen(row[(begin + v) * step]);
+            }
         }
     }
 }
@@ -74,7 +79,10 @@ __device__ __forceinline__ void write_items(
             for (int v = 0; v < LANES; ++v) vector.lane[v] = narrow<ELEMENT>(items[c * LANES + v]);
             store_vector(row + begin, vector);
         } else {
-            row[begin * step] = narrow<ELEMENT>(items[c]);
+#pragma unroll
+            for (int v = 0; v < LANES; ++v) {
+                if (begin + v < shape.n) row[(begin + v) * step] = narrow<ELEMENT>(items[c * LANES + v]);
+            }
         }
     }
 }
@@ -113,7 +121,7 @@ __device__ __forceinline__ float weight(float x, float maximum, bool inside) {
 }
 
 __device__ __forceinline__ bool is_inside(const Row& shape, long long first, int item) {
-    return element_of(first, item / LANES, 0) < shape.n;
+    return element_of(first, item / LANES, VECTORS ? 0 : item % LANES) < shape.n;
 }
 
 __device__ __forceinline__ float forward(float x, float maximum, float sum, float log_sum) {
