@@ -1,0 +1,584 @@
+"""The part of ``pycuda.driver`` that Gaugeblock calls, with the same names, answered by the simulated device.
+
+Launches run to their end before they return, so streams and events only keep order. Errors are those of PyCUDA;
+what a kernel does wrong raises `Fault`, a `LaunchError` that names the kernel, the thread and the source line.
+
+Examples
+--------
+>>> import numpy as np
+>>> from gaugeblock.gpu.simulator import driver
+>>> driver.init()
+>>> driver.Device(0).name()
+'Gaugeblock simulated CUDA device'
+>>> memory = driver.mem_alloc(16)
+>>> driver.memcpy_htod(memory, np.arange(4, dtype=np.float32))
+>>> host = np.empty(4, np.float32)
+>>> driver.memcpy_dtoh(host, memory)
+>>> host.tolist()
+[0.0, 1.0, 2.0, 3.0]
+"""
+
+from __future__ import annotations
+
+import struct
+import time
+from collections.abc import Sequence
+from enum import Enum
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import Error, Fault, LaunchError, LogicError, MemoryError
+from .module import LoadedModule
+from .vm.launch import MAX_BLOCK, MAX_GRID, MAX_SHARED, MAX_STATIC_SHARED, MAX_THREADS, launch
+from .vm.memory import BASE, Allocation, GlobalMemory
+
+__all__ = [
+    "Context",
+    "Device",
+    "DeviceAllocation",
+    "Error",
+    "Event",
+    "Fault",
+    "Function",
+    "LaunchError",
+    "LogicError",
+    "MemoryError",
+    "Module",
+    "Stream",
+    "device_attribute",
+    "from_device",
+    "func_cache",
+    "function_attribute",
+    "get_driver_version",
+    "get_version",
+    "init",
+    "mem_alloc",
+    "mem_get_info",
+    "memcpy_dtod",
+    "memcpy_dtod_async",
+    "memcpy_dtoh",
+    "memcpy_dtoh_async",
+    "memcpy_htod",
+    "memcpy_htod_async",
+    "memset_d16",
+    "memset_d32",
+    "memset_d8",
+    "memset_d8_async",
+    "module_from_buffer",
+    "to_device",
+]
+
+NAME: Final = "Gaugeblock simulated CUDA device"
+
+_memory: GlobalMemory | None = None
+
+
+def _device_memory() -> GlobalMemory:
+    global _memory
+    if _memory is None:
+        _memory = GlobalMemory()
+    return _memory
+
+
+# The device ----------------------------------------------------------------------------------------------
+
+
+def init(flags: int = 0) -> None:
+    """Initialise the driver: nothing to do."""
+
+
+def get_version() -> tuple[int, int, int]:
+    """Return the CUDA version whose PTX is understood."""
+    return (13, 0, 0)
+
+
+def get_driver_version() -> int:
+    """Return the same as a number."""
+    return 13000
+
+
+class device_attribute(Enum):
+    """Attributes of a device that `Device.get_attribute` knows."""
+
+    MAX_THREADS_PER_BLOCK = 1
+    MAX_BLOCK_DIM_X = 2
+    MAX_BLOCK_DIM_Y = 3
+    MAX_BLOCK_DIM_Z = 4
+    MAX_GRID_DIM_X = 5
+    MAX_GRID_DIM_Y = 6
+    MAX_GRID_DIM_Z = 7
+    MAX_SHARED_MEMORY_PER_BLOCK = 8
+    TOTAL_CONSTANT_MEMORY = 9
+    WARP_SIZE = 10
+    MAX_REGISTERS_PER_BLOCK = 12
+    CLOCK_RATE = 13
+    MULTIPROCESSOR_COUNT = 16
+    COMPUTE_CAPABILITY_MAJOR = 75
+    COMPUTE_CAPABILITY_MINOR = 76
+    MAX_SHARED_MEMORY_PER_BLOCK_OPTIN = 97
+
+
+class function_attribute(Enum):
+    """Attributes of a function that `Function.set_attribute` knows."""
+
+    MAX_THREADS_PER_BLOCK = 0
+    SHARED_SIZE_BYTES = 1
+    CONST_SIZE_BYTES = 2
+    LOCAL_SIZE_BYTES = 3
+    NUM_REGS = 4
+    PTX_VERSION = 5
+    BINARY_VERSION = 6
+    MAX_DYNAMIC_SHARED_SIZE_BYTES = 8
+    PREFERRED_SHARED_MEMORY_CARVEOUT = 9
+
+
+class func_cache(Enum):
+    """Cache preferences: taken, and without effect."""
+
+    PREFER_NONE = 0
+    PREFER_SHARED = 1
+    PREFER_L1 = 2
+    PREFER_EQUAL = 3
+
+
+_ATTRIBUTES: Final = {
+    device_attribute.MAX_THREADS_PER_BLOCK: MAX_THREADS,
+    device_attribute.MAX_BLOCK_DIM_X: MAX_BLOCK[0],
+    device_attribute.MAX_BLOCK_DIM_Y: MAX_BLOCK[1],
+    device_attribute.MAX_BLOCK_DIM_Z: MAX_BLOCK[2],
+    device_attribute.MAX_GRID_DIM_X: MAX_GRID[0],
+    device_attribute.MAX_GRID_DIM_Y: MAX_GRID[1],
+    device_attribute.MAX_GRID_DIM_Z: MAX_GRID[2],
+    device_attribute.MAX_SHARED_MEMORY_PER_BLOCK: MAX_STATIC_SHARED,
+    device_attribute.MAX_SHARED_MEMORY_PER_BLOCK_OPTIN: MAX_SHARED,
+    device_attribute.TOTAL_CONSTANT_MEMORY: 65536,
+    device_attribute.WARP_SIZE: 32,
+    device_attribute.MAX_REGISTERS_PER_BLOCK: 65536,
+    device_attribute.CLOCK_RATE: 1_000_000,
+    device_attribute.MULTIPROCESSOR_COUNT: 1,
+    device_attribute.COMPUTE_CAPABILITY_MAJOR: 9,
+    device_attribute.COMPUTE_CAPABILITY_MINOR: 0,
+}
+
+
+class Device:
+    """The simulated device; there is one."""
+
+    def __init__(self, number: int) -> None:
+        if number != 0:
+            raise LogicError(f"cuDeviceGet failed: invalid device ordinal {number}, there is only device 0")
+
+    @staticmethod
+    def count() -> int:
+        """Return the number of devices."""
+        return 1
+
+    def name(self) -> str:
+        """Return the device's name."""
+        return NAME
+
+    def compute_capability(self) -> tuple[int, int]:
+        """Return the compute capability: Hopper's."""
+        return (9, 0)
+
+    def total_memory(self) -> int:
+        """Return the bytes of device memory."""
+        return _device_memory().capacity
+
+    def get_attribute(self, attribute: device_attribute) -> int:
+        """Return one attribute."""
+        return _ATTRIBUTES[attribute]
+
+    def get_attributes(self) -> dict[device_attribute, int]:
+        """Return all attributes."""
+        return dict(_ATTRIBUTES)
+
+    def make_context(self, flags: int = 0) -> Context:
+        """Return the context."""
+        return Context()
+
+    def retain_primary_context(self) -> Context:
+        """Return the context."""
+        return Context()
+
+
+class Context:
+    """The only context: always current."""
+
+    @staticmethod
+    def synchronize() -> None:
+        """Wait for all launches, which have ended already."""
+
+    @staticmethod
+    def get_device() -> Device:
+        """Return the device."""
+        return Device(0)
+
+    @staticmethod
+    def get_current() -> Context:
+        """Return the context."""
+        return Context()
+
+    def push(self) -> None:
+        """Make current: it is."""
+
+    @staticmethod
+    def pop() -> None:
+        """Make another current: there is none."""
+
+    def detach(self) -> None:
+        """Let go."""
+
+
+class Stream:
+    """A stream: launches end before they return, so order is kept."""
+
+    handle = 0
+
+    def __init__(self, flags: int = 0) -> None:
+        del flags
+
+    def synchronize(self) -> None:
+        """Wait: everything has ended."""
+
+    def is_done(self) -> bool:
+        """Return True."""
+        return True
+
+    def wait_for_event(self, event: Event) -> None:
+        """Wait: it has happened."""
+
+
+class Event:
+    """A moment; times are those of the simulation, and say nothing about a GPU."""
+
+    def __init__(self, flags: int = 0) -> None:
+        del flags
+        self._seconds: float | None = None
+
+    def record(self, stream: Stream | None = None) -> Event:
+        """Note the time."""
+        self._seconds = time.perf_counter()
+        return self
+
+    def synchronize(self) -> Event:
+        """Wait: it has happened."""
+        return self
+
+    def query(self) -> bool:
+        """Return True."""
+        return True
+
+    def time_since(self, event: Event) -> float:
+        """Return milliseconds since another event."""
+        if self._seconds is None or event._seconds is None:
+            raise LogicError("cuEventElapsedTime failed: an event was not recorded")
+        return (self._seconds - event._seconds) * 1000
+
+    def time_till(self, event: Event) -> float:
+        """Return milliseconds until another event."""
+        return event.time_since(self)
+
+
+# Memory --------------------------------------------------------------------------------------------------
+
+
+class DeviceAllocation:
+    """Device memory; freed with the object, or by `free`."""
+
+    def __init__(self, allocation: Allocation, memory: GlobalMemory) -> None:
+        self._allocation: Allocation | None = allocation
+        self._memory = memory
+        self._address = BASE + allocation.start
+        self.size = allocation.size
+
+    def __int__(self) -> int:
+        return self._address
+
+    def __index__(self) -> int:
+        return self._address
+
+    def as_buffer(self, size: int, offset: int = 0) -> memoryview:
+        """Refused: device memory is not host memory."""
+        raise LogicError("as_buffer: the memory of the simulated device is reached by memcpy_dtoh")
+
+    def free(self) -> None:
+        """Give the memory back; later use of its address is a fault."""
+        if self._allocation is None:
+            raise LogicError("cuMemFree failed: freed twice")
+        allocation, self._allocation = self._allocation, None
+        self._memory.free(allocation)
+
+    def __del__(self) -> None:
+        if self._allocation is not None:
+            self.free()
+
+
+def mem_alloc(nbytes: int) -> DeviceAllocation:
+    """Allocate `nbytes` bytes, surrounded by red zones and not initialised."""
+    if nbytes <= 0:
+        raise LogicError(f"cuMemAlloc failed: invalid argument, {nbytes} bytes")
+    memory = _device_memory()
+    return DeviceAllocation(memory.allocate(int(nbytes)), memory)
+
+
+def mem_get_info() -> tuple[int, int]:
+    """Return free and total bytes."""
+    memory = _device_memory()
+    return memory.capacity - memory.used, memory.capacity
+
+
+def _host_bytes(buffer: Any, write: bool) -> NDArray[np.uint8]:
+    """View a contiguous host buffer as bytes."""
+    view = memoryview(buffer) if not isinstance(buffer, np.ndarray) else None
+    if view is not None:
+        if write and view.readonly:
+            raise LogicError("the host buffer is read-only")
+        return np.frombuffer(view.cast("B"), np.uint8)
+    if not (buffer.flags.c_contiguous or buffer.flags.f_contiguous):
+        raise LogicError("ndarray is not contiguous")
+    if write and not buffer.flags.writeable:
+        raise LogicError("the host array is read-only")
+    flat = buffer if buffer.flags.c_contiguous else buffer.T
+    result: NDArray[np.uint8] = flat.reshape(-1).view(np.uint8)
+    return result
+
+
+def memcpy_htod(dest: Any, src: Any) -> None:
+    """Copy from host to device."""
+    source = _host_bytes(src, False)
+    if source.size:
+        _device_memory().host_range(int(dest), source.size, True)[:] = source
+
+
+def memcpy_dtoh(dest: Any, src: Any) -> None:
+    """Copy from device to host; bytes that nobody wrote come as they are."""
+    target = _host_bytes(dest, True)
+    if target.size:
+        target[:] = _device_memory().host_range(int(src), target.size, False)
+
+
+def memcpy_dtod(dest: Any, src: Any, size: int) -> None:
+    """Copy from device to device."""
+    if size:
+        memory = _device_memory()
+        source = memory.host_range(int(src), size, False).copy()
+        memory.host_range(int(dest), size, True)[:] = source
+
+
+def memcpy_htod_async(dest: Any, src: Any, stream: Stream | None = None) -> None:
+    """Copy from host to device, at once."""
+    memcpy_htod(dest, src)
+
+
+def memcpy_dtoh_async(dest: Any, src: Any, stream: Stream | None = None) -> None:
+    """Copy from device to host, at once."""
+    memcpy_dtoh(dest, src)
+
+
+def memcpy_dtod_async(dest: Any, src: Any, size: int, stream: Stream | None = None) -> None:
+    """Copy from device to device, at once."""
+    memcpy_dtod(dest, src, size)
+
+
+def _fill(dest: Any, data: int, count: int, dtype: type[np.unsignedinteger[Any]]) -> None:
+    size = np.dtype(dtype).itemsize
+    if count:
+        if int(dest) % size:
+            raise LogicError(f"cuMemsetD{8 * size} failed: address {int(dest):#x} is misaligned")
+        _device_memory().host_range(int(dest), count * size, True).view(dtype)[:] = data
+
+
+def memset_d8(dest: Any, data: int, count: int) -> None:
+    """Fill with a byte."""
+    _fill(dest, data & 0xFF, count, np.uint8)
+
+
+def memset_d16(dest: Any, data: int, count: int) -> None:
+    """Fill with a 16-bit word."""
+    _fill(dest, data & 0xFFFF, count, np.uint16)
+
+
+def memset_d32(dest: Any, data: int, count: int) -> None:
+    """Fill with a 32-bit word."""
+    _fill(dest, data & 0xFFFFFFFF, count, np.uint32)
+
+
+def memset_d8_async(dest: Any, data: int, count: int, stream: Stream | None = None) -> None:
+    """Fill with a byte, at once."""
+    memset_d8(dest, data, count)
+
+
+def to_device(array: Any) -> DeviceAllocation:
+    """Allocate memory for a host array and copy it."""
+    source = _host_bytes(array, False)
+    allocation = mem_alloc(source.size)
+    memcpy_htod(allocation, array)
+    return allocation
+
+
+def from_device(pointer: Any, shape: Any, dtype: Any, order: str = "C") -> NDArray[Any]:
+    """Copy device memory to a new host array."""
+    result: NDArray[Any] = np.empty(shape, dtype, order)  # type: ignore[call-overload]
+    memcpy_dtoh(result, pointer)
+    return result
+
+
+# Modules and functions -----------------------------------------------------------------------------------
+
+
+class Module:
+    """A loaded PTX module."""
+
+    def __init__(self, text: str) -> None:
+        self._loaded = LoadedModule(text, _device_memory())
+
+    def get_function(self, name: str) -> Function:
+        """Return a kernel."""
+        return Function(self._loaded, name)
+
+    def get_global(self, name: str) -> tuple[int, int]:
+        """Return address and size of a variable."""
+        if name not in self._loaded.addresses:
+            raise LogicError(f"cuModuleGetGlobal failed: no variable {name!r} in the module")
+        return self._loaded.addresses[name], self._loaded.variables[name].size
+
+
+def module_from_buffer(
+    buffer: bytes | str, options: Sequence[Any] = (), message_handler: Any = None
+) -> Module:
+    """Load PTX text. A cubin is refused: it is machine code for a real device."""
+    if isinstance(buffer, str):
+        return Module(buffer)
+    raw = bytes(buffer)
+    if raw[:4] == b"\x7fELF":
+        raise LogicError(
+            "cuModuleLoadDataEx failed: a cubin is no PTX; compile with target='ptx' for the simulated device"
+        )
+    return Module(raw.rstrip(b"\0").decode())
+
+
+class Function:
+    """A kernel: `prepare` its signature, then call it."""
+
+    def __init__(self, module: LoadedModule, name: str) -> None:
+        self._module = module
+        self._program = module.program(name)
+        self._format = struct.Struct("")
+        self._arguments = 0
+        self._dynamic_shared_limit = MAX_STATIC_SHARED
+        self.name = name
+        self.shared_size_bytes = self._program.shared
+        self.local_size_bytes = self._program.local
+        self.const_size_bytes = 0
+        self.num_regs = 0
+        self.max_threads_per_block = MAX_THREADS
+
+    def prepare(
+        self, arg_types: str | Sequence[Any], shared: int | None = None, texrefs: Sequence[Any] = ()
+    ) -> Function:
+        """Say what the arguments are: `struct` letters ("P" a pointer), or NumPy types."""
+        if not isinstance(arg_types, str):
+            arg_types = "".join(t if isinstance(t, str) else np.dtype(t).char for t in arg_types)
+        self._format = _packing(arg_types)
+        if self._format.size != self._program.parameter_bytes:
+            raise LogicError(
+                f"{self.name}: signature {arg_types!r} has {self._format.size} bytes, "
+                f"the kernel's parameters {self._program.parameter_bytes}"
+            )
+        return self
+
+    def prepared_call(
+        self, grid: Sequence[int], block: Sequence[int], *args: Any, shared_size: int = 0
+    ) -> None:
+        """Launch with prepared arguments."""
+        values = [int(a) if isinstance(a, DeviceAllocation) else getattr(a, "gpudata", a) for a in args]
+        try:
+            packed = self._format.pack(*values)
+        except struct.error as error:
+            raise LogicError(f"{self.name}: arguments do not match the prepared signature: {error}") from None
+        self._launch(grid, block, packed, shared_size)
+
+    def prepared_async_call(
+        self,
+        grid: Sequence[int],
+        block: Sequence[int],
+        stream: Stream | None,
+        *args: Any,
+        shared_size: int = 0,
+    ) -> None:
+        """Launch with prepared arguments on a stream."""
+        self.prepared_call(grid, block, *args, shared_size=shared_size)
+
+    def prepared_timed_call(
+        self, grid: Sequence[int], block: Sequence[int], *args: Any, shared_size: int = 0
+    ) -> Any:
+        """Launch, and return a function that gives the seconds it took."""
+        begin = time.perf_counter()
+        self.prepared_call(grid, block, *args, shared_size=shared_size)
+        seconds = time.perf_counter() - begin
+        return lambda: seconds
+
+    def __call__(
+        self,
+        *args: Any,
+        block: Sequence[int],
+        grid: Sequence[int] = (1, 1, 1),
+        shared: int = 0,
+        stream: Stream | None = None,
+        **ignored: Any,
+    ) -> None:
+        """Launch with NumPy scalars and device pointers."""
+        letters, values = "", []
+        for arg in args:
+            if isinstance(arg, np.generic):
+                letters += arg.dtype.char
+                values.append(arg.item())
+            else:
+                letters += "P"
+                values.append(int(getattr(arg, "gpudata", arg)))
+        self._launch(grid, block, _packing(letters).pack(*values), shared)
+
+    def _launch(self, grid: Sequence[int], block: Sequence[int], parameters: bytes, shared: int) -> None:
+        gx, gy, gz = (*grid, 1, 1)[:3]
+        bx, by, bz = (*block, 1, 1)[:3]
+        launch(
+            self._program,
+            self._module.tree.files,
+            self._module.memory,
+            (int(gx), int(gy), int(gz)),
+            (int(bx), int(by), int(bz)),
+            parameters,
+            int(shared),
+            self._dynamic_shared_limit,
+        )
+
+    def set_attribute(self, attribute: function_attribute, value: int) -> None:
+        """Raise the limit of dynamic shared memory; other attributes are taken without effect."""
+        if attribute is function_attribute.MAX_DYNAMIC_SHARED_SIZE_BYTES:
+            if not 0 <= value <= MAX_SHARED - self._program.shared:
+                raise LogicError(
+                    f"cuFuncSetAttribute failed: {value} bytes of dynamic shared memory and {self._program.shared} "
+                    f"static exceed {MAX_SHARED}"
+                )
+            self._dynamic_shared_limit = value
+
+    def get_attribute(self, attribute: function_attribute) -> int:
+        """Return an attribute."""
+        known = {
+            function_attribute.SHARED_SIZE_BYTES: self._program.shared,
+            function_attribute.LOCAL_SIZE_BYTES: self._program.local,
+            function_attribute.MAX_THREADS_PER_BLOCK: MAX_THREADS,
+            function_attribute.MAX_DYNAMIC_SHARED_SIZE_BYTES: self._dynamic_shared_limit,
+        }
+        return known.get(attribute, 0)
+
+    def set_cache_config(self, config: func_cache) -> None:
+        """Take a cache preference."""
+
+
+def _packing(letters: str) -> struct.Struct:
+    """Lay arguments out as the driver does: each at a multiple of its size."""
+    return struct.Struct("@" + letters)

@@ -1,0 +1,104 @@
+"""The errors of the simulated device: pycuda.driver's names, and `Fault`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .vm.operands import Lowered
+
+
+class Error(Exception):
+    """Base of all errors, as ``pycuda.driver.Error``."""
+
+
+class LogicError(Error):
+    """A call that cannot be right: bad argument, unknown name, use of a freed handle."""
+
+
+class MemoryError(Error):
+    """Device memory is exhausted."""
+
+
+class LaunchError(Error):
+    """A launch that was refused, or a kernel that failed."""
+
+
+class Fault(LaunchError):
+    """What a kernel did wrong, and where.
+
+    Attributes
+    ----------
+    kind : str
+        ``out of bounds``, ``use after free``, ``misaligned address``, ``uninitialised read``, ``race``,
+        ``divergent barrier``, ``divergent collective``, ``watchdog``, ``trap`` or ``unsupported``.
+    kernel : str
+        The kernel's name.
+    block, thread : tuple of int or None
+        Where in the grid.
+    source : str
+        ``file.cu:line`` (from ``-lineinfo``), or the PTX line without it.
+    instruction : str
+        The PTX instruction.
+    address : int or None
+        The address that was used.
+    detail : str
+        What happened, in words.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        detail: str,
+        *,
+        kernel: str = "",
+        block: tuple[int, ...] | None = None,
+        thread: tuple[int, ...] | None = None,
+        source: str = "",
+        instruction: str = "",
+        address: int | None = None,
+    ) -> None:
+        self.kind, self.detail, self.kernel = kind, detail, kernel
+        self.block, self.thread = block, thread
+        self.source, self.instruction, self.address = source, instruction, address
+        who = f" by thread {thread} of block {block}" if thread is not None else ""
+        what = f" [{instruction}]" if instruction else ""
+        super().__init__(f"{source or '?'}: {kind} in kernel {kernel}{who}: {detail}{what}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (
+            _rebuild,
+            (self.kind, self.detail, {k: v for k, v in self.__dict__.items() if k not in ("kind", "detail")}),
+        )
+
+
+def _rebuild(kind: str, detail: str, rest: dict[str, Any]) -> Fault:
+    return Fault(kind, detail, **rest)
+
+
+class LaneFault(Exception):
+    """A fault before it knows its kernel and source line; the scheduler and the launch complete it.
+
+    Attributes
+    ----------
+    lane : int or None
+        Who did it: the lane's place in its frame (if raised by an instruction).
+    source : instruction or None
+        Where, if not where the scheduler is.
+    other : instruction or None
+        A second instruction involved; ``{other}`` in `detail` becomes its source line.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        detail: str,
+        lane: int | None = None,
+        address: int | None = None,
+        *,
+        source: Lowered | None = None,
+        other: Lowered | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.kind, self.detail, self.lane, self.address = kind, detail, lane, address
+        self.source, self.other = source, other

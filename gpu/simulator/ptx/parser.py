@@ -1,0 +1,437 @@
+"""PTX tokens to a syntax tree, by recursive descent: one method per construct."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+
+from .lexer import Token, tokens
+from .syntax import (
+    SIZES,
+    Address,
+    BranchTargets,
+    Float,
+    Function,
+    Group,
+    Guard,
+    Instruction,
+    Integer,
+    Label,
+    Location,
+    Module,
+    Name,
+    Operand,
+    Pair,
+    PtxError,
+    Registers,
+    Scope,
+    Statement,
+    Variable,
+    Vector,
+)
+
+_SPACES = {".global", ".const", ".shared", ".local", ".param"}
+_LINKAGE = {".visible", ".extern", ".weak", ".common"}
+_COMPONENTS = {".x", ".y", ".z", ".w"}
+_FUNCTION_DIRECTIVES = {
+    ".maxntid": 3,
+    ".reqntid": 3,
+    ".minnctapersm": 1,
+    ".maxnreg": 1,
+    ".noreturn": 0,
+    ".explicitcluster": 0,
+    ".reqnctapercluster": 3,
+    ".maxclusterrank": 1,
+}
+
+
+def parse(text: str) -> Module:
+    """Read a PTX module.
+
+    Raises
+    ------
+    PtxError
+        Where the text is not PTX, or uses a directive outside the subset; the message gives the PTX line.
+    """
+    return _Parser(tokens(text)).module()
+
+
+def literal(token: Token) -> Integer | Float:
+    """Read a number: ``12``, ``0x1FU``, ``0f3F800000`` (the bits of a float), ``1.5`` (a double)."""
+    text = token.text
+    if token.kind == "integer":
+        return Integer(
+            int(text.rstrip("U"), 0) if not text.startswith("0") or len(text) < 2 else _prefixed(text)
+        )
+    if text[1:2] in "fF":
+        return Float(int(text[2:], 16), 32)
+    if text[1:2] in "dD":
+        return Float(int(text[2:], 16), 64)
+    return Float(int.from_bytes(struct.pack("<d", float(text)), "little"), 64)
+
+
+def _prefixed(text: str) -> int:
+    digits = text.rstrip("U")
+    if digits[1:2] in "xXbB":
+        return int(digits, 0)
+    return int(digits, 8)
+
+
+class _Parser:
+    def __init__(self, stream: list[Token]) -> None:
+        self._tokens = stream
+        self._at = 0
+        self._location = (0, 0)
+
+    # Tokens.
+
+    def _peek(self) -> str:
+        return self._tokens[self._at].text
+
+    def _next(self) -> Token:
+        token = self._tokens[self._at]
+        self._at += 1
+        return token
+
+    def _accept(self, text: str) -> bool:
+        if self._tokens[self._at].text == text:
+            self._at += 1
+            return True
+        return False
+
+    def _expect(self, text: str) -> None:
+        token = self._next()
+        if token.text != text:
+            raise PtxError(f"PTX line {token.line}: expected {text!r}, found {token.text or 'the end'!r}")
+
+    def _error(self, what: str) -> PtxError:
+        return PtxError(f"PTX line {self._tokens[self._at].line}: {what}")
+
+    def _name(self) -> str:
+        token = self._next()
+        if token.kind != "name":
+            raise PtxError(f"PTX line {token.line}: expected a name, found {token.text!r}")
+        return token.text
+
+    def _integer(self) -> int:
+        negative = self._accept("-")
+        token = self._next()
+        if token.kind != "integer":
+            raise PtxError(f"PTX line {token.line}: expected an integer, found {token.text!r}")
+        value = literal(token)
+        assert isinstance(value, Integer)
+        return -value.value if negative else value.value
+
+    # The module.
+
+    def module(self) -> Module:
+        version = target = ""
+        files: dict[int, str] = {}
+        variables: list[Variable] = []
+        functions: dict[str, Function] = {}
+        while self._tokens[self._at].kind != "end":
+            word = self._peek()
+            if word == ".version":
+                version = self._rest_of_line()
+            elif word == ".target":
+                target = self._rest_of_line()
+            elif word == ".address_size":
+                if self._rest_of_line() != "64":
+                    raise self._error("only 64-bit addresses are supported")
+            elif word == ".file":
+                number, path = self._file()
+                files[number] = path
+            elif word == ".section":
+                self._skip_section()
+            else:
+                external = False
+                while self._peek() in _LINKAGE:
+                    external |= self._next().text == ".extern"
+                if self._peek() in (".entry", ".func"):
+                    function = self._function()
+                    if function.body is not None or function.name not in functions:
+                        functions[function.name] = function
+                elif self._peek() in _SPACES:
+                    variables.extend(self._variables(external))
+                else:
+                    raise self._error(f"unexpected {self._peek()!r} outside a function")
+        return Module(version, target, files, tuple(variables), functions)
+
+    def _rest_of_line(self) -> str:
+        line = self._next().line
+        words = []
+        while self._tokens[self._at].line == line and self._tokens[self._at].kind != "end":
+            words.append(self._next().text)
+        return "".join(words)
+
+    def _file(self) -> tuple[int, str]:
+        self._next()
+        number = self._integer()
+        path = self._next().text.strip('"')
+        while self._accept(","):  # timestamp and size
+            self._integer()
+        return number, path
+
+    def _skip_section(self) -> None:
+        while self._next().text != "{":
+            pass
+        while self._next().text != "}":
+            pass
+
+    # Variables.
+
+    def _variables(self, external: bool = False) -> list[Variable]:
+        space = self._next().text[1:]
+        alignment, kind, vector = 0, "", 1
+        while self._tokens[self._at].kind == "dotted":
+            word = self._next().text[1:]
+            if word == "align":
+                alignment = self._integer()
+            elif word in ("v2", "v4"):
+                vector = int(word[1])
+            elif word in ("ptr", "global", "shared", "const", "local", "noalias"):
+                pass  # what a pointer parameter points to: a hint
+            elif word in SIZES:
+                kind = word
+            else:
+                raise self._error(f".{word} in a .{space} declaration is not supported")
+        if not kind:
+            raise self._error(f"a .{space} declaration without a type")
+        declared = []
+        while True:
+            name = self._name()
+            element = SIZES[kind] * vector
+            size: int | None = element
+            while self._accept("["):
+                if self._accept("]"):
+                    size = None
+                else:
+                    count = self._integer()
+                    size = None if size is None else size * count
+                    self._expect("]")
+            initial = self._initialiser() if self._accept("=") else ()
+            declared.append(
+                Variable(space, name, kind, size, max(alignment, element), initial, external)
+                if not alignment
+                else Variable(space, name, kind, size, alignment, initial, external)
+            )
+            if self._peek() != "," or space == "param":
+                break
+            self._next()
+        if space != "param" or self._peek() == ";":
+            self._expect(";")
+        return declared
+
+    def _initialiser(self) -> tuple[Operand, ...]:
+        if not self._accept("{"):
+            return (self._initial_value(),)
+        values: list[Operand] = []
+        while not self._accept("}"):
+            if self._peek() == "{":
+                values.extend(self._initialiser())
+            else:
+                values.append(self._initial_value())
+            self._accept(",")
+        return tuple(values)
+
+    def _initial_value(self) -> Operand:
+        if self._accept("generic"):
+            self._expect("(")
+            value = self._operand()
+            self._expect(")")
+            return value
+        return self._operand()
+
+    # Functions.
+
+    def _function(self) -> Function:
+        entry = self._next().text == ".entry"
+        results = self._parameters() if not entry and self._peek() == "(" else ()
+        name = self._name()
+        parameters = self._parameters() if self._peek() == "(" else ()
+        directives = self._directives()
+        body: tuple[Statement, ...] | None = None
+        if not self._accept(";"):
+            self._expect("{")
+            self._location = (0, 0)
+            body = self._body()
+        return Function(name, entry, results, parameters, body, directives)
+
+    def _parameters(self) -> tuple[Variable, ...]:
+        self._expect("(")
+        found: list[Variable] = []
+        while not self._accept(")"):
+            if self._peek() != ".param":
+                raise self._error("function parameters must be .param")
+            found.extend(self._variables())
+            self._accept(",")
+        return tuple(found)
+
+    def _directives(self) -> Mapping[str, tuple[int, ...]]:
+        found: dict[str, tuple[int, ...]] = {}
+        while self._tokens[self._at].kind == "dotted":
+            word = self._next().text
+            if word == ".pragma":
+                self._next()
+                self._expect(";")
+                continue
+            if word not in _FUNCTION_DIRECTIVES:
+                raise self._error(f"function directive {word} is not supported")
+            values = []
+            while self._tokens[self._at].kind == "integer":
+                values.append(self._integer())
+                self._accept(",")
+            found[word[1:]] = tuple(values)
+        return found
+
+    def _body(self) -> tuple[Statement, ...]:
+        statements: list[Statement] = []
+        while not self._accept("}"):
+            statements.extend(self._statement())
+        return tuple(statements)
+
+    def _statement(self) -> list[Statement]:
+        token = self._tokens[self._at]
+        if token.text == "{":
+            self._next()
+            return [Scope(self._body())]
+        if token.kind == "dotted":
+            return self._directive()
+        if token.kind == "name" and self._tokens[self._at + 1].text == ":":
+            self._at += 2
+            return [Label(token.text)]
+        if token.kind == "name" or token.text == "@":
+            return [self._instruction()]
+        if token.text == ";":
+            self._next()
+            return []
+        raise self._error(f"unexpected {token.text or 'end of text'!r} in a function")
+
+    def _directive(self) -> list[Statement]:
+        word = self._peek()
+        if word == ".reg":
+            return [self._registers()]
+        if word in _SPACES:
+            return list(self._variables())
+        if word == ".loc":
+            self._loc()
+            return []
+        if word == ".pragma":
+            while self._next().text != ";":
+                pass
+            return []
+        if word == ".branchtargets":
+            self._next()
+            labels = [self._name()]
+            while self._accept(","):
+                labels.append(self._name())
+            self._expect(";")
+            return [BranchTargets(tuple(labels))]
+        raise self._error(f"directive {word} is not supported")
+
+    def _loc(self) -> None:
+        self._next()
+        file, line, _ = self._integer(), self._integer(), self._integer()
+        if line:  # line 0 is code that the compiler made up: keep the last real line
+            self._location = (file, line)
+        while self._accept(","):
+            if self._name() == "function_name":
+                self._name()
+                if self._accept("+"):
+                    self._integer()
+            else:  # inlined_at file line column
+                self._integer(), self._integer(), self._integer()
+
+    def _registers(self) -> Registers:
+        self._next()
+        kind = self._next().text[1:]
+        if kind not in SIZES:
+            raise self._error(f"register type .{kind} is not supported")
+        names: list[str] = []
+        while True:
+            name = self._name()
+            if self._accept("<"):
+                names.extend(f"{name}{i}" for i in range(self._integer()))
+                self._expect(">")
+            else:
+                names.append(name)
+            if not self._accept(","):
+                break
+        self._expect(";")
+        return Registers(kind, tuple(names))
+
+    # Instructions.
+
+    def _instruction(self) -> Instruction:
+        guard = None
+        if self._accept("@"):
+            negated = self._accept("!")
+            guard = Guard(self._name(), negated)
+        line = self._tokens[self._at].line
+        opcode = self._name()
+        modifiers = []
+        while self._tokens[self._at].kind == "dotted":
+            modifiers.append(self._next().text[1:])
+        operands: list[Operand] = []
+        while not self._accept(";"):
+            operands.append(self._operand())
+            if self._peek() != ";":
+                self._expect(",")
+        return Instruction(opcode, tuple(modifiers), tuple(operands), guard, Location(*self._location, line))
+
+    def _operand(self) -> Operand:
+        first = self._simple_operand()
+        if self._accept("|"):
+            return Pair(first, self._simple_operand())
+        return first
+
+    def _simple_operand(self) -> Operand:
+        token = self._next()
+        if token.kind in ("integer", "float"):
+            return literal(token)
+        if token.text == "-":
+            value = literal(self._next())
+            if isinstance(value, Integer):
+                return Integer(-value.value)
+            return Float(value.bits ^ (1 << (value.width - 1)), value.width)
+        if token.text == "!":
+            return Name(self._name(), negated=True)
+        if token.text == "{":
+            return Vector(self._list("}"))
+        if token.text == "(":
+            return Group(self._list(")"))
+        if token.text == "[":
+            return self._address()
+        if token.kind != "name":
+            raise PtxError(f"PTX line {token.line}: unexpected {token.text or 'end of text'!r} as an operand")
+        text = token.text
+        if text.startswith("%") and self._peek() in _COMPONENTS:
+            text += self._next().text
+        return Name(text, self._offset())
+
+    def _list(self, close: str) -> tuple[Operand, ...]:
+        elements: list[Operand] = []
+        while not self._accept(close):
+            elements.append(self._operand())
+            if self._peek() != close:
+                self._expect(",")
+        return tuple(elements)
+
+    def _address(self) -> Address:
+        base = None
+        offset = 0
+        if self._tokens[self._at].kind == "name":
+            base = self._name()
+            offset = self._offset()
+        else:
+            offset = self._integer()
+        self._expect("]")
+        return Address(base, offset)
+
+    def _offset(self) -> int:
+        """``+4``, ``-4`` and nvcc's ``+-4``, possibly several."""
+        total = 0
+        while self._peek() in ("+", "-"):
+            sign = -1 if self._next().text == "-" else 1
+            total += sign * self._integer()
+        return total

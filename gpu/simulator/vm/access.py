@@ -1,0 +1,352 @@
+"""Loads, stores and atomics: decoding, and what they do to memory.
+
+An access goes through a `Space`: the state space that the instruction names, or, for generic addresses, the one
+that the addresses lie in. Addresses are checked (alignment, bounds, lifetime, initialisation) before anything moves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..ptx.syntax import SIZES
+from . import floating
+from .decoder import Decoder, Modifiers
+from .memory import LOCAL_WINDOW, SHARED_WINDOW, WINDOW, Array, Bytes, Prepared
+from .operands import Arg, ParameterOperand, Sink, Slot
+from .operation import BF16, DTYPES, F16, U16, U32, U64, Effect, Pure, Registers
+
+if TYPE_CHECKING:
+    from .frame import Frame
+
+_UNSIGNED = {1: np.dtype("u1"), 2: U16, 4: U32, 8: U64}
+_SPACES = ("global", "shared", "shared::cta", "local", "const", "param", "param::entry", "param::func")
+_CACHE = ("ca", "cg", "cs", "lu", "cv", "wb", "wt", "nc")
+_ORDER = ("weak", "relaxed", "acquire", "release", "acq_rel", "volatile", "mmio")
+_SCOPE = ("cta", "cluster", "gpu", "sys")
+_HINTS = (
+    "L1::evict_normal", "L1::evict_unchanged", "L1::evict_first", "L1::evict_last", "L1::no_allocate",
+    "L2::64B", "L2::128B", "L2::256B", "L2::evict_last", "L2::evict_normal", "L2::evict_first",
+)  # fmt: skip
+
+
+def _space(m: Modifiers) -> str | None:
+    """Read the state space and drop hints, which change speed and nothing else."""
+    m.flag(*_ORDER)
+    m.flag(*_SCOPE)
+    m.flag(*_CACHE)
+    while m.flag(*_HINTS):
+        pass
+    name = m.one_of(*_SPACES, default="").split("::")[0]
+    return {"": None, "const": "global"}.get(name, name)
+
+
+def _locate(frame: Frame, space: str, slot: int) -> tuple[Any, Prepared]:
+    """Return the memory of a space, and the analysed addresses in a slot."""
+    batch = frame.batch
+    if space == "global":
+        return batch.memory, frame.global_addresses(slot)
+    return (batch.shared if space == "shared" else batch.local), frame.window_addresses(
+        slot, space == "shared"
+    )
+
+
+def generic_space(address: int) -> tuple[str, int]:
+    """Return the space that a generic address lies in, and the base to subtract."""
+    if SHARED_WINDOW <= address < SHARED_WINDOW + WINDOW:
+        return "shared", SHARED_WINDOW
+    if LOCAL_WINDOW <= address < LOCAL_WINDOW + WINDOW:
+        return "local", LOCAL_WINDOW
+    return "global", 0
+
+
+Access = Callable[[Registers, "Frame", str, int], None]
+
+
+def _generic(
+    access: Access, slot: int, offset: int, writes: tuple[int, ...]
+) -> Callable[[Registers, Frame], None]:
+    """Send an access to the space of its addresses; lanes of different spaces go one after the other."""
+
+    def run(registers: Registers, frame: Frame) -> None:
+        value = registers[slot].view(U64)
+        windows = (value + np.uint64(offset & (2**64 - 1))) >> np.uint64(32)
+        if (windows == windows[0]).all() or (windows > 2).all():
+            space, base = generic_space(int(windows[0]) << 32)
+            if not base:
+                access(registers, frame, "global", slot)
+                return
+            own = registers[slot]
+            registers[slot] = value - np.uint64(base)
+            try:
+                access(registers, frame, space, slot)
+            finally:
+                if slot not in writes:
+                    registers[slot] = own
+            return
+        kinds = np.where(windows > 2, 0, windows)
+        for kind in np.unique(kinds):
+            part = frame.subset(np.flatnonzero(kinds == kind))
+            run(part.registers, part)
+            frame.merge(part, writes)
+
+    return run
+
+
+def _emit(
+    d: Decoder,
+    access: Access,
+    slot: int,
+    offset: int,
+    space: str | None,
+    reads: tuple[int, ...],
+    writes: tuple[int, ...],
+) -> None:
+    """Emit an effect for an access to a known space, or to a generic address."""
+    if space is None:
+        run = _generic(access, slot, offset, writes)
+    else:
+        chosen = space
+
+        def run(registers: Registers, frame: Frame) -> None:
+            access(registers, frame, chosen, slot)
+
+    d.emit(Effect(run, (slot, *reads), writes), guarded=True)
+
+
+def _address(d: Decoder, arg: Arg, space: str | None) -> tuple[int, int, str | None]:
+    """Return slot and offset of an address, and its space: named by the instruction or by the variable."""
+    slot, offset, named = d.address(arg)
+    return slot, offset, space or ("global" if named == "const" else named)
+
+
+def _vector(m: Modifiers) -> int:
+    return int(m.one_of("v2", "v4", "v8", default="v1")[1])
+
+
+def load(d: Decoder) -> None:
+    """``ld`` and ``ldu``."""
+    m = d.modifiers
+    space = _space(m)
+    count, type_ = _vector(m), m.type()
+    m.done()
+    target, address = d.instruction.operands[:2]
+    targets = d.elements(target, count)
+    if space == "param" or isinstance(address, ParameterOperand):
+        _load_parameter(d, type_, targets, address)
+        return
+    size = SIZES[type_]
+    nbytes = size * count
+    slots, extensions = _load_targets(d, targets, type_)
+    plain = not any(extensions)
+    source = d.instruction
+    slot, offset, space = _address(d, address, space)
+
+    def access(registers: Registers, frame: Frame, where: str, slot: int) -> None:
+        memory, prepared = _locate(frame, where, slot)
+        memory.check_read(prepared, offset, nbytes)
+        places = prepared.offset + offset if offset else prepared.offset
+        values = memory.bytes.gather(places, size, count)
+        if frame.batch.watching:
+            frame.batch.watch(frame, source, where, places, nbytes, write=False)
+        if plain:
+            for place, value in zip(slots, values, strict=True):
+                registers[place] = value
+        else:
+            for place, value, extend in zip(slots, values, extensions, strict=True):
+                registers[place] = extend(value) if extend else value
+
+    _emit(d, access, slot, offset, space, (), tuple(slots))
+
+
+def _load_targets(d: Decoder, targets: tuple[Arg, ...], type_: str) -> tuple[list[int], list[Any]]:
+    """Slots to load into, and how each value is widened to its register."""
+    slots: list[int] = []
+    extensions: list[Callable[[Array], Array] | None] = []
+    for arg in targets:
+        have = arg.type if isinstance(arg, Slot) else type_
+        if SIZES[have] <= SIZES[type_] or isinstance(arg, Sink):
+            slots.append(d.destination(arg, type_))
+            extensions.append(None)
+            continue
+        assert isinstance(arg, Slot)
+        narrow = np.dtype(f"{'i' if type_[0] == 's' else 'u'}{SIZES[type_]}")
+        wide = np.dtype(f"{narrow.kind}{SIZES[have]}")
+        slots.append(arg.number)
+        extensions.append(lambda x, n=narrow, w=wide: x.view(n).astype(w))
+    return slots, extensions
+
+
+def _load_parameter(d: Decoder, type_: str, targets: tuple[Arg, ...], address: Arg) -> None:
+    """``ld.param``: kernel parameters are filled in before the launch, arguments of calls are registers."""
+    if not isinstance(address, ParameterOperand):
+        raise d.error("parameters indexed by a register are not supported")
+    slots, extensions = _load_targets(d, targets, type_)
+    for number, (slot, extend) in enumerate(zip(slots, extensions, strict=True)):
+        place = ParameterOperand(address.name, address.offset + number * SIZES[type_], address.kernel)
+        source = d.parameter(place, type_)
+        d.emit(Pure(extend or (lambda x: x), (source,), (DTYPES[type_],), slot), guarded=True)
+
+
+def store(d: Decoder) -> None:
+    """``st``."""
+    m = d.modifiers
+    space = _space(m)
+    count, type_ = _vector(m), m.type()
+    m.done()
+    address, value = d.instruction.operands[:2]
+    values = d.elements(value, count)
+    if space == "param" or isinstance(address, ParameterOperand):
+        _store_parameter(d, type_, values, address)
+        return
+    size = SIZES[type_]
+    nbytes = size * count
+    slots = [d.source(arg, type_) for arg in values]
+    unsigned = _UNSIGNED[size]
+    source = d.instruction
+    slot, offset, space = _address(d, address, space)
+
+    def access(registers: Registers, frame: Frame, where: str, slot: int) -> None:
+        memory, prepared = _locate(frame, where, slot)
+        memory.check_write(prepared, offset, nbytes)
+        places = prepared.offset + offset if offset else prepared.offset
+        memory.bytes.scatter(places, size, [registers[s].view(unsigned) for s in slots])
+        if frame.batch.watching:
+            frame.batch.watch(frame, source, where, places, nbytes, write=True)
+
+    _emit(d, access, slot, offset, space, tuple(slots), ())
+
+
+def _store_parameter(d: Decoder, type_: str, values: tuple[Arg, ...], address: Arg) -> None:
+    if not isinstance(address, ParameterOperand) or address.kernel:
+        raise d.error("only .param variables of calls can be written")
+    for number, arg in enumerate(values):
+        place = ParameterOperand(address.name, address.offset + number * SIZES[type_], False)
+        slot = d.parameter(place, type_)
+        d.emit(Pure(lambda x: x, (d.source(arg, type_),), (DTYPES[type_],), slot), guarded=True)
+
+
+# Atomics.
+
+
+def _atomic_function(d: Decoder, operation: str, type_: str) -> Callable[..., Array]:
+    def exchange(old: Array, new: Array) -> Array:
+        return new
+
+    def compare_and_swap(old: Array, expected: Array, new: Array) -> Array:
+        return np.where(old == expected, new, old)
+
+    def increment(old: Array, limit: Array) -> Array:
+        return np.where(old >= limit, 0, old + 1).astype(old.dtype)
+
+    def decrement(old: Array, limit: Array) -> Array:
+        return np.where((old == 0) | (old > limit), limit, old - 1).astype(old.dtype)
+
+    is_float = type_ in ("f16", "bf16", "f32", "f64", "f16x2", "bf16x2")
+    functions: dict[str, Callable[..., Array]] = {
+        "add": floating.add if is_float else np.add,
+        "min": floating.minimum if is_float else np.minimum,
+        "max": floating.maximum if is_float else np.maximum,
+        "and": np.bitwise_and,
+        "or": np.bitwise_or,
+        "xor": np.bitwise_xor,
+        "exch": exchange,
+        "cas": compare_and_swap,
+        "inc": increment,
+        "dec": decrement,
+    }
+    if operation not in functions:
+        raise d.error(f".{operation} is not supported")
+    return functions[operation]
+
+
+def _apply_in_order(bytes_: Bytes, places: Array, dtype: np.dtype[Any], size: int,
+                    function: Callable[..., Array], operands: list[Array]) -> Array:  # fmt: skip
+    """Apply an atomic lane after lane: in rounds, each of which touches every address at most once."""
+    view = bytes_.view(False, size, 1)
+    rows = places >> (size.bit_length() - 1)
+    old = np.empty(len(rows), dtype)
+    order = np.argsort(rows, kind="stable")
+    ordered = rows[order]
+    first = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
+    lengths = np.diff(np.r_[first, len(ordered)])
+    rank = np.empty(len(rows), np.intp)
+    rank[order] = np.arange(len(rows)) - np.repeat(first, lengths)
+    for turn in range(int(lengths.max())):
+        now = np.flatnonzero(rank == turn)
+        before = view[rows[now]].view(dtype)
+        old[now] = before
+        after = function(before, *(operand[now] for operand in operands))
+        view[rows[now]] = after.view(view.dtype)
+    return old
+
+
+def atomic(d: Decoder) -> None:
+    """``atom`` and ``red``."""
+    m = d.modifiers
+    returns = d.instruction.opcode == "atom"
+    space = _space(m)
+    operation = m.one_of("add", "min", "max", "and", "or", "xor", "exch", "cas", "inc", "dec")
+    m.flag("noftz")
+    type_ = m.type()
+    m.done()
+    function = _atomic_function(d, operation, type_)
+    operands = d.instruction.operands
+    address, *arguments = operands[1:] if returns else operands
+    slots = tuple(d.source(arg, type_) for arg in arguments)
+    targets = (d.destination(operands[0], type_),) if returns else ()
+    element = {"f16x2": F16, "bf16x2": BF16}.get(type_)
+    dtype = DTYPES[type_] if element is None else U32
+    size = dtype.itemsize
+    source = d.instruction
+    slot, offset, space = _address(d, address, space)
+    if element is not None:
+        from .arithmetic import packed
+
+        function = packed(function, element)
+
+    def access(registers: Registers, frame: Frame, where: str, slot: int) -> None:
+        memory, prepared = _locate(frame, where, slot)
+        memory.check_read(prepared, offset, size)
+        memory.check_write(prepared, offset, size)
+        places = frame.expand(prepared.offset + offset)
+        values = [frame.expand(registers[s].view(dtype)) for s in slots]
+        old = _apply_in_order(memory.bytes, places, dtype, size, function, values)
+        if frame.batch.watching:
+            frame.batch.watch(frame, source, where, places, size, write=True, atomic=True)
+        for target in targets:
+            registers[target] = old
+
+    _emit(d, access, slot, offset, space, slots, targets)
+
+
+# What moves nothing.
+
+
+def hint(d: Decoder) -> None:
+    """``prefetch``, ``prefetchu``, ``applypriority``, ``discard``, ``nanosleep``, fences: no effect on values."""
+
+
+def is_space(d: Decoder) -> None:
+    """``isspacep``."""
+    space = d.modifiers.one_of("global", "shared", "shared::cta", "local", "const")
+    d.modifiers.done()
+    window = {"shared": 1, "shared::cta": 1, "local": 2}.get(space)
+
+    def test(x: Array) -> Array:
+        windows = x >> np.uint64(32)
+        result: Array = windows == window if window else windows > 2
+        return result
+
+    d.pure(test, d.instruction.operands, ("u64",), "pred")
+
+
+TABLE: dict[str, Callable[[Decoder], None]] = {
+    **dict.fromkeys(("ld", "ldu"), load),
+    "st": store,
+    **dict.fromkeys(("atom", "red"), atomic),
+    **dict.fromkeys(("membar", "fence", "prefetch", "prefetchu", "nanosleep", "pmevent", "setmaxnreg"), hint),
+    "isspacep": is_space,
+}

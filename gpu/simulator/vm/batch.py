@@ -1,0 +1,179 @@
+"""A batch: thread blocks whose threads run together, their memories, and what is constant for a launch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .async_copy import Copies
+from .decode import Program
+from .frame import Frame, Index
+from .memory import Array, GlobalMemory, Window
+from .operands import Lowered
+from .sanitizer import Races
+from .settings import Settings
+from .warp import WARP
+
+Dim = tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """Where the lanes of a batch lie: constant for a block shape and a number of blocks, hence cached."""
+
+    threads: int
+    lanes: Index
+    lane_of: NDArray[np.int32]
+    block_of: Index
+    thread: tuple[NDArray[np.uint32], NDArray[np.uint32], NDArray[np.uint32]]
+    warps: int
+    warp_place: Index
+    whole_warps: bool
+
+
+@lru_cache(maxsize=64)
+def geometry(block: Dim, blocks: int) -> Geometry:
+    """Number the lanes of `blocks` thread blocks: x fastest, block after block."""
+    threads = block[0] * block[1] * block[2]
+    lanes = np.arange(threads * blocks)
+    block_of, within = np.divmod(lanes, threads)
+    z, rest = np.divmod(within, block[0] * block[1])
+    y, x = np.divmod(rest, block[0])
+    per_block = -(-threads // WARP)
+    return Geometry(
+        threads=threads,
+        lanes=lanes,
+        lane_of=(within % WARP).astype(np.int32),
+        block_of=block_of,
+        thread=(x.astype(np.uint32), y.astype(np.uint32), z.astype(np.uint32)),
+        warps=per_block * blocks,
+        warp_place=block_of * (per_block * WARP) + within,
+        whole_warps=threads % WARP == 0,
+    )
+
+
+class Batch:
+    """Some thread blocks of a launch, about to run."""
+
+    def __init__(
+        self,
+        program: Program,
+        memory: GlobalMemory,
+        settings: Settings,
+        grid: Dim,
+        block: Dim,
+        first: int,
+        blocks: int,
+        dynamic_shared: int,
+        parameters: bytes,
+    ) -> None:
+        self.program, self.memory, self.settings = program, memory, settings
+        self.grid, self.block, self.first, self.blocks = grid, block, first, blocks
+        self.place = place = geometry(block, blocks)
+        self.count = len(place.lanes)
+        self.all_lanes, self.lane_of = place.lanes, place.lane_of
+        self.warps, self.warp_place, self.whole_warps = place.warps, place.warp_place, place.whole_warps
+        self.shared_bytes = program.shared + dynamic_shared
+        self.shared = Window("shared", self.shared_bytes, blocks, None)
+        if blocks > 1 and self.shared_bytes:
+            self.shared.base = place.block_of * self.shared.stride
+        self.local = Window("local", program.local, self.count if program.local else 0, None)
+        if program.local:
+            self.local.base = place.lanes * self.local.stride
+        self.copies = Copies(self.count)
+        self.races = Races(self) if settings.races and self.shared_bytes and place.threads > 1 else None
+        self.counters = settings.counters
+        self.watching = self.races is not None or self.counters is not None
+        self.frame = Frame(self, None, self._registers(dynamic_shared, parameters), self.count)
+
+    def _registers(self, dynamic_shared: int, parameters: bytes) -> dict[int, Array]:
+        registers = dict(enumerate(self.program.registers))
+        for slot, offset, dtype in self.program.parameters:
+            registers[slot] = np.frombuffer(parameters, dtype, 1, offset)
+        for name, slot in self.program.specials.items():
+            registers[slot] = self._special(name, dynamic_shared)
+        return registers
+
+    def _special(self, name: str, dynamic_shared: int) -> Array:
+        base, _, axis = name[1:].partition(".")
+        lane = self.lane_of.view(np.uint32)
+        if axis:
+            at = "xyz".index(axis)
+            if base == "tid":
+                return self.place.thread[at] if self.block[at] > 1 else np.zeros(1, np.uint32)
+            if base == "ctaid" or base == "clusterid":
+                return self._block_index(at)
+            one = {"ntid": self.block[at], "nctaid": self.grid[at], "nclusterid": self.grid[at],
+                   "cluster_ctaid": 0, "cluster_nctaid": 1}[base]  # fmt: skip
+            return np.array([one], np.uint32)
+        if base == "laneid":
+            return lane
+        if base == "warpid":
+            return (self.warp_place // WARP % -(-self.place.threads // WARP)).astype(np.uint32)
+        if base.startswith("lanemask"):
+            bit = np.uint32(1) << lane
+            return {
+                "eq": bit,
+                "lt": bit - np.uint32(1),
+                "le": (bit - np.uint32(1)) | bit,
+                "gt": ~((bit - np.uint32(1)) | bit),
+                "ge": ~(bit - np.uint32(1)),
+            }[base[-2:]]
+        fixed = {"nwarpid": 64, "nsmid": 1, "dynamic_smem_size": dynamic_shared, "total_smem_size": self.shared_bytes,
+                 "cluster_nctarank": 1}  # fmt: skip
+        wide = base in ("clock64", "globaltimer", "gridid")
+        return np.array([fixed.get(base, 0)], np.uint64 if wide else np.uint32)
+
+    def _block_index(self, axis: int) -> Array:
+        gx, gy, _ = self.grid
+        step = (1, gx, gx * gy)[axis]
+        if self.blocks == 1:
+            return np.array([self.first // step % self.grid[axis]], np.uint32)
+        if self.grid[axis] == 1:
+            return np.zeros(1, np.uint32)
+        return ((self.first + self.place.block_of) // step % self.grid[axis]).astype(np.uint32)
+
+    # Naming lanes.
+
+    def thread_name(self, lane: int) -> tuple[int, int, int]:
+        """Return ``threadIdx`` of a lane."""
+        x, y, z = self.place.thread
+        return int(x[lane]), int(y[lane]), int(z[lane])
+
+    def block_name(self, lane: int) -> tuple[int, int, int]:
+        """Return ``blockIdx`` of a lane."""
+        number = self.first + int(self.place.block_of[lane])
+        gx, gy, _ = self.grid
+        return number % gx, number // gx % gy, number // (gx * gy)
+
+    # Watching.
+
+    def watch(
+        self,
+        frame: Frame,
+        source: Lowered,
+        space: str,
+        places: Index,
+        nbytes: int,
+        *,
+        write: bool,
+        atomic: bool = False,
+    ) -> None:
+        """Tell the race detector and the counters of an access by a frame."""
+        if self.races is not None and space == "shared":
+            self.races.note(frame, source, places, nbytes, write, atomic)
+        if self.counters is not None:
+            self.counters.access(self, frame, space, places, nbytes, write)
+
+    def watch_lanes(
+        self, lanes: Index, source: Lowered, space: str, places: Index, nbytes: int, *, write: bool
+    ) -> None:
+        """Tell the race detector of an access by these lanes."""
+        if self.races is not None and space == "shared":
+            self.races.note_lanes(lanes, source, places, nbytes, write)
+
+
+__all__ = ["Batch", "Dim", "Geometry", "geometry"]

@@ -1,0 +1,83 @@
+"""Control flow: branches, exits, barriers, traps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from ..errors import LaneFault
+from ..ptx.syntax import Integer
+from .decoder import Decoder
+from .operands import Target
+from .operation import Barrier, Branch, Collective, Effect, Exit, Registers
+
+if TYPE_CHECKING:
+    from .frame import Frame
+
+
+def branch(d: Decoder) -> None:
+    """``bra``."""
+    d.modifiers.flag("uni")
+    d.modifiers.done()
+    (target,) = d.instruction.operands
+    if not isinstance(target, Target):
+        raise d.error("needs a label")
+    d.emit(Branch((target.label,)), guarded=True)
+
+
+def branch_table(d: Decoder) -> None:
+    """``brx.idx``: jump to an entry of a table."""
+    d.modifiers.one_of("idx")
+    d.modifiers.flag("uni")
+    d.modifiers.done()
+    index = d.source(d.instruction.operands[0], "u32")
+    d.emit(Branch(d.instruction.labels, index), guarded=True)
+
+
+def leave(d: Decoder) -> None:
+    """``ret`` of a kernel, and ``exit``."""
+    d.modifiers.flag("uni")
+    d.modifiers.done()
+    d.emit(Exit(), guarded=True)
+
+
+def trap(d: Decoder) -> None:
+    """``trap``, ``brkpt``: the kernel asks to be stopped."""
+    d.modifiers.done()
+
+    def run(registers: Registers, frame: Frame) -> None:
+        raise LaneFault("trap", "the kernel executed a trap", 0)
+
+    d.emit(Effect(run, (), ()), guarded=True)
+
+
+def barrier(d: Decoder) -> None:
+    """``bar.sync``, ``barrier.sync`` and ``bar.warp.sync``."""
+    m = d.modifiers
+    if m.flag("warp"):
+        m.one_of("sync")
+        m.done()
+        members = d.source(d.instruction.operands[0], "b32")
+        d.emit(Collective(_nothing, members, (), (), synchronises=True), guarded=True)
+        return
+    m.flag("cta")
+    m.flag("aligned")
+    m.one_of("sync")
+    m.done()
+    slots = [d.source(arg, "u32") for arg in d.instruction.operands]
+    if len(slots) == 0:
+        slots = [d.source(Integer(0), "u32")]
+    d.emit(Barrier(slots[0], slots[1] if len(slots) > 1 else None), guarded=True)
+
+
+def _nothing(registers: Registers, frame: Frame) -> None:
+    """Meeting was all."""
+
+
+TABLE: dict[str, Callable[[Decoder], None]] = {
+    "bra": branch,
+    "brx": branch_table,
+    **dict.fromkeys(("ret", "exit"), leave),
+    **dict.fromkeys(("trap", "brkpt"), trap),
+    **dict.fromkeys(("bar", "barrier"), barrier),
+}

@@ -1,0 +1,104 @@
+"""Frames: the lanes that run together, and their view of the register file.
+
+Instructions never see a mask. Where lanes diverge, those that go on are compacted into a frame of their own whose
+registers are gathered on first use and scattered back when the frame ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .memory import Array, Prepared
+from .operation import Registers
+
+if TYPE_CHECKING:
+    from .batch import Batch
+
+Index = NDArray[np.intp]
+
+
+class SubRegisters(dict[int, Array]):
+    """Registers of some lanes of a wider register file, gathered when first read."""
+
+    __slots__ = ("index", "parent")
+
+    def __init__(self, parent: Registers, index: Index) -> None:
+        super().__init__()
+        self.parent, self.index = parent, index
+
+    def __missing__(self, slot: int) -> Array:
+        whole = self.parent[slot]
+        value = whole if len(whole) == 1 else whole[self.index]
+        self[slot] = value
+        return value
+
+
+class Frame:
+    """Lanes that run together.
+
+    Attributes
+    ----------
+    index : array or None
+        The lanes, as numbers in the batch and ascending; None for all of them.
+    count : int
+        How many there are.
+    registers : mapping
+        Slot to array; of length `count`, or 1 where all lanes agree.
+    """
+
+    __slots__ = ("batch", "count", "index", "prepared", "registers")
+
+    def __init__(self, batch: Batch, index: Index | None, registers: Registers, count: int) -> None:
+        self.batch, self.index, self.registers, self.count = batch, index, registers, count
+        self.prepared: dict[int, Prepared] = {}
+
+    @property
+    def lanes(self) -> Index:
+        """The lanes' numbers in the batch."""
+        return self.batch.all_lanes if self.index is None else self.index
+
+    def subset(self, chosen: Index) -> Frame:
+        """Return a frame of some of these lanes, given by their places in this frame."""
+        index = chosen if self.index is None else self.index[chosen]
+        return Frame(self.batch, index, SubRegisters(self.registers, chosen), len(chosen))
+
+    def merge(self, part: Frame, slots: Iterable[int]) -> None:
+        """Write registers of a `subset` back into this frame."""
+        registers = part.registers
+        assert isinstance(registers, SubRegisters)
+        for slot in slots:
+            if slot in registers:
+                new = registers[slot]
+                old = self.registers[slot]
+                value = np.empty(self.count, new.dtype)
+                value[:] = old if old.dtype is new.dtype else old.view(new.dtype)
+                value[registers.index] = new
+                self.registers[slot] = value
+
+    def expand(self, value: Array) -> Array:
+        """Give a register its full length."""
+        return value if len(value) == self.count else np.broadcast_to(value, (self.count,))
+
+    def global_addresses(self, slot: int) -> Prepared:
+        """Analyse the addresses in a slot, or return the analysis of before."""
+        value = self.registers[slot]
+        found = self.prepared.get(slot)
+        if found is None or found.source is not value:
+            found = self.batch.memory.prepare(value.view(np.uint64))
+            found.source = value
+            self.prepared[slot] = found
+        return found
+
+    def window_addresses(self, slot: int, shared: bool) -> Prepared:
+        """Analyse the offsets into shared or local memory in a slot."""
+        value = self.registers[slot]
+        found = self.prepared.get(slot)
+        if found is None or found.source is not value:
+            window = self.batch.shared if shared else self.batch.local
+            found = window.prepare(value, self.index)
+            self.prepared[slot] = found
+        return found

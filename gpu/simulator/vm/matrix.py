@@ -1,0 +1,228 @@
+"""``ldmatrix``, ``stmatrix`` and ``mma.sync``: which lane holds which element of a warp's matrices.
+
+The arithmetic is in `tensor_core`; here fragments (registers of 32 lanes) become stacks of matrices and back.
+With g = lane // 4 and t = lane % 4, a 32-bit register of an operand holds consecutive elements of row g: see the
+fragment figures of PTX ISA 9.1, section 9.7.15.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..errors import LaneFault
+from . import tensor_core
+from .decoder import Decoder
+from .memory import Array
+from .operation import BF16, F16, F32, U16, U32, Collective, Registers
+from .warp import WARP
+
+if TYPE_CHECKING:
+    from .frame import Frame
+
+_G, _T = np.arange(WARP) // 4, np.arange(WARP) % 4
+
+
+def _by_warp(frame: Frame, value: Array) -> Array:
+    """Lay a register out as warps × 32; these instructions need every lane of a warp."""
+    if frame.count % WARP:
+        raise LaneFault("divergent collective", "needs all 32 lanes of every warp", 0)
+    return frame.expand(value).reshape(-1, WARP)
+
+
+def _matrix_a(registers: list[Array], per_word: int, k: int) -> Array:
+    """Assemble A (16×k) of each warp from its registers: warps × 32 words each."""
+    warps = len(registers[0])
+    dtype = {2: U16, 1: U32}[per_word]
+    a = np.empty((warps, 16, k), dtype)
+    for number, words in enumerate(registers):
+        row = _G + 8 * (number % 2)
+        column = per_word * (_T + 4 * (number // 2))
+        parts = np.ascontiguousarray(words).view(dtype).reshape(warps, WARP, per_word)
+        for e in range(per_word):
+            a[:, row, column + e] = parts[:, :, e]
+    return a
+
+
+def _matrix_b(registers: list[Array], per_word: int, k: int) -> Array:
+    """Assemble B (k×8) of each warp."""
+    warps = len(registers[0])
+    dtype = {2: U16, 1: U32}[per_word]
+    b = np.empty((warps, k, 8), dtype)
+    for number, words in enumerate(registers):
+        row = per_word * (_T + 4 * number)
+        parts = np.ascontiguousarray(words).view(dtype).reshape(warps, WARP, per_word)
+        for e in range(per_word):
+            b[:, row + e, _G] = parts[:, :, e]
+    return b
+
+
+def _matrix_c(registers: list[Array], half: bool) -> Array:
+    """Assemble C (16×8): four float32 registers, or two of packed float16."""
+    warps = len(registers[0])
+    c = np.empty((warps, 16, 8), F16 if half else F32)
+    if half:
+        for number, words in enumerate(registers):
+            parts = np.ascontiguousarray(words).view(F16).reshape(warps, WARP, 2)
+            for e in range(2):
+                c[:, _G + 8 * number, 2 * _T + e] = parts[:, :, e]
+    else:
+        for number, words in enumerate(registers):
+            c[:, _G + 8 * (number // 2), 2 * _T + number % 2] = words.view(F32)
+    return c
+
+
+def _split_c(c: Array, half: bool) -> list[Array]:
+    """Undo `_matrix_c`."""
+    if not half:
+        return [np.ascontiguousarray(c[:, _G + 8 * (n // 2), 2 * _T + n % 2]) for n in range(4)]
+    found = []
+    for number in range(2):
+        pair = np.stack([c[:, _G + 8 * number, 2 * _T + e] for e in range(2)], axis=-1)
+        found.append(np.ascontiguousarray(pair).view(U32)[:, :, 0])
+    return found
+
+
+def multiply(d: Decoder) -> None:
+    """``mma.sync.aligned.m16n8k….row.col``."""
+    m = d.modifiers
+    m.one_of("sync")
+    m.one_of("aligned")
+    shape = m.one_of("m16n8k4", "m16n8k8", "m16n8k16")
+    m.one_of("row")
+    m.one_of("col")
+    types = [word for word in m.rest if word in ("f16", "bf16", "tf32", "f32")]
+    m.rest = [word for word in m.rest if word not in types]
+    m.done()
+    if len(types) != 4 or types[1] != types[2] or types[0] != types[3]:
+        raise d.error("this combination of types is not supported")
+    kind = types[1]
+    k = int(shape.split("k")[1])
+    half = types[0] == "f16"
+    per_word = 1 if kind == "tf32" else 2
+    if kind == "f32" or k not in ((4, 8) if kind == "tf32" else (8, 16)) or (half and kind != "f16"):
+        raise d.error("this combination of shape and types is not supported")
+    count_a, count_b, count_c = 16 * k // (WARP * per_word), 8 * k // (WARP * per_word), 2 if half else 4
+    target, a, b, c = d.instruction.operands
+    word = "b32"
+    slots_a = [d.source(x, word) for x in d.elements(a, count_a)]
+    slots_b = [d.source(x, word) for x in d.elements(b, count_b)]
+    slots_c = [d.source(x, word) for x in d.elements(c, count_c)]
+    into = [d.destination(x, word) for x in d.elements(target, count_c)]
+    element = {"f16": F16, "bf16": BF16, "tf32": F32}[kind]
+
+    def run(registers: Registers, frame: Frame) -> None:
+        def words(slots: list[int]) -> list[Array]:
+            return [_by_warp(frame, registers[slot].view(U32)) for slot in slots]
+
+        matrix_a = _matrix_a(words(slots_a), per_word, k).view(element)
+        matrix_b = _matrix_b(words(slots_b), per_word, k).view(element)
+        matrix_c = _matrix_c(words(slots_c), half)
+        product = tensor_core.mma(
+            matrix_a, matrix_b, matrix_c, operand=kind, bits=25, model=frame.batch.settings.tensor_core
+        )
+        for slot, value in zip(into, _split_c(product, half), strict=True):
+            registers[slot] = value.reshape(-1)
+
+    members = d.number(0xFFFFFFFF, "b32")
+    d.emit(Collective(run, members, (*slots_a, *slots_b, *slots_c), tuple(into)), guarded=True)
+
+
+def load_matrix(d: Decoder) -> None:
+    """``ldmatrix``: up to four 8×8 matrices of 16-bit elements; lane i gives the address of row i % 8 of matrix i // 8."""
+    m = d.modifiers
+    m.one_of("sync")
+    m.one_of("aligned")
+    m.one_of("m8n8")
+    count = int(m.one_of("x1", "x2", "x4")[1])
+    transposed = m.flag("trans")
+    m.one_of("shared", "shared::cta")
+    m.type("b16")
+    m.done()
+    target, address = d.instruction.operands
+    into = [d.destination(x, "b32") for x in d.elements(target, count)]
+    slot, offset, _ = d.address(address)
+    source = d.instruction
+
+    def run(registers: Registers, frame: Frame) -> None:
+        rows = 8 * count
+        giving = frame.batch.lane_of[frame.lanes] < rows
+        part = frame if giving.all() else frame.subset(np.flatnonzero(giving))
+        shared = frame.batch.shared
+        prepared = part.window_addresses(slot, True)
+        shared.check_read(prepared, offset, 16)
+        places = part.expand(prepared.offset + offset)
+        if frame.batch.watching:
+            frame.batch.watch(part, source, "shared", places, 16, write=False)
+        data = np.stack(shared.bytes.gather(places, 4, 4), axis=-1).view(U16)
+        matrices = data.reshape(-1, count, 8, 8)  # warp, matrix, row, column
+        if transposed:
+            matrices = matrices.swapaxes(2, 3)
+        pairs = np.ascontiguousarray(matrices).view(U32)  # lane i holds word i % 4 of row i // 4
+        for number, place in enumerate(into):
+            registers[place] = np.ascontiguousarray(pairs[:, number]).reshape(-1)
+
+    d.emit(Collective(run, d.number(0xFFFFFFFF, "b32"), (slot,), tuple(into)), guarded=True)
+
+
+def store_matrix(d: Decoder) -> None:
+    """``stmatrix``: the inverse of `load_matrix`."""
+    m = d.modifiers
+    m.one_of("sync")
+    m.one_of("aligned")
+    m.one_of("m8n8")
+    count = int(m.one_of("x1", "x2", "x4")[1])
+    transposed = m.flag("trans")
+    m.one_of("shared", "shared::cta")
+    m.type("b16")
+    m.done()
+    address, values = d.instruction.operands
+    slots = [d.source(x, "b32") for x in d.elements(values, count)]
+    slot, offset, _ = d.address(address)
+    source = d.instruction
+
+    def run(registers: Registers, frame: Frame) -> None:
+        giving = frame.batch.lane_of[frame.lanes] < 8 * count
+        part = frame if giving.all() else frame.subset(np.flatnonzero(giving))
+        words = [_by_warp(frame, registers[s].view(U32)) for s in slots]
+        matrices = np.stack([np.ascontiguousarray(w).view(U16).reshape(-1, 8, 8) for w in words], axis=1)
+        if transposed:
+            matrices = matrices.swapaxes(2, 3)
+        rows = np.ascontiguousarray(matrices).view(U32).reshape(-1, 4)
+        shared = frame.batch.shared
+        prepared = part.window_addresses(slot, True)
+        shared.check_write(prepared, offset, 16)
+        places = part.expand(prepared.offset + offset)
+        shared.bytes.scatter(places, 4, [np.ascontiguousarray(column) for column in rows.T])
+        if frame.batch.watching:
+            frame.batch.watch(part, source, "shared", places, 16, write=True)
+
+    d.emit(Collective(run, d.number(0xFFFFFFFF, "b32"), (slot, *slots), ()), guarded=True)
+
+
+def move_matrix(d: Decoder) -> None:
+    """``movmatrix``: transpose an 8×8 matrix held by a warp."""
+    m = d.modifiers
+    for word in ("sync", "aligned", "m8n8", "trans"):
+        m.one_of(word)
+    m.type("b16")
+    m.done()
+    target, value = d.instruction.operands
+    into, slot = d.destination(target, "b32"), d.source(value, "b32")
+
+    def run(registers: Registers, frame: Frame) -> None:
+        words = _by_warp(frame, registers[slot].view(U32))
+        flipped = np.ascontiguousarray(words).view(U16).reshape(-1, 8, 8).swapaxes(1, 2)
+        registers[into] = np.ascontiguousarray(flipped).view(U32).reshape(-1)
+
+    d.emit(Collective(run, d.number(0xFFFFFFFF, "b32"), (slot,), (into,)), guarded=True)
+
+
+TABLE: dict[str, Callable[[Decoder], None]] = {
+    "mma": multiply,
+    "ldmatrix": load_matrix,
+    "stmatrix": store_matrix,
+    "movmatrix": move_matrix,
+}

@@ -1,0 +1,362 @@
+"""Memories of the device: one global arena with red zones, and windows (shared per block, local per thread).
+
+Every byte has a shadow byte: 0 nobody's (red zone, freed, never allocated), 1 allocated, 3 allocated and written.
+One comparison of the shadow therefore answers bounds, lifetime and initialisation together, and where a whole
+allocation is known to be written, comparing the lowest and highest address of an access is enough.
+"""
+
+from __future__ import annotations
+
+import mmap
+from bisect import bisect_right
+from collections import deque
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import LaneFault, LogicError
+from ..errors import MemoryError as DeviceMemoryError
+
+Array: TypeAlias = NDArray[Any]
+
+BASE = 0x7000_0000_0000
+"""Address of the first byte of device memory."""
+SHARED_WINDOW = 0x1_0000_0000
+LOCAL_WINDOW = 0x2_0000_0000
+WINDOW = 0x1_0000_0000
+"""Generic addresses of shared and local memory: ``window + offset``."""
+
+RED_ZONE = 256
+_QUARANTINE = 128
+_ALLOCATED, _WRITTEN = 1, 3
+_FULL = {size: int.from_bytes(bytes([_WRITTEN]) * size, "little") for size in (1, 2, 4, 8)}
+_HALF = {size: int.from_bytes(bytes([_ALLOCATED]) * size, "little") for size in (1, 2, 4, 8)}
+_UNSIGNED = {1: np.dtype(np.uint8), 2: np.dtype(np.uint16), 4: np.dtype(np.uint32), 8: np.dtype(np.uint64)}
+
+
+@dataclass(eq=False, slots=True)
+class Allocation:
+    """A range of device memory that `GlobalMemory.allocate` returned, or a variable of a module."""
+
+    start: int
+    size: int
+    room: int
+    label: str
+    written: bool = False
+
+
+@dataclass(eq=False, slots=True)
+class Prepared:
+    """Addresses of one register, analysed once and used by every access through that register."""
+
+    source: Array
+    offset: NDArray[np.intp]
+    low: int
+    high: int
+    low_bits: int
+
+
+class Bytes:
+    """Bytes and their shadow, seen at every access width."""
+
+    def __init__(self, data: Array, shadow: Array) -> None:
+        self.data, self.shadow = data, shadow
+        self._views: dict[tuple[bool, int, int], Array] = {}
+
+    def view(self, shadow: bool, size: int, count: int) -> Array:
+        """Elements of `size` bytes; with `count` > 1 a row per aligned vector of that many."""
+        key = (shadow, size, count)
+        found = self._views.get(key)
+        if found is None:
+            plain = (self.shadow if shadow else self.data).view(_UNSIGNED[size])
+            found = plain if count == 1 else plain.reshape(-1, count)
+            self._views[key] = found
+        return found
+
+    def gather(self, offset: NDArray[np.intp], size: int, count: int) -> list[Array]:
+        """Read `count` consecutive elements per lane at byte offsets that were checked before."""
+        rows = offset >> (size * count).bit_length() - 1
+        if count == 1:
+            return [self.view(False, size, 1).take(rows)]
+        columns = np.ascontiguousarray(self.view(False, size, count).take(rows, 0).T)
+        return list(columns)
+
+    def scatter(self, offset: NDArray[np.intp], size: int, values: list[Array]) -> None:
+        """Write one element per value and lane; where lanes collide the last one wins."""
+        count = len(values)
+        rows = offset >> (size * count).bit_length() - 1
+        view = self.view(False, size, count)
+        if count == 1:
+            view[rows if len(rows) >= len(values[0]) else np.broadcast_to(rows, len(values[0]))] = values[0]
+            return
+        lanes = max(len(rows), *(len(v) for v in values))
+        block = np.empty((lanes, count), _UNSIGNED[size])
+        for column, value in enumerate(values):
+            block[:, column] = value
+        view[rows if len(rows) == lanes else np.broadcast_to(rows, lanes)] = block
+
+    def written(self, offset: NDArray[np.intp], nbytes: int) -> NDArray[np.bool_]:
+        """Per lane: are all bytes allocated and written?"""
+        size = min(nbytes, 8)
+        states = self.view(True, size, nbytes // size).take(offset >> nbytes.bit_length() - 1, 0)
+        good: NDArray[np.bool_] = states == _FULL[size]
+        return good if nbytes <= 8 else good.all(1)
+
+    def allocated(self, offset: NDArray[np.intp], nbytes: int) -> NDArray[np.bool_]:
+        """Per lane: are all bytes allocated?"""
+        size = min(nbytes, 8)
+        states = self.view(True, size, nbytes // size).take(offset >> nbytes.bit_length() - 1, 0)
+        good: NDArray[np.bool_] = (states & _HALF[size]) == _HALF[size]
+        return good if nbytes <= 8 else good.all(1)
+
+    def mark_written(self, offset: NDArray[np.intp], nbytes: int) -> None:
+        """Note that these bytes have been written."""
+        size = min(nbytes, 8)
+        self.view(True, size, nbytes // size)[offset >> nbytes.bit_length() - 1] = _FULL[size]
+
+
+def first_false(good: NDArray[np.bool_]) -> int:
+    """Index of the first lane that is not good."""
+    return int(np.argmin(good))
+
+
+def misaligned(prepared: Prepared, offset: int, nbytes: int, base: int, window: str) -> LaneFault:
+    """Name the first lane whose address is not a multiple of the access width."""
+    where = prepared.offset + offset
+    lane = first_false((where & (nbytes - 1)) == 0)
+    address = int(prepared.source[min(lane, len(prepared.source) - 1)]) + offset
+    return LaneFault(
+        "misaligned address",
+        f"{nbytes}-byte access to {window} address {address:#x}, which is {address % nbytes} bytes past a multiple of {nbytes}",
+        lane if len(prepared.offset) > 1 else None,
+        address,
+    )
+
+
+class GlobalMemory:
+    """Device memory: an arena reserved once, pages committed as they are touched."""
+
+    def __init__(self, capacity: int = 1 << 33) -> None:
+        self.capacity = capacity
+        self._maps = [_reserve(capacity), _reserve(capacity)]
+        self.bytes = Bytes(np.frombuffer(self._maps[0], np.uint8), np.frombuffer(self._maps[1], np.uint8))
+        self._top = RED_ZONE
+        self._starts: list[int] = []
+        self._live: dict[int, Allocation] = {}
+        self._spare: dict[int, list[int]] = {}
+        self._quarantine: deque[Allocation] = deque()
+        self._freed: deque[Allocation] = deque(maxlen=4096)
+        self.used = 0
+
+    # Allocation.
+
+    def allocate(self, size: int, label: str = "") -> Allocation:
+        """Reserve `size` bytes, aligned to 256, with a red zone behind (and, from its neighbour, before)."""
+        room = _size_class(size + RED_ZONE)
+        spare = self._spare.get(room)
+        if spare:
+            start = spare.pop()
+        else:
+            start = self._top
+            if start + room > self.capacity:
+                raise DeviceMemoryError(
+                    f"out of memory: {size} bytes asked, {self.capacity - self._top} free"
+                )
+            self._top += room
+        allocation = Allocation(
+            start, size, room, label or f"allocation of {size} bytes at {BASE + start:#x}"
+        )
+        self._starts.insert(bisect_right(self._starts, start), start)
+        self._live[start] = allocation
+        self.bytes.shadow[start : start + size] = _ALLOCATED
+        self.used += size
+        return allocation
+
+    def free(self, allocation: Allocation) -> None:
+        """Give the range back; it is not reused for a while, so that late accesses are seen."""
+        if self._live.pop(allocation.start, None) is not allocation:
+            raise LogicError("freed twice, or never allocated: " + allocation.label)
+        del self._starts[bisect_right(self._starts, allocation.start) - 1]
+        self.bytes.shadow[allocation.start : allocation.start + allocation.size] = 0
+        self.used -= allocation.size
+        self._freed.append(allocation)
+        self._quarantine.append(allocation)
+        if len(self._quarantine) > _QUARANTINE:
+            old = self._quarantine.popleft()
+            self._spare.setdefault(old.room, []).append(old.start)
+
+    def containing(self, low: int, high: int) -> Allocation | None:
+        """Return the live allocation that holds all bytes of [low, high), as offsets."""
+        at = bisect_right(self._starts, low) - 1
+        if at >= 0:
+            allocation = self._live[self._starts[at]]
+            if high <= allocation.start + allocation.size:
+                return allocation
+        return None
+
+    def host_range(self, address: int, nbytes: int, write: bool) -> Array:
+        """Return the bytes of a host copy, after checking that one allocation holds them."""
+        low = address - BASE
+        allocation = self.containing(low, low + nbytes)
+        if allocation is None:
+            raise LogicError(f"copy of {nbytes} bytes at {address:#x}: {self.describe(low, nbytes)}")
+        if write:
+            self.bytes.shadow[low : low + nbytes] = _WRITTEN
+            if nbytes == allocation.size:
+                allocation.written = True
+        return self.bytes.data[low : low + nbytes]
+
+    def describe(self, offset: int, nbytes: int) -> str:
+        """Say where an offset lies relative to the nearest allocation."""
+        for old in reversed(self._freed):
+            if old.start <= offset < old.start + old.size and self.containing(offset, offset + 1) is None:
+                return f"{offset - old.start} bytes into freed {old.label}"
+        best, text = None, "no memory is allocated"
+        for live in self._live.values():
+            end = live.start + live.size
+            if live.start <= offset < end:
+                return f"{nbytes} bytes from byte {offset - live.start} of {live.label}"
+            distance = live.start - offset if offset < live.start else offset - end
+            if best is None or distance < best:
+                best = distance
+                side = "before" if offset < live.start else "past the end of"
+                text = f"{distance} bytes {side} {live.label}"
+        return text
+
+    # Access by kernels.
+
+    def prepare(self, addresses: Array) -> Prepared:
+        """Analyse a register of addresses."""
+        offset = addresses.view(np.int64) - BASE
+        return Prepared(
+            addresses, offset, int(offset.min()), int(offset.max()), int(np.bitwise_or.reduce(offset)) & 15
+        )
+
+    def _bounds(self, prepared: Prepared, offset: int, nbytes: int) -> None:
+        if (prepared.low_bits | offset) & (nbytes - 1) and ((prepared.offset + offset) & (nbytes - 1)).any():
+            raise misaligned(prepared, offset, nbytes, BASE, "global")
+        if prepared.low + offset < 0 or prepared.high + offset + nbytes > self.capacity:
+            where = prepared.offset + offset
+            raise self._fault(
+                prepared, offset, nbytes, (where >= 0) & (where <= self.capacity - nbytes), "access"
+            )
+
+    def _fault(
+        self, prepared: Prepared, offset: int, nbytes: int, good: NDArray[np.bool_], verb: str
+    ) -> LaneFault:
+        lane = first_false(good)
+        where = int(prepared.offset[lane]) + offset
+        inside = 0 <= where <= self.capacity - nbytes
+        states = self.bytes.shadow[where : where + nbytes] if inside else np.zeros(1, np.uint8)
+        what = self.describe(where, nbytes)
+        if states.all():
+            kind = "uninitialised read"
+        else:
+            kind = "use after free" if "freed" in what else "out of bounds"
+        detail = f"{nbytes}-byte {verb} at address {where + BASE:#x}, {what}"
+        return LaneFault(kind, detail, lane if len(good) > 1 else None, where + BASE)
+
+    def check_read(self, prepared: Prepared, offset: int, nbytes: int) -> None:
+        """Raise unless every lane may read `nbytes` at its address plus `offset`."""
+        allocation = self.containing(prepared.low + offset, prepared.high + offset + nbytes)
+        aligned = not (prepared.low_bits | offset) & (nbytes - 1)
+        if aligned and allocation is not None and allocation.written:
+            return
+        self._bounds(prepared, offset, nbytes)
+        good = self.bytes.written(prepared.offset + offset, nbytes)
+        if not good.all():
+            raise self._fault(prepared, offset, nbytes, good, "read")
+
+    def check_write(self, prepared: Prepared, offset: int, nbytes: int) -> None:
+        """Raise unless every lane may write; note what is being written."""
+        allocation = self.containing(prepared.low + offset, prepared.high + offset + nbytes)
+        aligned = not (prepared.low_bits | offset) & (nbytes - 1)
+        if not aligned or allocation is None:
+            self._bounds(prepared, offset, nbytes)
+            good = self.bytes.allocated(prepared.offset + offset, nbytes)
+            if not good.all():
+                raise self._fault(prepared, offset, nbytes, good, "write")
+        if allocation is None or not allocation.written:
+            self.bytes.mark_written(prepared.offset + offset, nbytes)
+
+
+class Window:
+    """Shared memory of the blocks of a batch, or local memory of its threads: the same small range for each owner.
+
+    `base` gives, per lane, where the lane's owner begins in the common array.
+    """
+
+    def __init__(self, name: str, size: int, owners: int, base: NDArray[np.intp] | None) -> None:
+        self.name, self.size = name, size
+        self.stride = (size + 15) // 16 * 16 + 16
+        total = self.stride * owners
+        shadow = np.full(total, _ALLOCATED, np.uint8)
+        self.bytes = Bytes(np.zeros(total, np.uint8), shadow)
+        self.base = base
+        self.all_written = False
+
+    def prepare(self, addresses: Array, lanes: NDArray[np.intp] | None) -> Prepared:
+        """Analyse a register of offsets into the window, for these lanes of the batch."""
+        plain = addresses.astype(np.intp)
+        low, high = int(plain.min()), int(plain.max())
+        bits = int(np.bitwise_or.reduce(plain)) & 15
+        if self.base is not None:
+            plain = plain + (self.base if lanes is None else self.base[lanes])
+        return Prepared(addresses, plain, low, high, bits)
+
+    def check_bounds(self, prepared: Prepared, offset: int, nbytes: int) -> None:
+        """Raise unless every lane's access is aligned and inside the window."""
+        if (prepared.low_bits | offset) & (nbytes - 1) and ((prepared.offset + offset) & (nbytes - 1)).any():
+            raise misaligned(prepared, offset, nbytes, 0, self.name)
+        if prepared.low + offset < 0 or prepared.high + offset + nbytes > self.size:
+            own = prepared.source.astype(np.int64) + offset
+            lane = first_false((own >= 0) & (own + nbytes <= self.size))
+            where = int(own[lane])
+            raise LaneFault(
+                "out of bounds",
+                f"{nbytes}-byte access at {self.name} address {where:#x}; the {self.name} memory has {self.size} bytes",
+                lane if len(own) > 1 else None,
+                where,
+            )
+
+    def check_read(self, prepared: Prepared, offset: int, nbytes: int) -> None:
+        """Raise unless every lane may read `nbytes` at its address plus `offset`."""
+        self.check_bounds(prepared, offset, nbytes)
+        if self.all_written:
+            return
+        good = self.bytes.written(prepared.offset + offset, nbytes)
+        if not good.all():
+            lane = first_false(good)
+            where = int(prepared.source[min(lane, len(prepared.source) - 1)]) + offset
+            detail = f"{nbytes}-byte read at {self.name} address {where:#x}, which no thread has written"
+            raise LaneFault("uninitialised read", detail, lane if len(good) > 1 else None, where)
+
+    def check_write(self, prepared: Prepared, offset: int, nbytes: int) -> None:
+        """Raise unless every lane may write; note what is being written."""
+        self.check_bounds(prepared, offset, nbytes)
+        if not self.all_written:
+            self.bytes.mark_written(prepared.offset + offset, nbytes)
+
+    def settle(self) -> None:
+        """At a barrier: if everything has been written, later reads need no check of that."""
+        if not self.all_written and self.size:
+            rows = self.bytes.shadow.reshape(-1, self.stride)[:, : self.size]
+            self.all_written = bool((rows == _WRITTEN).all())
+
+
+def _reserve(size: int) -> mmap.mmap:
+    """Reserve address space whose pages read as zero and cost nothing until they are touched."""
+    flags = (
+        getattr(mmap, "MAP_PRIVATE", 0)
+        | getattr(mmap, "MAP_ANONYMOUS", 0)
+        | getattr(mmap, "MAP_NORESERVE", 0)
+    )
+    return mmap.mmap(-1, size, flags=flags) if flags else mmap.mmap(-1, size)
+
+
+def _size_class(size: int) -> int:
+    """Round up so that freed ranges fit again: multiples of 256 to 4 KiB, then an eighth of the power of two."""
+    step = max(256, 1 << max(size.bit_length() - 4, 0))
+    return (size + step - 1) // step * step

@@ -1,0 +1,184 @@
+"""The race detector of shared memory.
+
+Two accesses of one block to one byte, at least one of them a write, by different threads, race unless a barrier
+lies between them; a ``__syncwarp`` orders the threads of its warp among themselves. Order within the stretch
+between two barriers does not matter for that, so accesses are only noted, and looked at together at the barrier:
+
+1. every write leaves its warp's number on the bytes it wrote; every access must then find its own number, or none
+   (across warps, the whole stretch since the block's last barrier);
+2. the same with thread numbers, for each stretch between two ``__syncwarp``.
+
+Atomics among themselves do not race. Two threads that write the same value at once do: the kernel may be right,
+but C++ and PTX promise nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import LaneFault
+from .frame import Frame, Index
+from .operands import Lowered
+from .warp import WARP
+
+if TYPE_CHECKING:
+    from .batch import Batch
+
+_MOST_NOTES = 1 << 22
+_ATOMIC = 0x4000
+
+
+@dataclass(slots=True)
+class _Note:
+    """One instruction's access: bytes, lanes, and how many ``__syncwarp`` each lane had passed."""
+
+    source: Lowered
+    lanes: Index
+    places: Index
+    nbytes: int
+    write: bool
+    atomic: bool
+    stretch: NDArray[np.int32] | None
+
+
+class Races:
+    """What the threads of a batch have done to shared memory since the last barrier."""
+
+    def __init__(self, batch: Batch) -> None:
+        self.batch = batch
+        self.notes: list[_Note] = []
+        self.volume = 0
+        self.stretch = np.zeros(batch.count, np.int32)
+        self.deepest = 0
+        # 1 + number of the thread (or warp) in its block that wrote a byte; 16 bits per byte of shared memory.
+        self.owner = np.zeros(len(batch.shared.bytes.data), np.uint16)
+        within = batch.all_lanes % batch.place.threads
+        self.thread_code = (within + 1).astype(np.uint16)
+        self.warp_code = (within // WARP + 1).astype(np.uint16)
+
+    def note(
+        self, frame: Frame, source: Lowered, places: Index, nbytes: int, write: bool, atomic: bool
+    ) -> None:
+        """Note an access by a frame."""
+        self.note_lanes(frame.lanes, source, frame.expand(places), nbytes, write, atomic)
+
+    def note_lanes(
+        self, lanes: Index, source: Lowered, places: Index, nbytes: int, write: bool, atomic: bool = False
+    ) -> None:
+        """Note an access by these lanes."""
+        stretch = self.stretch[lanes] if self.deepest else None
+        self.notes.append(_Note(source, lanes, places, nbytes, write, atomic, stretch))
+        self.volume += len(lanes)
+
+    def synchronise_warp(self, lanes: Index) -> None:
+        """Begin a new stretch for these lanes, after a ``__syncwarp``."""
+        self.stretch[lanes] += 1
+        self.deepest = int(self.stretch.max())
+
+    def barrier(self, blocks: NDArray[np.bool_] | None) -> None:
+        """Look for races in these blocks (all for None) and forget their accesses."""
+        if blocks is None or blocks.all():
+            notes, self.notes = self.notes, []
+        else:
+            notes, kept = [], []
+            for note in self.notes:
+                mine = blocks[self.batch.place.block_of[note.lanes]]
+                if mine.all():
+                    notes.append(note)
+                elif not mine.any():
+                    kept.append(note)
+                else:
+                    notes.append(_part(note, np.flatnonzero(mine)))
+                    kept.append(_part(note, np.flatnonzero(~mine)))
+            self.notes = kept
+        self.volume = sum(len(note.lanes) for note in self.notes)
+        if not any(note.write for note in notes):
+            return
+        if not self.deepest:
+            self._check(notes, self.thread_code)
+            return
+        self._check(notes, self.warp_code)
+        for stretch in range(self.deepest + 1):
+            self._check([p for note in notes if (p := _during(note, stretch)) is not None], self.thread_code)
+
+    def _check(self, notes: list[_Note], code: NDArray[np.uint16]) -> None:
+        """Let every write mark its bytes, then ask every access for its own mark."""
+        writes = [note for note in notes if note.write]
+        for note in writes:
+            self._view(note.nbytes)[_rows(note)] = self._marks(note, code)
+        try:
+            for note in notes:
+                found = self._view(note.nbytes)[_rows(note)]
+                wanted = self._marks(note, code)
+                clash = found != wanted
+                if not note.write:
+                    clash &= found != 0
+                if clash.any():
+                    self._explain(note, clash, notes, code)
+        finally:
+            for note in writes:
+                self._view(note.nbytes)[_rows(note)] = 0
+
+    def _view(self, nbytes: int) -> NDArray[np.uint64]:
+        """The marks of aligned groups of `nbytes` bytes, as integers of twice that size (rows for 8 and more)."""
+        if nbytes >= 4:
+            words = self.owner.view(np.uint64)
+            return words if nbytes == 4 else words.reshape(-1, nbytes // 4)
+        return self.owner.view(np.uint32 if nbytes == 2 else np.uint16)  # type: ignore[return-value]
+
+    def _marks(self, note: _Note, code: NDArray[np.uint16]) -> NDArray[np.uint64]:
+        marks = code[note.lanes].astype(np.uint64)
+        if note.atomic:
+            marks[:] = _ATOMIC
+        marks *= np.uint64(int("0001" * min(note.nbytes, 4), 16))
+        narrow = marks.astype({1: np.uint16, 2: np.uint32}.get(note.nbytes, np.uint64), copy=False)
+        return narrow[:, None] if note.nbytes > 4 else narrow  # type: ignore[return-value]
+
+    def _explain(
+        self, note: _Note, clash: NDArray[np.bool_], notes: list[_Note], code: NDArray[np.uint16]
+    ) -> None:
+        """Find the other side of the race; bytes that only look touched twice are let go."""
+        lanes = np.flatnonzero(clash.any(1) if clash.ndim > 1 else clash)
+        batch = self.batch
+        for at in lanes[:64]:
+            lane, start = int(note.lanes[at]), int(note.places[at])
+            for other in notes:
+                if not (other.write or note.write) or (other.atomic and note.atomic):
+                    continue
+                near = (other.places < start + note.nbytes) & (other.places + other.nbytes > start)
+                near &= code[other.lanes] != code[lane]
+                if near.any():
+                    other_lane = int(other.lanes[int(np.argmax(near))])
+                    address = start - int(batch.shared.base[lane] if batch.shared.base is not None else 0)
+                    verbs = [
+                        ("an atomic" if n.atomic else "a write" if n.write else "a read")
+                        for n in (note, other)
+                    ]
+                    detail = (
+                        f"{verbs[0]} of {note.nbytes} bytes at shared address {address:#x} and {verbs[1]} by thread "
+                        f"{batch.thread_name(other_lane)} at {{other}}, with no barrier between them"
+                    )
+                    raise LaneFault("race", detail, lane, address, source=note.source, other=other.source)
+
+
+def _part(note: _Note, chosen: Index) -> _Note:
+    stretch = None if note.stretch is None else note.stretch[chosen]
+    return _Note(
+        note.source, note.lanes[chosen], note.places[chosen], note.nbytes, note.write, note.atomic, stretch
+    )
+
+
+def _during(note: _Note, stretch: int) -> _Note | None:
+    """The part of an access in a stretch."""
+    if note.stretch is None:
+        return note if stretch == 0 else None
+    chosen = np.flatnonzero(note.stretch == stretch)
+    return _part(note, chosen) if len(chosen) else None
+
+
+def _rows(note: _Note) -> Index:
+    return note.places >> note.nbytes.bit_length() - 1

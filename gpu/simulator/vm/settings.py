@@ -1,0 +1,72 @@
+"""How kernels are run: what is checked, in which order, and how long."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from ..counters import Counters
+
+Order = Literal["lockstep", "warps", "lanes"]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Settings of the simulated device.
+
+    Attributes
+    ----------
+    order : {"lockstep", "warps", "lanes"}
+        ``lockstep`` runs all threads of many blocks together (fast); ``warps`` runs one warp at a time, in random
+        order, until it must wait; ``lanes`` does so thread by thread. A result that depends on the order is a race.
+    seed : int
+        Of the random orders.
+    races : bool
+        Whether shared memory is watched for races between barriers.
+    budget : int
+        Instructions that one batch of thread blocks may issue before the watchdog stops it.
+    lanes : int
+        Threads that run together at most.
+    tensor_core : {"truncating", "exact"}
+        How ``mma`` adds.
+    counters : Counters or None
+        Where to count what kernels do.
+    """
+
+    order: Order = "lockstep"
+    seed: int = 0
+    races: bool = True
+    budget: int = 4_000_000
+    lanes: int = 1 << 14
+    tensor_core: Literal["truncating", "exact"] = "truncating"
+    counters: Counters | None = None
+
+
+_current = Settings()
+
+
+def current() -> Settings:
+    """Return the settings in force."""
+    return _current
+
+
+@contextmanager
+def settings(**changes: Any) -> Iterator[Settings]:
+    """Change settings for a while.
+
+    Examples
+    --------
+    >>> with settings(order="warps", seed=1) as changed:
+    ...     changed.order
+    'warps'
+    """
+    global _current
+    before = _current
+    _current = replace(before, **changes)
+    try:
+        yield _current
+    finally:
+        _current = before
