@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from gaugeblock.gpu.simulator.errors import Fault
 from gaugeblock.reference import activation as reference_activation
 from gaugeblock.reference.gemm import gemm as reference_gemm
 
@@ -306,9 +307,6 @@ def test_the_kernels_refuse_bad_shapes_and_parameters(call: Callable[[], Array])
 
 
 def test_the_race_is_a_fault_on_the_simulated_device() -> None:
-    pytest.importorskip("gaugeblock.gpu.simulator.driver")
-    from gaugeblock.gpu.simulator.errors import Fault
-
     x = normal(3, 300).astype(np.float32)
     want = reference_activation.softmax(x.astype(np.float64))
     np.testing.assert_allclose(race.CUDA.entry("softmax")(x), want, rtol=1e-5)
