@@ -49,6 +49,10 @@ _FLOAT32 = FORMATS["float32"]
 #: float64 evaluates the reference and the formulas; its own error, at most, as a share of the result.
 _ORACLE_ERROR = 2.0**-44
 
+#: Half the smallest float32 number times 2¹⁰, more than the other factors of any gradient come to where one
+#: of its factors is so small that its product with dy underflows.
+_PARTIAL_UNDERFLOW = 2.0**-140
+
 
 @dataclass(frozen=True)
 class Bound:
@@ -111,7 +115,12 @@ def exact_bound(want: ArrayLike) -> Bound:
 
 
 def formula_bound(
-    formula: Running, want: ArrayLike, output: Format, *, floor: ArrayLike | None = None
+    formula: Running,
+    want: ArrayLike,
+    output: Format,
+    *,
+    transcendental: bool = False,
+    gradient: bool = False,
 ) -> Bound:
     """Return the bound of a result computed in float32 by a formula and rounded once to the output format.
 
@@ -123,8 +132,10 @@ def formula_bound(
         The reference's result in float64.
     output : Format
         The format of the result.
-    floor : array_like, optional
-        Allowed absolute error of results below the normal float32 range, for transcendental functions.
+    transcendental : bool
+        Whether results below the normal float32 range may be off by its smallest number (GEN-A3).
+    gradient : bool
+        Whether it is a product with dy, whose partial products may underflow where the result does not.
     """
     wanted = np.asarray(want, dtype=np.float64)
     usable = np.isfinite(wanted)
@@ -133,9 +144,10 @@ def formula_bound(
     terms = {"formula in float32": error}
     if output != _FLOAT32:
         terms[f"rounding to {output.name}"] = _output_rounding(size, error, output)
-    if floor is not None:
+    if transcendental:
         below = usable & (size < _FLOAT32.smallest_normal)
-        terms["below the normal range"] = np.where(below, np.asarray(floor, dtype=np.float64), 0.0)
+        elsewhere = _PARTIAL_UNDERFLOW if gradient else 0.0
+        terms["underflow"] = np.where(below, _FLOAT32.smallest_normal, elsewhere)
     return Bound(terms)
 
 

@@ -173,13 +173,13 @@ def silu_backward(arguments: Arguments, arithmetic: Arithmetic) -> Running:
 def leaky_relu(arguments: Arguments, arithmetic: Arithmetic) -> Running:
     """slope·x where x ≤ 0, else x."""
     x = _x(arguments, arithmetic)
-    return select(x.value > 0, x, x * float(arguments["negative_slope"]))
+    return select(x.value > 0, x, x.once(float(arguments["negative_slope"])))
 
 
 def leaky_relu_backward(arguments: Arguments, arithmetic: Arithmetic) -> Running:
     """slope·dy where x ≤ 0, else dy."""
     x, dy = _x(arguments, arithmetic), _dy(arguments, arithmetic)
-    return select(x.value > 0, dy, dy * float(arguments["negative_slope"]))
+    return select(x.value > 0, dy, dy.once(float(arguments["negative_slope"])))
 
 
 def hard_sigmoid(arguments: Arguments, arithmetic: Arithmetic) -> Running:
@@ -226,12 +226,7 @@ def _shifted(arguments: Arguments, arithmetic: Arithmetic) -> tuple[Running, Run
 
 def _exponentials(shifted: Running) -> Running:
     """exp(x − m), or exp2((x − m)·log₂e)."""
-    return worst([shifted.exp(), _like(shifted.exp(), (shifted * _LOG2_E).exp2())])
-
-
-def _like(number: Running, other: Running) -> Running:
-    """Put the error of a second formula on the value of the first: they differ by float64 rounding."""
-    return Running(number.value, other.error, number.arithmetic)
+    return worst([shifted.exp(), (shifted * _LOG2_E).exp2()])
 
 
 def softmax(arguments: Arguments, arithmetic: Arithmetic) -> Running:
@@ -253,15 +248,14 @@ def log_softmax(arguments: Arguments, arithmetic: Arithmetic) -> Running:
     """(x − m) − log Σ, or x − (m + log Σ)."""
     shifted, maxima, axis = _shifted(arguments, arithmetic)
     logarithm = _exponentials(shifted).sum(axis).log()
-    first = shifted - logarithm
-    return worst([first, _like(first, _x(arguments, arithmetic) - (maxima + logarithm))])
+    return worst([shifted - logarithm, _x(arguments, arithmetic) - (maxima + logarithm)])
 
 
 def log_softmax_backward(arguments: Arguments, arithmetic: Arithmetic) -> Running:
     """(dy − s·Σ dy) with s = softmax(x), or s = exp(log_softmax(x))."""
     dy, axis = _dy(arguments, arithmetic), int(arguments["axis"])
     s = softmax(arguments, arithmetic)
-    s = worst([s, _like(s, log_softmax(arguments, arithmetic).exp())])
+    s = worst([s, log_softmax(arguments, arithmetic).exp()])
     return dy - s * dy.sum(axis)
 
 

@@ -25,8 +25,6 @@ Shape = tuple[int, ...]
 Shapes = Mapping[str, Shape]
 Arguments = Mapping[str, Any]
 
-_TINY = FORMATS["float32"].smallest_normal
-
 
 @dataclass(frozen=True)
 class Parameter:
@@ -178,9 +176,14 @@ class Operation:
         if self.name not in FORMULAS or np.size(want) == 0:
             return exact_bound(want)
         complete |= {name: np.asarray(complete[name], dtype=np.float64) for name in self.arrays}
-        floor = None if self.name.removesuffix("_backward") in _PIECEWISE_LINEAR else _TINY
         with np.errstate(all="ignore"):
-            return formula_bound(FORMULAS[self.name](complete, arithmetic), want, output, floor=floor)
+            return formula_bound(
+                FORMULAS[self.name](complete, arithmetic),
+                want,
+                output,
+                transcendental=self.name.removesuffix("_backward") not in _PIECEWISE_LINEAR,
+                gradient=self.backward,
+            )
 
 
 # GEMM

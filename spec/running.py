@@ -114,7 +114,7 @@ class Running:
             carried = (
                 np.abs(self.value) * other.error + np.abs(other.value) * self.error + self.error * other.error
             )
-            return self._rounded(self.value * other.value, carried, product=True)
+            return self._multiplied(self.value * other.value, carried)
 
     def __truediv__(self, other: Operand) -> "Running":
         other = self._operand(other)
@@ -125,7 +125,7 @@ class Running:
             # A divisor that may overflow to infinity makes the quotient zero.
             overflow = divisor + other.error > _FLOAT32.largest
             carried = np.where(overflow, np.maximum(np.abs(quotient), carried), carried)
-            return self._rounded(quotient, carried, product=True)
+            return self._multiplied(quotient, carried)
 
     __radd__ = __add__
     __rmul__ = __mul__
@@ -143,7 +143,7 @@ class Running:
             low = np.maximum(self.value - self.error, 0)
             carried = self.error / ((1 + low) * (1 + self.value))
             carried = carried + _FLOAT32.unit_roundoff * (quotient + carried)  # the rounding of 1 + e
-            return self._rounded(quotient, carried, product=True)
+            return self._multiplied(quotient, carried)
 
     def sum(self, axis: int) -> "Running":
         """Return the sum along an axis, kept as length 1, for any order of summation."""
@@ -224,18 +224,34 @@ class Running:
             error = carried + own + self._flushed(value)
         return self._made(value, np.where((self.value == exact_at) & (self.error == 0), 0.0, error))
 
-    def _rounded(self, value: Float64, carried: Float64, product: bool = False) -> "Running":
-        """Add the rounding of one operation to the error carried through it.
+    def once(self, factor: float) -> "Running":
+        """Return the product with a parameter where it is the only product: half a unit, not a share u."""
+        other = self.constant(factor)
+        with np.errstate(all="ignore"):
+            value, carried = self.value * other.value, np.abs(self.value) * other.error + self.error
+            half_unit = ulp(np.abs(value) + carried, _FLOAT32) / 2
+            exact = (_nearest(value, _FLOAT32) == value) & (carried == 0)
+            return self._made(value, carried + np.where(exact, 0.0, half_unit) + self._flushed(value))
+
+    def _multiplied(self, value: Float64, carried: Float64) -> "Running":
+        """Add the rounding of a product or quotient: a share u, which no reordering of factors changes.
+
+        Half a unit in the last place would be sharper for this order, and too sharp for another one. A
+        product that is a float32 number itself (times 1, times a power of two) is not rounded.
+        """
+        rounding = _FLOAT32.unit_roundoff * (np.abs(value) + carried) + _FLOAT32.smallest_subnormal / 2
+        exact = (_nearest(value, _FLOAT32) == value) & (carried == 0)
+        return self._made(value, carried + np.where(exact, 0.0, rounding) + self._flushed(value))
+
+    def _rounded(self, value: Float64, carried: Float64) -> "Running":
+        """Add the rounding of a sum to the error carried through it.
 
         It is at most half a unit in the last place. It is also at most the distance from the unrounded
         result to *any* float32 number, and so at most ``carried`` plus the distance of the exact value to
-        its nearest one: this is what makes 1 + e⁻⁵⁰ exactly 1. A product gets this only where its exact
-        value is a float32 number: elsewhere half a unit is the plainer bound to print.
+        its nearest one: this is what makes 1 + e⁻⁵⁰ exactly 1.
         """
         half_unit = ulp(np.abs(value) + carried, _FLOAT32) / 2
         distance = np.abs(_nearest(value, _FLOAT32) - value)
-        if product:
-            distance = np.where(distance == 0, 0.0, np.inf)
         error = carried + np.minimum(half_unit, carried + distance) + self._flushed(value)
         return self._made(value, error)
 
@@ -267,10 +283,16 @@ def select(condition: NDArray[np.bool_], left: Running, right: Running) -> Runni
 
 
 def worst(formulas: Iterable[Running]) -> Running:
-    """Return one number with the largest error of several formulas for it: each of them is allowed."""
+    """Return one number with the largest error of several formulas for it: each of them is allowed.
+
+    The value is that of the first. Another one may have lost digits even in float64, as 1 − σ(40) does: the
+    difference counts as its error.
+    """
 
     def larger(left: Running, right: Running) -> Running:
-        return Running(left.value, np.maximum(left.error, right.error), left.arithmetic)
+        with np.errstate(invalid="ignore"):
+            apart = np.nan_to_num(np.abs(left.value - right.value), nan=0.0, posinf=0.0)
+        return Running(left.value, np.maximum(left.error, right.error + apart), left.arithmetic)
 
     combine: Callable[[Running, Running], Running] = larger
     return reduce(combine, formulas)
