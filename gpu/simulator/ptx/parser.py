@@ -81,7 +81,8 @@ class _Parser:
     def __init__(self, stream: list[Token]) -> None:
         self._tokens = stream
         self._at = 0
-        self._location = (0, 0)
+        self._location: tuple[int, int, tuple[tuple[int, int], ...]] = (0, 0, ())
+        self._callers: dict[tuple[int, int, int], tuple[tuple[int, int], ...]] = {}
 
     # Tokens.
 
@@ -253,7 +254,8 @@ class _Parser:
         body: tuple[Statement, ...] | None = None
         if not self._accept(";"):
             self._expect("{")
-            self._location = (0, 0)
+            self._location = (0, 0, ())
+            self._callers = {}
             body = self._body()
         return Function(name, entry, results, parameters, body, directives)
 
@@ -331,16 +333,19 @@ class _Parser:
 
     def _loc(self) -> None:
         self._next()
-        file, line, _ = self._integer(), self._integer(), self._integer()
-        if line:  # line 0 is code that the compiler made up: keep the last real line
-            self._location = (file, line)
+        place = (self._integer(), self._integer(), self._integer())
+        callers: tuple[tuple[int, int], ...] = ()
         while self._accept(","):
             if self._name() == "function_name":
                 self._name()
                 if self._accept("+"):
                     self._integer()
             else:  # inlined_at file line column
-                self._integer(), self._integer(), self._integer()
+                caller = (self._integer(), self._integer(), self._integer())
+                callers = (caller[:2], *self._callers.get(caller, ()))
+        self._callers[place] = callers
+        if place[1]:  # line 0 is code that the compiler made up: keep the last real line
+            self._location = (place[0], place[1], callers)
 
     def _registers(self) -> Registers:
         self._next()
@@ -377,7 +382,9 @@ class _Parser:
             operands.append(self._operand())
             if self._peek() != ";":
                 self._expect(",")
-        return Instruction(opcode, tuple(modifiers), tuple(operands), guard, Location(*self._location, line))
+        file, source_line, callers = self._location
+        place = Location(file, source_line, line, callers)
+        return Instruction(opcode, tuple(modifiers), tuple(operands), guard, place)
 
     def _operand(self) -> Operand:
         first = self._simple_operand()

@@ -17,11 +17,15 @@ class PtxError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """Where an instruction comes from: a line of the ``.cu`` source (``.loc``) and a line of the PTX text."""
+    """Where an instruction comes from: a line of the ``.cu`` source (``.loc``) and a line of the PTX text.
+
+    `callers` are the (file, line) into which the function that holds the line was inlined, innermost first.
+    """
 
     file: int
     line: int
     ptx_line: int
+    callers: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

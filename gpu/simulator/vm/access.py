@@ -134,9 +134,11 @@ def load(d: Decoder) -> None:
     m.done()
     target, address = d.instruction.operands[:2]
     targets = d.elements(target, count)
-    if space == "param" or isinstance(address, ParameterOperand):
+    if isinstance(address, ParameterOperand):
         _load_parameter(d, type_, targets, address)
         return
+    if space == "param":  # the address came from a mov of the parameter's name
+        space = "global"
     size = SIZES[type_]
     nbytes = size * count
     slots, extensions = _load_targets(d, targets, type_)
@@ -179,10 +181,8 @@ def _load_targets(d: Decoder, targets: tuple[Arg, ...], type_: str) -> tuple[lis
     return slots, extensions
 
 
-def _load_parameter(d: Decoder, type_: str, targets: tuple[Arg, ...], address: Arg) -> None:
+def _load_parameter(d: Decoder, type_: str, targets: tuple[Arg, ...], address: ParameterOperand) -> None:
     """``ld.param``: kernel parameters are filled in before the launch, arguments of calls are registers."""
-    if not isinstance(address, ParameterOperand):
-        raise d.error("parameters indexed by a register are not supported")
     slots, extensions = _load_targets(d, targets, type_)
     for number, (slot, extend) in enumerate(zip(slots, extensions, strict=True)):
         place = ParameterOperand(address.name, address.offset + number * SIZES[type_], address.kernel)

@@ -651,8 +651,6 @@ def convert_address(d: Decoder) -> None:
     space = m.one_of("global", "const", "shared", "local", "param", "shared::cta")
     type_ = m.type("u64", "u32")
     m.done()
-    if space == "param":
-        raise m.error(".param is not supported")
     window = {"shared": SHARED_WINDOW, "shared::cta": SHARED_WINDOW, "local": LOCAL_WINDOW}.get(space, 0)
     if not window:
         d.pure(_same, d.instruction.operands, (type_,), type_)

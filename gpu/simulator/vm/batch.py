@@ -69,9 +69,11 @@ class Batch:
         blocks: int,
         dynamic_shared: int,
         parameters: bytes,
+        parameter_address: int = 0,
     ) -> None:
         self.program, self.memory, self.settings = program, memory, settings
         self.grid, self.block, self.first, self.blocks = grid, block, first, blocks
+        self.parameter_address = parameter_address
         self.place = place = geometry(block, blocks)
         self.count = len(place.lanes)
         self.all_lanes, self.lane_of = place.lanes, place.lane_of
@@ -124,6 +126,8 @@ class Batch:
             }[base[-2:]]
         fixed = {"nwarpid": 64, "nsmid": 1, "dynamic_smem_size": dynamic_shared, "total_smem_size": self.shared_bytes,
                  "cluster_nctarank": 1}  # fmt: skip
+        if base == "parameters":
+            return np.array([self.parameter_address], np.uint64)
         wide = base in ("clock64", "globaltimer", "gridid")
         return np.array([fixed.get(base, 0)], np.uint64 if wide else np.uint32)
 

@@ -21,6 +21,9 @@ from .operands import Arg, Lowered, MemoryOperand, ParameterOperand, Sink, Slot,
 from .operation import DTYPES, PREDICATE, Action, Pure, Step
 
 
+_WIDE_SPECIALS = ("%clock64", "%globaltimer", "%gridid", "%parameters")
+
+
 class Modifiers:
     """The modifiers of one instruction, read off one by one."""
 
@@ -112,9 +115,7 @@ class Decoder:
     def special(self, name: str) -> int:
         """Return the slot of a special register."""
         if name not in self.specials:
-            self.specials[name] = self.temporary(
-                "u64" if name in ("%clock64", "%globaltimer", "%gridid") else "u32"
-            )
+            self.specials[name] = self.temporary("u64" if name in _WIDE_SPECIALS else "u32")
         return self.specials[name]
 
     # Operands.
@@ -132,7 +133,15 @@ class Decoder:
         if isinstance(arg, Special):
             slot = self.special(arg.name)
             return self._fit(slot, self.types[slot], type_)
+        if isinstance(arg, ParameterOperand) and arg.kernel and SIZES[type_] == 8:
+            return self._parameter_address(arg.offset)
         raise self.error(f"{type(arg).__name__} is no operand of type .{type_}")
+
+    def _parameter_address(self, offset: int) -> int:
+        """Return a slot with the address of a kernel parameter: then parameters lie in memory for the launch."""
+        base, address, distance = self.special("%parameters"), self.temporary("u64"), np.uint64(offset)
+        self.emit(Pure(lambda x: x + distance, (base,), (DTYPES["u64"],), address))
+        return address
 
     def _register(self, arg: Slot, type_: str) -> int:
         if (arg.type == "pred") != (type_ == "pred"):

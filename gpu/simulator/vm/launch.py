@@ -10,7 +10,7 @@ import numpy as np
 from ..errors import Fault, LaunchError
 from .batch import Batch, Dim
 from .decode import Program
-from .memory import GlobalMemory
+from .memory import BASE, GlobalMemory
 from .operands import Lowered
 from .scheduler import Scheduler, Stopped
 from .settings import current
@@ -49,16 +49,27 @@ def launch(
     starts = list(range(0, total, together))
     if settings.order != "lockstep":
         np.random.default_rng(settings.seed).shuffle(starts)
+    address = 0
+    if "%parameters" in program.specials:
+        in_memory = memory.allocate(len(parameters), f"parameters of {program.name}")
+        address = BASE + in_memory.start
+        memory.host_range(address, len(parameters), True)[:] = np.frombuffer(parameters, np.uint8)
     if settings.counters is not None:
         settings.counters.begin(program.name, total, threads)
-    with np.errstate(all="ignore"):
-        for first in starts:
-            count = min(together, total - first)
-            batch = Batch(program, memory, settings, grid, block, first, count, dynamic_shared, parameters)
-            try:
-                Scheduler(batch).run()
-            except Stopped as stopped:
-                raise _fault(stopped, batch, files) from None
+    try:
+        with np.errstate(all="ignore"):
+            for first in starts:
+                count = min(together, total - first)
+                batch = Batch(
+                    program, memory, settings, grid, block, first, count, dynamic_shared, parameters, address
+                )
+                try:
+                    Scheduler(batch).run()
+                except Stopped as stopped:
+                    raise _fault(stopped, batch, files) from None
+    finally:
+        if address:
+            memory.free(in_memory)
 
 
 def _check(program: Program, grid: Dim, block: Dim, dynamic_shared: int, allowed_dynamic: int) -> None:
@@ -88,13 +99,23 @@ def _check(program: Program, grid: Dim, block: Dim, dynamic_shared: int, allowed
 
 
 def source_line(source: Lowered | None, files: Mapping[int, str]) -> str:
-    """Return ``file.cu:line`` of an instruction."""
+    """Return ``file.cu:line`` of an instruction: of code inlined from CUDA's own headers, the line that called it."""
     if source is None:
         return "end of kernel"
     where = source.location
-    if where.file in files:
-        return f"{os.path.basename(files[where.file])}:{where.line}"
+    places = [(where.file, where.line), *where.callers]
+    own = [place for place in places if place[0] in files and not _toolkit(files[place[0]])]
+    for file, line in (*own, *places):
+        if file in files:
+            return f"{os.path.basename(files[file])}:{line}"
     return f"PTX line {where.ptx_line}"
+
+
+def _toolkit(path: str) -> bool:
+    """Whether a file is one of CUDA's headers."""
+    return os.path.basename(os.path.dirname(path)) in ("include", "detail", "crt") and not path.endswith(
+        ".cu"
+    )
 
 
 def _fault(stopped: Stopped, batch: Batch, files: Mapping[int, str]) -> Fault:
