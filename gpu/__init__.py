@@ -16,7 +16,13 @@ from gaugeblock.gpu.compiler import CompileError, CompilerUnavailable
 from gaugeblock.gpu.device import DeviceArray, DeviceUnavailable, to_device
 from gaugeblock.gpu.gemm import gemm
 
-arithmetic: Final[dict[str, dict[str, dict[str, Any]]]] = {}
+_TENSOR_CORE: Final = {"accumulator": "tensor_core", "fraction_bits": 24, "block": 8}
+# The coarsest of the devices: 24 bits are kept from Turing to Ada, 25 on Hopper and Blackwell; Ampere adds 8
+# products at a time, later devices 16.
+
+arithmetic: Final[dict[str, dict[str, dict[str, Any]]]] = {
+    "gemm": {"float16": dict(_TENSOR_CORE), "bfloat16": dict(_TENSOR_CORE)},
+}
 
 __all__ = [
     "CompileError",

@@ -125,7 +125,9 @@ class Exchange:
         if not (layout.flags.writeable if kind == "numpy" else layout.writable):
             raise ValueError(f"{OUT_FITS}: out is read-only")
         if overlaps_itself(layout.shape, layout.strides, layout.dtype.itemsize):
-            raise ValueError(f"{OUT_OVERLAPS}: out shares memory with itself, its strides are {layout.strides}")
+            raise ValueError(
+                f"{OUT_OVERLAPS}: out shares memory with itself, its strides are {layout.strides}"
+            )
         self._refuse_overlap(layout, may_be)
         self._layouts["out"] = layout
 

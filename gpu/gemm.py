@@ -14,14 +14,23 @@ from gaugeblock.reference.gemm import result_shape
 
 __all__ = ["ALGORITHMS", "choose", "gemm"]
 
-ALGORITHMS: Final = ("auto", "naive", "tile32", "tile64", "tile128")
+ALGORITHMS: Final = ("auto", "naive", "tile32", "tile64", "tile128", "tensor64", "tensor128")
 """What `gemm` may be told to use."""
 
 BATCH_AXES: Final = 4
 """The batch axes that a kernel has room for (``kernels/gemm.cuh``)."""
 
-TILES: Final = {"tile128": (128, 256), "tile64": (64, 256), "tile32": (32, 64)}
+TILES: Final = {
+    "tensor128": (128, 256),
+    "tensor64": (64, 128),
+    "tile128": (128, 256),
+    "tile64": (64, 256),
+    "tile32": (32, 64),
+}
 """Side of the tile and threads of the block of each tiled algorithm."""
+
+TENSOR_CORES: Final = (8, 0)
+"""The first compute capability whose tensor cores take float16 and bfloat16."""
 
 
 def gemm(
@@ -38,7 +47,8 @@ def gemm(
 ) -> Any:
     """Multiply two matrices, scale the product, and add a third.
 
-    Sums and products are float32; the result is rounded once to the type of the inputs. With ``beta = 0`` the
+    Sums are float32 (tensor cores make those of float16 and bfloat16: `gaugeblock.gpu.arithmetic`); the result
+    is rounded once to the type of the inputs. With ``beta = 0`` the
     values of `c` are not read, with ``alpha = 0`` not those of `a` and `b`.
 
     Parameters
@@ -91,6 +101,8 @@ def gemm(
         transpose_a=transpose_a,
         transpose_b=transpose_b,
     )
+    if algorithm.startswith("tensor") and exchange.dtype == "float32":
+        raise ValueError(f"algorithm is {algorithm!r}, which takes float16 and bfloat16, not float32")
     exchange.set_output(shape, out, may_be=("c",))
     if 0 in shape:
         return exchange.result()
@@ -118,34 +130,45 @@ def gemm(
     return exchange.result()
 
 
-def choose(M: int, N: int, batch: int, multiprocessors: int) -> str:
+def choose(dtype: str, M: int, N: int, batch: int, *, multiprocessors: int, tensor_cores: bool) -> str:
     """Return the algorithm that ``algorithm="auto"`` takes.
 
     The largest tile that is not mostly empty and still gives every multiprocessor a block: a larger tile
-    reads less per product, idle multiprocessors compute nothing.
+    reads less per product, idle multiprocessors compute nothing. 16-bit types go to the tensor cores. Strides
+    have no say: a layout must not change the bits of a result (GEN-S2).
 
     Parameters
     ----------
+    dtype : str
+        The element type.
     M, N, batch : int
         Rows, columns and number of the results.
     multiprocessors : int
         Of the device.
+    tensor_cores : bool
+        Whether it has tensor cores for 16-bit types.
 
     Returns
     -------
     str
-        ``"tile128"``, ``"tile64"`` or ``"tile32"``.
+        One of `ALGORITHMS`.
 
     Examples
     --------
-    >>> choose(4096, 4096, 1, 132), choose(512, 512, 1, 132), choose(10, 4096, 1, 132)
-    ('tile128', 'tile32', 'tile32')
+    >>> h200 = {"multiprocessors": 132, "tensor_cores": True}
+    >>> choose("float32", 4096, 4096, 1, **h200), choose("float32", 512, 512, 1, **h200)
+    ('tile128', 'tile32')
+    >>> choose("bfloat16", 4096, 4096, 1, **h200), choose("bfloat16", 10, 4096, 1, **h200)
+    ('tensor128', 'tensor64')
     """
-    for name, (side, _) in TILES.items():
+    kind = "tensor" if tensor_cores and dtype != "float32" else "tile"
+    names = [name for name in TILES if name.startswith(kind)]
+    for name in names:
+        side, _ = TILES[name]
         tiles = -(-M // side) * -(-N // side) * batch
         if tiles >= multiprocessors and 2 * min(M, N) > side:
             return name
-    return "tile32"
+    return names[-1]
 
 
 # The problem as a kernel sees it -------------------------------------------------------------------------
@@ -220,9 +243,20 @@ def _launch(problem: _Problem, algorithm: str) -> None:
         if algorithm == "naive":
             _launch_naive(problem, piece, offsets)
         else:
-            M, N = problem.shape[-2:]
-            chosen = choose(M, N, piece.size, device().multiprocessors) if algorithm == "auto" else algorithm
+            chosen = _chosen(problem, piece.size) if algorithm == "auto" else algorithm
             _launch_tiled(problem, piece, offsets, chosen)
+
+
+def _chosen(problem: _Problem, batch: int) -> str:
+    M, N = problem.shape[-2:]
+    return choose(
+        problem.dtype,
+        M,
+        N,
+        batch,
+        multiprocessors=device().multiprocessors,
+        tensor_cores=device().compute_capability >= TENSOR_CORES,
+    )
 
 
 _GEMM_BYTES = 8 * (3 + BATCH_AXES + 4 * (BATCH_AXES + 2))
@@ -255,19 +289,27 @@ def _launch_naive(problem: _Problem, batch: Layout, offsets: tuple[int, ...]) ->
 
 def _launch_tiled(problem: _Problem, batch: Layout, offsets: tuple[int, ...], algorithm: str) -> None:
     side, threads = TILES[algorithm]
-    defines = (("ELEMENT", ELEMENTS[problem.dtype]), ("TILE", side))
-    kernel = device().function("gemm.cu", "gemm_tiled", f"{_GEMM_BYTES}sPPPPffiii", defines)
     M, N = problem.shape[-2:]
     blocks = min(-(-M // side) * -(-N // side) * batch.size, MOST_BLOCKS)
     pointers = _pointers(problem, offsets)
     lanes = 16 // problem.out.array.dtype.itemsize
-    a, b = problem.a.strides, problem.b.strides
-    copy_a = _copy(pointers[0], outer=a[-2], k=a[-1], batch=batch.strides[0], lanes=lanes)
-    copy_b = _copy(pointers[1], outer=b[-1], k=b[-2], batch=batch.strides[1], lanes=lanes)
-    row = problem.out.strides
-    # Four elements at once: 16 bytes of float32, 8 of the others.
-    wide = row[-1] == 1 and pointers[3] % (64 // lanes) == 0
-    wide = wide and all(stride % 4 == 0 for stride in (row[-2], *batch.strides[3]))
+    a, b, out = problem.a.strides, problem.b.strides, problem.out.strides
+    copies = (
+        _copy(pointers[0], outer=a[-2], k=a[-1], batch=batch.strides[0], lanes=lanes),
+        _copy(pointers[1], outer=b[-1], k=b[-2], batch=batch.strides[1], lanes=lanes),
+    )
+    defines: tuple[tuple[str, object], ...] = (("ELEMENT", ELEMENTS[problem.dtype]), ("TILE", side))
+    if algorithm.startswith("tensor"):
+        # This kernel has a variant for each kind of copy, and two for the order of scalars.
+        defines = (("COPY_A", min(copies[0], 2)), ("COPY_B", min(copies[1], 2)), *defines)
+        source, entry, neighbours = "gemm_tensor_core.cu", "gemm_tensor_core", 2
+        hints = tuple(int(copy == SCALARS_ALONG_OUTER) for copy in copies)
+    else:
+        source, entry, neighbours, hints = "gemm.cu", "gemm_tiled", 4, copies
+    # Neighbours in a row are written at once if that row is contiguous and aligned.
+    wide = out[-1] == 1 and pointers[3] % (16 // lanes * neighbours) == 0
+    wide = wide and all(stride % neighbours == 0 for stride in (out[-2], *batch.strides[3]))
+    kernel = device().function(source, entry, f"{_GEMM_BYTES}sPPPPffiii", defines)
     kernel.prepared_async_call(
         (blocks, 1, 1),
         (threads, 1, 1),
@@ -276,17 +318,19 @@ def _launch_tiled(problem: _Problem, batch: Layout, offsets: tuple[int, ...], al
         *pointers,
         problem.alpha,
         problem.beta,
-        copy_a,
-        copy_b,
+        *hints,
         int(wide),
     )
 
 
+VECTORS_ALONG_K, VECTORS_ALONG_OUTER, SCALARS_ALONG_K, SCALARS_ALONG_OUTER = range(4)
+"""How the threads of a block share the copy of a step of one operand: ``Copy`` of ``kernels/gemm.cu``."""
+
+
 def _copy(pointer: int, *, outer: int, k: int, batch: tuple[int, ...], lanes: int) -> int:
-    """Return how threads share the copy of one operand: ``Copy`` of ``kernels/gemm.cu``."""
     aligned = pointer % 16 == 0 and all(stride % lanes == 0 for stride in batch)
     if aligned and k == 1 and outer % lanes == 0:
-        return 0
+        return VECTORS_ALONG_K
     if aligned and outer == 1 and k % lanes == 0:
-        return 1
-    return 2 if abs(k) <= abs(outer) else 3
+        return VECTORS_ALONG_OUTER
+    return SCALARS_ALONG_K if abs(k) <= abs(outer) else SCALARS_ALONG_OUTER
