@@ -93,7 +93,8 @@ def accept(got: ArrayLike, want: ArrayLike, bound: Bound | ArrayLike, format: Fo
     >>> accept([1.0, np.nan, np.nan, np.inf], [1.1, 1.0, np.nan, 65519.0], 0.2, FORMATS["float16"])
     array([ True, False,  True, False])
     """
-    actual = np.asarray(got).astype(np.float64)
+    with np.errstate(invalid="ignore"):  # a signalling NaN is a NaN
+        actual = np.asarray(got).astype(np.float64)
     wanted = np.asarray(want, dtype=np.float64)
     limit = bound.value if isinstance(bound, Bound) else np.asarray(bound, dtype=np.float64)
     with np.errstate(invalid="ignore", over="ignore"):

@@ -1,8 +1,9 @@
 """The derived bounds of the activations hold every honest float32 kernel and no formula that loses digits.
 
 A kernel is simulated in NumPy: each operation rounds to float32, and each library function is off by as much
-as its limit in clause ACT-A1 allows, upwards, downwards or at random. Inputs are all values of a narrow format,
-and for float32 a dense sample of every binade and of the range where the functions are neither 0 nor linear.
+as its limit in clause ACT-A1 allows, upwards, downwards or at random. Inputs are all values of a narrow
+format, and for float32 a dense sample of every binade and of the range where the functions are neither 0 nor
+linear.
 """
 
 import math
@@ -50,34 +51,44 @@ class Library:
         return np.where(np.abs(off - exact) <= limit * np.nan_to_num(ulp(exact, FLOAT32)), off, nearest)
 
     def exp(self, x: Array) -> Array:
+        """Return e to this power."""
         return self._push("exp", x, np.exp(x.astype(np.float64)))
 
     def fast_exp(self, x: Array) -> Array:
+        """Return what ``__expf`` may."""
         limit = 2 + np.floor(np.abs(1.173 * x.astype(np.float64)))
         return self._push("exp", x, np.exp(x.astype(np.float64)), limit)
 
     def exp2(self, x: Array) -> Array:
+        """Return two to this power."""
         return self._push("exp2", x, np.exp2(x.astype(np.float64)))
 
     def expm1(self, x: Array) -> Array:
+        """Return e to this power minus one."""
         return self._push("expm1", x, np.expm1(x.astype(np.float64)))
 
     def log(self, x: Array) -> Array:
+        """Return the natural logarithm."""
         return self._push("log", x, np.log(x.astype(np.float64)))
 
     def log1p(self, x: Array) -> Array:
+        """Return the logarithm of one plus this number."""
         return self._push("log1p", x, np.log1p(x.astype(np.float64)))
 
     def tanh(self, x: Array) -> Array:
+        """Return the hyperbolic tangent."""
         return self._push("tanh", x, np.tanh(x.astype(np.float64)))
 
     def erf(self, x: Array) -> Array:
+        """Return the error function."""
         return self._push("erf", x, np.vectorize(math.erf, otypes=[float])(x))
 
     def erfc(self, x: Array) -> Array:
+        """Return one minus the error function."""
         return self._push("erfc", x, np.vectorize(math.erfc, otypes=[float])(x))
 
     def normcdf(self, x: Array) -> Array:
+        """Return the normal distribution function."""
         exact = np.vectorize(math.erfc, otypes=[float])(-x.astype(np.float64) * math.sqrt(0.5)) / 2
         return self._push("normcdf", x, exact)
 

@@ -1,0 +1,46 @@
+"""Declarations of arithmetic are read strictly, with messages that name the clause."""
+
+from typing import Any
+
+import pytest
+from gaugeblock.spec.accuracy import Arithmetic
+
+
+@pytest.mark.spec("GEN-D8")
+def test_nothing_declared_is_plain_float32() -> None:
+    plain = Arithmetic.declared({})
+    assert plain == Arithmetic()
+    assert (plain.accumulator, plain.multiplier, plain.sum_roundoff) == ("float32", None, 2.0**-24)
+
+
+@pytest.mark.spec("GEN-D8")
+def test_a_declaration_selects_the_roundoff_of_the_sum() -> None:
+    assert Arithmetic.declared({"accumulator": "float16"}).sum_roundoff == 2.0**-11
+    hopper = Arithmetic.declared({"accumulator": "tensor_core", "fraction_bits": 25, "block": 16})
+    assert hopper.sum_roundoff == 2.0**-23
+
+
+@pytest.mark.spec("GEN-C4")
+@pytest.mark.parametrize(
+    ("declaration", "message"),
+    [
+        ({"accumulator": "float64"}, "accumulator is 'float64', expected one of 'float32'"),
+        ({"multiplier": "fp8"}, "multiplier is 'fp8', expected one of 'tf32'"),
+        ({"rounding": "down"}, "arithmetic has 'rounding', expected one of accumulator, multiplier"),
+        (
+            {"accumulator": "tensor_core"},
+            "fraction_bits is None, accumulator 'tensor_core' needs a whole number",
+        ),
+        (
+            {"accumulator": "tensor_core", "fraction_bits": 24, "block": 0},
+            "block is 0, accumulator 'tensor_core' needs a whole number of at least 1",
+        ),
+        ({"block": 16}, "block is 16, which only the accumulator 'tensor_core' has"),
+        ({"fast_exp": 1}, "fast_exp is 1, expected True or False"),
+        ("fast", "arithmetic is 'fast', expected a mapping"),
+    ],
+)
+def test_a_bad_declaration_is_refused_with_what_was_expected(declaration: Any, message: str) -> None:
+    with pytest.raises((TypeError, ValueError)) as refusal:
+        Arithmetic.declared(declaration)
+    assert str(refusal.value).startswith(f"GEN-C4: {message}")

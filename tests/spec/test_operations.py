@@ -1,0 +1,163 @@
+"""The records of the operations agree with the pages and with the reference."""
+
+import inspect
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+from gaugeblock import reference
+from gaugeblock.spec import OPERATIONS, Operation, clause, load
+from gaugeblock.spec.accuracy import FORMATS, Arithmetic
+from gaugeblock.spec.formulas import FORMULAS
+
+EVERYWHERE = {"semantics", "accuracy", "special_values", "empty", "strides", "output", "inputs_unchanged"}
+ROLES = {
+    "contraction": {
+        *("exact", "statistics", "batch", "transpose", "linearity", "partition", "adjointness"),
+        *("unread", "scale", "long_sum", "aliasing"),
+    },
+    "elementwise": {"sweep", "monotonicity", "symmetry", "aliasing", "tail"},
+    "rowwise": {"shift", "row_sum", "permutation", "long_row", "aliasing"},
+    "selection": {"selection", "ties"},
+}
+records = pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
+
+
+def arguments(operation: Operation, **parameters: Any) -> dict[str, Any]:
+    """Draw small legal arguments."""
+    random = np.random.default_rng(5)
+    if operation.kind == "contraction":
+        return {"a": random.normal(size=(2, 3, 4)), "b": random.normal(size=(4, 5))} | parameters
+    x = random.normal(size=(60, 60))  # 60 is a multiple of every number of pieces that is tried
+    if not operation.backward:
+        return {"x": x} | parameters
+    forward = OPERATIONS[operation.name.removesuffix("_backward")]
+    return {"dy": random.normal(size=forward.shape({"x": x.shape}, parameters)), "x": x} | parameters
+
+
+def test_each_function_is_followed_by_its_gradient_and_gemm_comes_first() -> None:
+    names = list(OPERATIONS)
+    assert names[0] == "gemm"
+    assert names[2::2] == [f"{name}_backward" for name in names[1::2]]
+    assert set(names) == set(reference.__all__)
+
+
+@records
+def test_a_record_has_the_signature_of_the_reference(operation: Operation) -> None:
+    signature = inspect.signature(operation.reference)
+    assert tuple(signature.parameters)[: len(operation.arrays)] == operation.arrays
+    keywords = {name: p.default for name, p in signature.parameters.items() if p.kind == p.KEYWORD_ONLY}
+    assert keywords == {name: p.default for name, p in operation.parameters.items()}
+    optional = {name for name in operation.arrays if signature.parameters[name].default is None}
+    assert optional == operation.optional
+
+
+@records
+def test_every_check_of_an_operation_has_a_clause_of_its_own(operation: Operation) -> None:
+    used = [*operation.clauses.values(), *operation.constraints]
+    assert len(set(used)) == len(used)
+    for id in used:
+        clause(id)
+    assert set(operation.clauses) >= EVERYWHERE | {"determinism"}
+    assert set(operation.clauses) - EVERYWHERE - {"determinism"} <= ROLES[operation.kind]
+    assert all(re.fullmatch(r"[A-Z]+-C[0-9]+", id) for id in operation.constraints)
+    assert ("monotonicity" in operation.clauses) == (operation.monotone is not None)
+    assert ("symmetry" in operation.clauses) == (operation.symmetry is not None)
+
+
+def test_every_requirement_of_a_concept_is_checked_on_some_operation() -> None:
+    used = {id for record in OPERATIONS.values() for id in [*record.clauses.values(), *record.constraints]}
+    demanded = {id for id in load() if not id.startswith("GEN-") and "-D" not in id}
+    assert demanded == {id for id in used if not id.startswith("GEN-")}
+
+
+@records
+def test_the_semantics_clause_is_titled_with_the_operation(operation: Operation) -> None:
+    title = clause(operation.clauses["semantics"]).title
+    assert title == (operation.name if operation.concept == "activation" else "Result")
+
+
+@records
+def test_the_shape_rule_is_that_of_the_reference(operation: Operation) -> None:
+    given = arguments(operation)
+    shapes = {name: given[name].shape for name in operation.arrays if name in given}
+    assert operation.shape(shapes, {}) == operation.reference(**given).shape
+
+
+def test_the_shape_and_the_reduction_follow_the_parameters() -> None:
+    gemm, maxout, softmax = (OPERATIONS[name] for name in ("gemm", "maxout", "softmax"))
+    shapes = {"a": (7, 4, 3), "b": (5, 4)}
+    flags = {"transpose_a": True, "transpose_b": True}
+    assert gemm.shape(shapes, flags) == (7, 3, 5)
+    assert gemm.reduction(shapes, flags) == 4
+    assert maxout.shape({"x": (6, 2)}, {"pieces": 3, "axis": 0}) == (2, 2)
+    assert maxout.reduction({"x": (6, 2)}, {}) is None
+    assert softmax.reduction({"x": (6, 2)}, {"axis": 0}) == 6
+
+
+@records
+def test_legal_parameters_are_accepted_and_illegal_ones_refused_with_their_clause(
+    operation: Operation,
+) -> None:
+    for name, parameter in operation.parameters.items():
+        assert parameter.default in parameter.legal
+        for value in parameter.legal:
+            given = arguments(operation, **{name: value} if not name.startswith("transpose") else {})
+            if given.get("beta"):
+                given["c"] = np.ones(5)
+            operation.reference(**given)
+    for id, parameters in operation.bad_parameters():
+        assert id in operation.constraints
+        legal = arguments(operation)
+        with pytest.raises((TypeError, ValueError), match=f"^{id}: "):
+            operation.reference(**legal | dict(parameters))
+
+
+@records
+def test_a_bound_has_the_shape_of_the_result_and_names_its_terms(operation: Operation) -> None:
+    given = arguments(operation)
+    want = operation.reference(**given)
+    for format in FORMATS.values():
+        bound = operation.bound(given, want, format, Arithmetic())
+        assert bound.value.shape == want.shape
+        assert (bound.value == sum(bound.terms.values())).all()
+        assert (bound.value >= 0).all()
+    exact = operation.name not in FORMULAS and operation.kind != "contraction"
+    assert exact == (bound.terms.keys() == {"exact"})
+
+
+@records
+def test_an_empty_result_has_an_empty_bound(operation: Operation) -> None:
+    if operation.kind == "contraction":
+        given = {"a": np.ones((0, 3)), "b": np.ones((3, 2))}
+    else:
+        given = {name: np.ones((3, 0)) for name in operation.arrays}
+    want = operation.reference(**given)
+    assert operation.bound(given, want, FORMATS["float32"], Arithmetic()).value.shape == want.shape
+
+
+@records
+def test_the_sign_of_zero_and_the_symmetry_hold_in_the_reference(operation: Operation) -> None:
+    if operation.kind != "elementwise":
+        return
+    x = np.concatenate([np.linspace(0.01, 9, 400), [1e-12, 40.0]])
+    rest = {"dy": np.ones_like(x)} if operation.backward else {}
+    if operation.signed_zero:
+        assert np.signbit(operation.reference(np.array([-0.0, 0.0]))).tolist() == [True, False]
+    if operation.symmetry is not None:
+        right, left = (operation.reference(**rest, x=sign * x) for sign in (1, -1))
+        combined = right + left if operation.symmetry.combine == "sum" else right - left
+        target = {"x": x, "one": 1.0, "zero": 0.0}[operation.symmetry.equals]
+        assert (np.abs(combined - target) <= 1e-15 * (np.abs(right) + np.abs(left))).all()
+    if operation.monotone:
+        assert (np.diff(operation.reference(np.sort(np.concatenate([x, -x])))) >= 0).all()
+
+
+def test_only_a_contraction_has_an_operator_on_absolute_inputs() -> None:
+    gemm = OPERATIONS["gemm"]
+    given = arguments(gemm, alpha=-2.0, beta=-0.5, c=np.full(5, -3.0))
+    want = 2 * np.abs(given["a"]) @ np.abs(given["b"]) + 1.5
+    assert np.allclose(gemm.absolute(given), want, rtol=1e-14, atol=0)
+    with pytest.raises(ValueError, match="relu is no contraction"):
+        OPERATIONS["relu"].absolute({"x": np.ones(2)})
