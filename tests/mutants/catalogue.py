@@ -26,7 +26,7 @@ class Variant:
     ----------
     name : str
         Its attribute in the file.
-    backend : Path
+    file : Path
         The file that holds it.
     operations : tuple of str
         What it implements.

@@ -167,7 +167,7 @@ def in_sequence(dtype: DType) -> Callable[[Array, DType], Array]:
 BLOCK = Block()
 TILES = Tiles()
 
-# The mutants. Each replaces one step. (S9, a race, needs a device: see race.py.)
+# The mutants. Each replaces one step. (S9, a race, needs a device: race.py.)
 
 S1 = Backend(
     "a thread whose slice begins with −Inf alone computes exp(−Inf − −Inf) and makes the row NaN",
