@@ -1,0 +1,50 @@
+"""What `gaugeblock.reference` offers: the operations, and nothing by accident."""
+
+import ast
+import inspect
+import pathlib
+
+import pytest
+from gaugeblock import reference
+from gaugeblock.reference import activation
+
+FOLDER = pathlib.Path(inspect.getfile(reference)).parent
+
+
+def test_all_is_exactly_the_public_functions() -> None:
+    functions = [
+        name
+        for name, value in vars(reference).items()
+        if inspect.isfunction(value) and not name.startswith("_")
+    ]
+    assert sorted(functions) == reference.__all__ == sorted({*activation.__all__, "gemm"})
+
+
+def test_every_activation_has_its_backward_function() -> None:
+    forward = {name for name in activation.__all__ if not name.endswith("_backward")}
+    assert {name + "_backward" for name in forward} == set(activation.__all__) - forward
+    assert len(forward) == 15
+
+
+@pytest.mark.parametrize("name", reference.__all__)
+def test_every_public_function_teaches_with_an_example(name: str) -> None:
+    documentation = inspect.getdoc(getattr(reference, name))
+    assert documentation is not None
+    assert all(part in documentation for part in ("Parameters\n", "Returns\n", "Examples\n", ">>> "))
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.py")), ids=lambda path: path.name)
+def test_the_reference_imports_numpy_and_the_standard_library_alone(path: pathlib.Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            assert {alias.name for alias in node.names} <= {
+                "numpy",
+                "numpy.typing",
+                "math",
+                "numbers",
+                "operator",
+            }
+        elif isinstance(node, ast.ImportFrom):
+            assert node.module in {"__future__", "dataclasses", "fractions", "typing"} or str(
+                node.module
+            ).startswith("gaugeblock.reference.")
