@@ -38,6 +38,8 @@ def packed(function: Callable[..., Array], element: np.dtype[Any]) -> Callable[.
 
 def _float(d: Decoder, function: Callable[..., Array], type_: str, arity: int, **options: Any) -> None:
     """Decode a floating instruction whose operands and result have one type."""
+    if options.get("rounding") == "rn":  # what the functions do unless told otherwise
+        del options["rounding"]
     if options:
         function = partial(function, **options)
     if type_.endswith("x2"):
@@ -72,10 +74,7 @@ def add_sub(d: Decoder) -> None:
     rounding = _rounding(d, type_)
     options = _options(d, "ftz", "sat")
     m.done()
-    if rounding == "rn" and not options and type_ == "f32":
-        _float(d, function, type_, 2)
-    else:
-        _float(d, function, type_, 2, rounding=rounding, **options)
+    _float(d, function, type_, 2, rounding=rounding, **options)
 
 
 def _carry(d: Decoder, *, carry_in: bool, carry_out: bool) -> None:
@@ -169,10 +168,7 @@ def fma(d: Decoder) -> None:
     rounding = _rounding(d, type_, "rn")
     options = _options(d, "ftz", "sat", "relu")
     d.modifiers.done()
-    if rounding == "rn" and not options:
-        _float(d, floating.fma, type_, 3)
-    else:
-        _float(d, floating.fma, type_, 3, rounding=rounding, **options)
+    _float(d, floating.fma, type_, 3, rounding=rounding, **options)
 
 
 def div_rem(d: Decoder) -> None:
