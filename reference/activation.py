@@ -159,7 +159,7 @@ def maxout_shape(x: Shape, *, pieces: int = 2, axis: int = -1) -> Shape:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, numbers.Real | np.number)
+    return isinstance(value, numbers.Real)
 
 
 def _numbers(x: Array) -> Array:
@@ -222,6 +222,8 @@ def _routed(dy: Array, x: Array, alive: Any) -> Array:
 def relu(x: Array) -> Array:
     """Rectified linear unit: ``max(0, x)``.
 
+    Spec: ACT-S1; special values ACT-X2.
+
     Parameters
     ----------
     x : ndarray
@@ -250,6 +252,8 @@ def relu(x: Array) -> Array:
 def relu_backward(dy: Array, x: Array) -> Array:
     """Gradient of `relu`: dy where x > 0, else 0; at the kink, x = 0, it is 0.
 
+    Spec: ACT-S2; special values ACT-X3.
+
     Parameters
     ----------
     dy, x : ndarray
@@ -271,6 +275,8 @@ def relu_backward(dy: Array, x: Array) -> Array:
 
 def relu6(x: Array) -> Array:
     """Rectified linear unit that saturates at 6: ``min(max(0, x), 6)``.
+
+    Spec: ACT-S3; special values ACT-X2.
 
     Parameters
     ----------
@@ -298,6 +304,8 @@ def relu6(x: Array) -> Array:
 def relu6_backward(dy: Array, x: Array) -> Array:
     """Gradient of `relu6`: dy where 0 < x < 6, else 0; it is 0 at both kinks.
 
+    Spec: ACT-S4; special values ACT-X3.
+
     Parameters
     ----------
     dy, x : ndarray
@@ -319,6 +327,8 @@ def relu6_backward(dy: Array, x: Array) -> Array:
 
 def leaky_relu(x: Array, *, negative_slope: float = 0.01) -> Array:
     """Leaky rectified linear unit: x where x > 0, else ``negative_slope · x``.
+
+    Spec: ACT-S5; special values ACT-X2.
 
     Parameters
     ----------
@@ -352,6 +362,8 @@ def leaky_relu(x: Array, *, negative_slope: float = 0.01) -> Array:
 def leaky_relu_backward(dy: Array, x: Array, *, negative_slope: float = 0.01) -> Array:
     """Gradient of `leaky_relu`: dy where x > 0, else ``negative_slope · dy``, also at the kink, x = 0.
 
+    Spec: ACT-S6; special values ACT-X3.
+
     Parameters
     ----------
     dy, x : ndarray
@@ -377,6 +389,8 @@ def leaky_relu_backward(dy: Array, x: Array, *, negative_slope: float = 0.01) ->
 
 def hard_sigmoid(x: Array) -> Array:
     """Piecewise linear sigmoid: ``x/6 + 1/2``, clipped to [0, 1].
+
+    Spec: ACT-S13; special values ACT-X2.
 
     Parameters
     ----------
@@ -405,6 +419,8 @@ def hard_sigmoid(x: Array) -> Array:
 def hard_sigmoid_backward(dy: Array, x: Array) -> Array:
     """Gradient of `hard_sigmoid`: ``dy / 6`` where −3 < x < 3, else 0; it is 0 at both kinks.
 
+    Spec: ACT-S14; special values ACT-X3.
+
     Parameters
     ----------
     dy, x : ndarray
@@ -426,6 +442,8 @@ def hard_sigmoid_backward(dy: Array, x: Array) -> Array:
 
 def hard_tanh(x: Array, *, min_val: float = -1.0, max_val: float = 1.0) -> Array:
     """Piecewise linear tanh: x clipped to [min_val, max_val].
+
+    Spec: ACT-S17; special values ACT-X2.
 
     Parameters
     ----------
@@ -457,6 +475,8 @@ def hard_tanh(x: Array, *, min_val: float = -1.0, max_val: float = 1.0) -> Array
 def hard_tanh_backward(dy: Array, x: Array, *, min_val: float = -1.0, max_val: float = 1.0) -> Array:
     """Gradient of `hard_tanh`: dy where min_val < x < max_val, else 0; it is 0 at both kinks.
 
+    Spec: ACT-S18; special values ACT-X3.
+
     Parameters
     ----------
     dy, x : ndarray
@@ -485,6 +505,8 @@ def hard_tanh_backward(dy: Array, x: Array, *, min_val: float = -1.0, max_val: f
 
 def elu(x: Array, *, alpha: float = 1.0) -> Array:
     """Exponential linear unit: x where x > 0, else ``alpha (e^x − 1)``.
+
+    Spec: ACT-S7; special values ACT-X2.
 
     Parameters
     ----------
@@ -518,6 +540,8 @@ def elu(x: Array, *, alpha: float = 1.0) -> Array:
 def elu_backward(dy: Array, x: Array, *, alpha: float = 1.0) -> Array:
     """Gradient of `elu`: dy where x > 0, else ``dy · alpha e^x``, also at x = 0.
 
+    Spec: ACT-S8; special values ACT-X3.
+
     Parameters
     ----------
     dy, x : ndarray
@@ -544,6 +568,8 @@ def elu_backward(dy: Array, x: Array, *, alpha: float = 1.0) -> Array:
 
 def sigmoid(x: Array) -> Array:
     r"""Logistic function, from 0 to 1: :math:`\sigma(x) = 1 / (1 + e^{-x})`.
+
+    Spec: ACT-S9; special values ACT-X2.
 
     Parameters
     ----------
@@ -572,6 +598,8 @@ def sigmoid(x: Array) -> Array:
 def sigmoid_backward(dy: Array, x: Array) -> Array:
     """Gradient of `sigmoid`: ``dy · σ(x) σ(−x)``.
 
+    Spec: ACT-S10; special values ACT-X3.
+
     Parameters
     ----------
     dy, x : ndarray
@@ -596,6 +624,8 @@ def sigmoid_backward(dy: Array, x: Array) -> Array:
 def log_sigmoid(x: Array) -> Array:
     r"""Logarithm of the logistic function: :math:`\min(x, 0) - \log(1 + e^{-\lvert x \rvert})`.
 
+    Spec: ACT-S11; special values ACT-X2.
+
     Parameters
     ----------
     x : ndarray
@@ -619,6 +649,8 @@ def log_sigmoid(x: Array) -> Array:
 def log_sigmoid_backward(dy: Array, x: Array) -> Array:
     """Gradient of `log_sigmoid`: ``dy · σ(−x)``.
 
+    Spec: ACT-S12; special values ACT-X3.
+
     Parameters
     ----------
     dy, x : ndarray
@@ -641,6 +673,8 @@ def log_sigmoid_backward(dy: Array, x: Array) -> Array:
 
 def tanh(x: Array) -> Array:
     r"""Hyperbolic tangent, from −1 to 1: :math:`(e^{2x} - 1) / (e^{2x} + 1)`.
+
+    Spec: ACT-S15; special values ACT-X2.
 
     Parameters
     ----------
@@ -666,6 +700,8 @@ def tanh(x: Array) -> Array:
 def tanh_backward(dy: Array, x: Array) -> Array:
     r"""Gradient of `tanh`: :math:`dy / \cosh^2 x = dy \cdot 4 / (e^x + e^{-x})^2`.
 
+    Spec: ACT-S16; special values ACT-X3.
+
     Parameters
     ----------
     dy, x : ndarray
@@ -689,6 +725,8 @@ def tanh_backward(dy: Array, x: Array) -> Array:
 
 def softplus(x: Array) -> Array:
     r"""Smooth rectifier: :math:`\log(1 + e^x) = \max(x, 0) + \log(1 + e^{-\lvert x \rvert})`.
+
+    Spec: ACT-S19; special values ACT-X2.
 
     Parameters
     ----------
@@ -718,6 +756,8 @@ def softplus(x: Array) -> Array:
 def softplus_backward(dy: Array, x: Array) -> Array:
     """Gradient of `softplus`: ``dy · σ(x)``.
 
+    Spec: ACT-S20; special values ACT-X3.
+
     Parameters
     ----------
     dy, x : ndarray
@@ -740,6 +780,8 @@ def softplus_backward(dy: Array, x: Array) -> Array:
 
 def silu(x: Array) -> Array:
     r"""Sigmoid linear unit, also called swish: :math:`x \sigma(x) = x / (1 + e^{-x})`.
+
+    Spec: ACT-S23; special values ACT-X2.
 
     Parameters
     ----------
@@ -777,6 +819,8 @@ def silu_backward(dy: Array, x: Array) -> Array:
     That is :math:`dy\,(1 + x + e^x) \sigma(x) \sigma(-x)`. The derivative is 0 at the minimum of silu, x₀ ≈
     −1.278. Next to it 1 + x + e^x cancels, so it is computed as its difference from its value at x₀, which is
     0: ``(x − x₀) + e^x₀ (e^(x − x₀) − 1)``, two terms of equal sign.
+
+    Spec: ACT-S24; special values ACT-X3.
 
     Parameters
     ----------
@@ -816,6 +860,8 @@ def gelu(x: Array, *, approximate: str = "none") -> Array:
     ``approximate="tanh"``: instead of Φ, :math:`\tfrac12 (1 + \tanh u) = \sigma(2u)` with
     :math:`u = \sqrt{2/\pi}\,(x + 0.044715 x^3)`.
 
+    Spec: ACT-S21; special values ACT-X2.
+
     Parameters
     ----------
     x : ndarray
@@ -848,6 +894,8 @@ def gelu(x: Array, *, approximate: str = "none") -> Array:
 
 def gelu_backward(dy: Array, x: Array, *, approximate: str = "none") -> Array:
     r"""Gradient of `gelu`: :math:`dy\,(\Phi(x) + x \varphi(x))`, φ = Φ′; the tanh form likewise.
+
+    Spec: ACT-S22; special values ACT-X3.
 
     Parameters
     ----------
@@ -965,6 +1013,8 @@ def _rows(x: Float) -> _Rows:
 def softmax(x: Array, *, axis: int = -1) -> Array:
     r"""Turn rows of numbers into rows of probabilities: :math:`s_i = e^{x_i} / \sum_j e^{x_j}`.
 
+    Spec: ACT-S25; special values ACT-X5.
+
     Parameters
     ----------
     x : ndarray
@@ -1002,6 +1052,8 @@ def softmax_backward(dy: Array, x: Array, *, axis: int = -1) -> Array:
     The difference may cancel. It is computed with 80 bits, so that dx is within 2 units in its last place
     plus 2⁻⁷⁵ · s_i (\|dy_i\| + Σ s_j \|dy_j\|).
 
+    Spec: ACT-S26; special values ACT-X6.
+
     Parameters
     ----------
     dy, x : ndarray
@@ -1037,6 +1089,8 @@ def log_softmax(x: Array, *, axis: int = -1) -> Array:
     The sum is 1 (from the maximum) plus the rest, so its logarithm is log1p(rest): also where one entry
     dominates, and the result is next to 0, every digit is right.
 
+    Spec: ACT-S27; special values ACT-X5.
+
     Parameters
     ----------
     x : ndarray
@@ -1070,6 +1124,8 @@ def log_softmax_backward(dy: Array, x: Array, *, axis: int = -1) -> Array:
 
     The difference may cancel. It is computed with 80 bits, so that dx is within 2 units in its last place
     plus 2⁻⁷⁵ · (\|dy_i\| + s_i Σ \|dy_j\|).
+
+    Spec: ACT-S28; special values ACT-X6.
 
     Parameters
     ----------
@@ -1105,6 +1161,8 @@ def maxout(x: Array, *, pieces: int = 2, axis: int = -1) -> Array:
 
     Fed with several linear functions of the same inputs, it is a convex piecewise linear function of them.
 
+    Spec: ACT-S29; special values ACT-X7.
+
     Parameters
     ----------
     x : ndarray
@@ -1138,6 +1196,8 @@ def maxout_backward(dy: Array, x: Array, *, pieces: int = 2, axis: int = -1) -> 
     """Gradient of `maxout`: dy goes to the first maximum of its group, 0 to the others.
 
     A NaN counts as the maximum.
+
+    Spec: ACT-S30; special values ACT-X7, ACT-X8.
 
     Parameters
     ----------

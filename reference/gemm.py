@@ -29,6 +29,8 @@ def gemm(
     The sum over no products (K = 0) is 0. With ``beta = 0`` the values of `c` are not read, with ``alpha =
     0`` not those of `a` and `b`: a NaN in there does not reach the result.
 
+    Spec: GEMM-S1 to GEMM-S4; special values GEMM-X1, GEMM-X2.
+
     Parameters
     ----------
     a : ndarray, shape (..., M, K), or (..., K, M) with `transpose_a`

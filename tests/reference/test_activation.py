@@ -46,6 +46,8 @@ def same(got: np.ndarray, want: Any) -> bool:
 # Special values
 
 
+@pytest.mark.spec("ACT-X2")
+@pytest.mark.spec("ACT-X3")
 @pytest.mark.parametrize(
     ("name", "low", "high", "slope_low", "slope_high"),
     [
@@ -76,6 +78,8 @@ def test_infinity_gives_the_limits_of_the_tanh_form_of_gelu_too() -> None:
     assert same(reference.gelu_backward(at(5.0, 5.0), at(-Inf, Inf), approximate="tanh"), [0, 5])
 
 
+@pytest.mark.spec("ACT-X2")
+@pytest.mark.spec("ACT-X3")
 @pytest.mark.parametrize("name", ELEMENTWISE)
 def test_nan_stays_where_it_is_and_gives_nan_forward_and_backward(name: str) -> None:
     x = at(-1.0, NaN, 1.0)
@@ -84,6 +88,7 @@ def test_nan_stays_where_it_is_and_gives_nan_forward_and_backward(name: str) -> 
     assert np.isnan(backward(name, np.zeros(3), x)).tolist() == [False, True, False]
 
 
+@pytest.mark.spec("ACT-X2")
 @pytest.mark.parametrize("name", ["leaky_relu", "elu", "tanh", "hard_tanh", "gelu", "silu"])
 def test_a_function_through_the_origin_keeps_the_sign_of_zero(name: str) -> None:
     y = forward(name, at(-0.0, 0.0))
@@ -91,6 +96,7 @@ def test_a_function_through_the_origin_keeps_the_sign_of_zero(name: str) -> None
     assert np.signbit(y).tolist() == [True, False]
 
 
+@pytest.mark.spec("ACT-X3")
 @pytest.mark.parametrize(
     ("name", "dead"),
     [
@@ -105,6 +111,7 @@ def test_a_dead_unit_passes_no_gradient_not_even_nan_or_infinity(name: str, dead
         assert same(backward(name, np.full(len(dead), dy), at(*dead)), np.zeros(len(dead)))
 
 
+@pytest.mark.spec("ACT-X3")
 @pytest.mark.parametrize("name", ELEMENTWISE)
 def test_a_living_unit_multiplies_nan_and_infinity_as_ieee_does(name: str) -> None:
     x = np.full(3, 0.5)
@@ -134,6 +141,8 @@ def test_known_values_of_the_activations_come_out_exactly() -> None:
 # Rows
 
 
+@pytest.mark.spec("ACT-X5")
+@pytest.mark.spec("ACT-X6")
 @pytest.mark.parametrize("name", ROWWISE)
 def test_a_row_with_nan_or_positive_infinity_or_of_negative_infinity_alone_is_nan(name: str) -> None:
     bad = [[1.0, NaN, 2.0], [1.0, Inf, 2.0], [-Inf, -Inf, -Inf], [NaN, Inf, -Inf]]
@@ -143,6 +152,7 @@ def test_a_row_with_nan_or_positive_infinity_or_of_negative_infinity_alone_is_na
     assert np.isnan(backward(name, np.ones_like(x), x)).tolist() == want
 
 
+@pytest.mark.spec("ACT-X5")
 def test_an_entry_of_negative_infinity_is_as_if_absent() -> None:
     x, present = at(1.0, -Inf, 2.0, -Inf), [0, 2]
     assert same(reference.softmax(x)[present], reference.softmax(x[present]))
@@ -154,6 +164,16 @@ def test_an_entry_of_negative_infinity_is_as_if_absent() -> None:
     assert same(reference.log_softmax_backward(dy, x)[[1, 3]], [5, 7])
 
 
+@pytest.mark.spec("ACT-X6")
+def test_nan_or_infinity_in_dy_gives_what_ieee_arithmetic_gives_in_its_row_alone() -> None:
+    x = np.array([[0.0, 0.0], [0.0, 0.0], [0.0, -Inf], [1.0, 2.0]])
+    dy = np.array([[NaN, 1.0], [Inf, 1.0], [1.0, Inf], [1.0, 1.0]])
+    assert same(reference.softmax_backward(dy, x), [[NaN, NaN], [NaN, -Inf], [NaN, NaN], [0, 0]])
+    want = reference.log_softmax_backward(np.ones(2), at(1.0, 2.0))
+    assert same(reference.log_softmax_backward(dy, x), [[NaN, NaN], [NaN, -Inf], [-Inf, NaN], want])
+
+
+@pytest.mark.spec("ACT-X4")
 @pytest.mark.parametrize("name", ROWWISE)
 def test_rows_of_length_zero_and_one_and_no_rows_are_fine(name: str) -> None:
     for shape in ((0,), (3, 0), (0, 4), (2, 0, 3)):
@@ -182,6 +202,7 @@ ROWS = nps.arrays(
 )
 
 
+@pytest.mark.spec("ACT-I5")
 @given(ROWS)
 @settings(max_examples=60, deadline=None)
 def test_softmax_rows_sum_to_one_within_the_roundings_of_their_entries(x: np.ndarray) -> None:
@@ -189,6 +210,7 @@ def test_softmax_rows_sum_to_one_within_the_roundings_of_their_entries(x: np.nda
     assert (abs(reference.softmax(x).sum(axis=-1) - 1) <= 2 * n * 2.0**-53).all()
 
 
+@pytest.mark.spec("ACT-I4")
 @given(ROWS, st.integers(-1000, 1000))
 @settings(max_examples=60, deadline=None)
 def test_softmax_does_not_notice_a_shift(x: np.ndarray, shift: int) -> None:
@@ -197,6 +219,7 @@ def test_softmax_does_not_notice_a_shift(x: np.ndarray, shift: int) -> None:
     assert same(reference.log_softmax(x + shift), reference.log_softmax(x))
 
 
+@pytest.mark.spec("ACT-I5")
 @given(ROWS)
 @settings(max_examples=60, deadline=None)
 def test_softmax_gradients_sum_to_zero_over_a_row(x: np.ndarray) -> None:
@@ -209,6 +232,7 @@ def test_softmax_gradients_sum_to_zero_over_a_row(x: np.ndarray) -> None:
 # Maxout
 
 
+@pytest.mark.spec("ACT-S29")
 def test_maxout_takes_the_maximum_of_consecutive_values() -> None:
     x = at(1.0, 5.0, 2.0, -7.0, -8.0, -9.0)
     assert same(reference.maxout(x, pieces=3), [5, -7])
@@ -216,6 +240,9 @@ def test_maxout_takes_the_maximum_of_consecutive_values() -> None:
     assert same(reference.maxout(x, pieces=6), [5])
 
 
+@pytest.mark.spec("ACT-S30")
+@pytest.mark.spec("ACT-X7")
+@pytest.mark.spec("ACT-X8")
 def test_a_tie_in_maxout_sends_the_gradient_to_the_first_and_nan_counts_as_the_maximum() -> None:
     x = np.array([[1.0, 3.0, 3.0], [0.0, -0.0, -1.0], [5.0, NaN, NaN], [-Inf, -Inf, -Inf]])
     dx = reference.maxout_backward(np.full((4, 1), 7.0), x, pieces=3)
