@@ -85,6 +85,8 @@ def test_the_shape_rule_is_that_of_the_reference(operation: Operation) -> None:
     assert operation.shape(shapes, {}) == operation.reference(**given).shape
 
 
+@pytest.mark.spec("GEMM-D1")
+@pytest.mark.spec("ACT-D3")
 def test_the_shape_and_the_reduction_follow_the_parameters() -> None:
     gemm, maxout, softmax = (OPERATIONS[name] for name in ("gemm", "maxout", "softmax"))
     shapes = {"a": (7, 4, 3), "b": (5, 4)}
@@ -137,6 +139,8 @@ def test_an_empty_result_has_an_empty_bound(operation: Operation) -> None:
     assert operation.bound(given, want, FORMATS["float32"], Arithmetic()).value.shape == want.shape
 
 
+@pytest.mark.spec("ACT-I2")
+@pytest.mark.spec("ACT-I3")
 @records
 def test_the_sign_of_zero_and_the_symmetry_hold_in_the_reference(operation: Operation) -> None:
     if operation.kind != "elementwise":
@@ -154,6 +158,7 @@ def test_the_sign_of_zero_and_the_symmetry_hold_in_the_reference(operation: Oper
         assert (np.diff(operation.reference(np.sort(np.concatenate([x, -x])))) >= 0).all()
 
 
+@pytest.mark.spec("GEMM-D2")
 def test_only_a_contraction_has_an_operator_on_absolute_inputs() -> None:
     gemm = OPERATIONS["gemm"]
     given = arguments(gemm, alpha=-2.0, beta=-0.5, c=np.full(5, -3.0))
