@@ -47,8 +47,8 @@ def gemm(
 ) -> Any:
     """Multiply two matrices, scale the product, and add a third.
 
-    Sums are float32 (tensor cores make those of float16 and bfloat16: `gaugeblock.gpu.arithmetic`); the result
-    is rounded once to the type of the inputs. With ``beta = 0`` the
+    Sums are float32 (tensor cores make those of 16-bit types: `gaugeblock.gpu.arithmetic`); the result is
+    rounded once to the type of the inputs. With ``beta = 0`` the
     values of `c` are not read, with ``alpha = 0`` not those of `a` and `b`.
 
     Parameters
@@ -302,7 +302,7 @@ def _launch_tiled(problem: _Problem, batch: Layout, offsets: tuple[int, ...], al
     if algorithm.startswith("tensor"):
         # This kernel has a variant for each kind of copy, and two for the order of scalars.
         defines = (("COPY_A", min(copies[0], 2)), ("COPY_B", min(copies[1], 2)), *defines)
-        source, entry, neighbours = "gemm_tensor_core.cu", "gemm_tensor_core", 2
+        source, entry, neighbours = "gemm_tensor_core.cu", "gemm_tensor_core", 8
         hints = tuple(int(copy == SCALARS_ALONG_OUTER) for copy in copies)
     else:
         source, entry, neighbours, hints = "gemm.cu", "gemm_tiled", 4, copies

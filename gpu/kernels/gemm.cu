@@ -225,7 +225,7 @@ struct Blocking<128> {
 
 template <>
 struct Blocking<64> {
-    static constexpr int GM = 1, GN = 1, BLOCKS = 2;
+    static constexpr int GM = 1, GN = 1, BLOCKS = sizeof(ELEMENT) == 4 ? 2 : 1;  // what holds no more spills
 };
 
 template <>

@@ -170,25 +170,45 @@ __device__ __forceinline__ void load_b(unsigned (&fragment)[4], const ELEMENT* s
     load_matrices<transpose>(fragment, stage + place_of<COPY_B>(at_n, at_k));
 }
 
-// Two neighbours of one row of the output.
-__device__ __forceinline__ void store_two(
-    const Gemm& gemm, float sum0, float sum1, long long m, long long n, const ELEMENT* c, ELEMENT* out, float alpha,
-    float beta, bool wide
-) {
-    if (m >= gemm.M || n >= gemm.N) return;
-    const ELEMENT* term = c + (beta != 0.0f ? m * gemm.c.row + n * gemm.c.column : 0);
-    ELEMENT* place = out + m * gemm.out.row + n * gemm.out.column;
-    const ELEMENT first = finish(sum0, alpha, beta, term);
-    if (n + 1 >= gemm.N) {
-        *place = first;
-        return;
+// A warp's results on their way out: 16 rows of its part of the tile as fp32. Fragments are scattered over the lanes;
+// from here whole vectors go to memory. The pad keeps the 16-byte rows of neighbours in different banks.
+constexpr int PITCH = WN + 4;
+constexpr int ROWS_AT_ONCE = 32 / (WN / LANES);
+
+__device__ __forceinline__ void put_fragments(const float (&sum)[FRAGMENTS_N][4], float* scratch, int lane) {
+#pragma unroll
+    for (int j = 0; j < FRAGMENTS_N; ++j) {
+        float* place = scratch + lane / 4 * PITCH + 8 * j + lane % 4 * 2;
+        *reinterpret_cast<float2*>(place) = make_float2(sum[j][0], sum[j][1]);
+        *reinterpret_cast<float2*>(place + 8 * PITCH) = make_float2(sum[j][2], sum[j][3]);
     }
-    const ELEMENT second = finish(sum1, alpha, beta, term + (beta != 0.0f ? gemm.c.column : 0));
-    if (wide) {
-        *reinterpret_cast<ushort2*>(place) = make_ushort2(first.bits, second.bits);
-    } else {
-        place[0] = first;
-        place[gemm.out.column] = second;
+}
+
+// Finish and write 16 rows, m and n being the first row and column. A lane owns LANES neighbours of a row.
+__device__ __forceinline__ void write_rows(
+    const Gemm& gemm, const float* scratch, long long m, long long n, const ELEMENT* c, ELEMENT* out, float alpha,
+    float beta, bool wide, int lane
+) {
+    n += lane % (WN / LANES) * LANES;
+#pragma unroll 1
+    for (int row = lane / (WN / LANES); row < 16; row += ROWS_AT_ONCE) {
+        if (m + row >= gemm.M || n >= gemm.N) continue;
+        const float* sums = scratch + row * PITCH + lane % (WN / LANES) * LANES;
+        const ELEMENT* terms = c + (beta != 0.0f ? (m + row) * gemm.c.row + n * gemm.c.column : 0);
+        const long long step = beta != 0.0f ? gemm.c.column : 0;
+        ELEMENT* place = out + (m + row) * gemm.out.row + n * gemm.out.column;
+        const int valid = clamp_to_lanes(gemm.N - n);
+        if (wide && valid == LANES) {
+            Vector<ELEMENT> result;
+#pragma unroll
+            for (int i = 0; i < LANES; ++i) result.lane[i] = finish(sums[i], alpha, beta, terms + i * step);
+            store_vector(place, result);
+        } else {
+#pragma unroll 1
+            for (int i = 0; i < valid; ++i) {
+                place[i * gemm.out.column] = finish(sums[i], alpha, beta, terms + i * step);
+            }
+        }
     }
 }
 
@@ -198,6 +218,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 512 / THREADS) gemm_tensor
 ) {
     __shared__ alignas(128) ELEMENT stages_a[STAGES][TILE * BK];
     __shared__ alignas(128) ELEMENT stages_b[STAGES][TILE * BK];
+    static_assert(sizeof(stages_a) >= THREADS / 32 * 16 * PITCH * sizeof(float), "results fit where a was");
 
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
     const int own_m = warp / WARPS_N * WM, own_n = warp % WARPS_N * WN;
@@ -254,18 +275,17 @@ extern "C" __global__ void __launch_bounds__(THREADS, 512 / THREADS) gemm_tensor
             current = current + 1 == STAGES ? 0 : current + 1;
             free = free + 1 == STAGES ? 0 : free + 1;
         }
-        __syncthreads();  // the last stages have been read by all before the next tile's copies overwrite them
+        __syncthreads();  // the last stages have been read by all before results overwrite them
 
-        const int row = lane / 4, column = lane % 4 * 2;
+        float* scratch = reinterpret_cast<float*>(stages_a[0]) + warp * 16 * PITCH;
 #pragma unroll
         for (int i = 0; i < FRAGMENTS_M; ++i) {
-#pragma unroll
-            for (int j = 0; j < FRAGMENTS_N; ++j) {
-                const long long m = place.m + own_m + 16 * i + row, n = place.n + own_n + 8 * j + column;
-                const float(&s)[4] = sum[i][j];
-                store_two(gemm, s[0], s[1], m, n, c + place.c, out + place.out, alpha, beta, wide != 0);
-                store_two(gemm, s[2], s[3], m + 8, n, c + place.c, out + place.out, alpha, beta, wide != 0);
-            }
+            put_fragments(sum[i], scratch, lane);
+            __syncwarp();  // the warp's 16 rows are complete
+            const long long m = place.m + own_m + 16 * i, n = place.n + own_n;
+            write_rows(gemm, scratch, m, n, c + place.c, out + place.out, alpha, beta, wide != 0, lane);
+            __syncwarp();  // and have been read before the next 16 overwrite them
         }
+        __syncthreads();  // all results are out before the next tile's copies overwrite them
     }
 }
