@@ -4,11 +4,12 @@
 each function needs its own tricks against it. The reference takes another road: it computes the textbook
 formula in a number type that has digits and range to spare, and rounds once, at the end.
 
-A `Wide` is ``(hi + lo) * 2**exponent``. ``hi`` is a float64 in [1/2, 1), ``lo`` holds the digits that did not
-fit into it, and ``exponent`` is an integer, so nothing overflows or underflows on the way. All three are
-arrays; operators work element by element and broadcast. A result is off by a relative 2⁻¹⁰⁰ at most for + - *
-/, and 2⁻⁸⁰ for `exp`, `expm1`, `log1p` and `erfc`: the last bit of a float64 (2⁻⁵³) never sees either. NaN
-and Inf are not represented: `Wide.of` reads them as 0, and the caller states the limit that belongs there.
+A `Wide` is ``(hi + lo) * 2**exponent``. ``hi`` is a float64 of magnitude 1/2 to 1, ``lo`` holds the digits
+that did not fit into it, and ``exponent`` is an integer, so nothing overflows or underflows on the way. All
+three are arrays; operators work element by element and broadcast. Sums, products and quotients are right to a
+relative 2⁻¹⁰⁰, `exp`, `expm1`, `log1p` and `erfc` to 2⁻⁸⁰: the last bit of a float64 (2⁻⁵³) sees neither
+error. NaN and Inf are not represented: `Wide.of` reads them as 0, and the caller states the limit that
+belongs there.
 
 Sources: T. J. Dekker, "A floating-point technique for extending the available precision", Numerische
 Mathematik 18 (1971); D. E. Knuth, *The Art of Computer Programming* 2, 4.2.2; Y. Hida, X. S. Li and D. H.

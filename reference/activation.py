@@ -204,9 +204,8 @@ def _chain(dy: Float, x: Float, derivative: Wide, low: float, high: float) -> Fl
     """Return dy · f′(x), rounded once; low and high are the limits of f′ at ±Inf."""
     product = (dy * derivative).round()
     with np.errstate(invalid="ignore", over="ignore"):
-        special = dy * _limits(
-            x, derivative.round(), low, high
-        )  # for NaN and Inf, and for the sign of a zero
+        # for NaN and Inf, and for the sign of a zero:
+        special = dy * _limits(x, derivative.round(), low, high)
     return np.where(np.isfinite(dy) & np.isfinite(x) & (product != 0), product, special)
 
 
@@ -238,7 +237,7 @@ def relu(x: Array) -> Array:
     ----------
     .. [1] T. Dettmers, "Deep Learning in a Nutshell: Core Concepts", 2015, section "Activation Function".
     .. [2] V. Nair and G. E. Hinton, "Rectified linear units improve restricted Boltzmann machines", ICML
-    2010.
+       2010.
 
     Examples
     --------
@@ -345,8 +344,7 @@ def leaky_relu(x: Array, *, negative_slope: float = 0.01) -> Array:
     References
     ----------
     .. [1] A. L. Maas, A. Y. Hannun and A. Y. Ng, "Rectifier nonlinearities improve neural network acoustic
-    models",
-       ICML 2013.
+       models", ICML 2013.
 
     Examples
     --------
@@ -523,8 +521,7 @@ def elu(x: Array, *, alpha: float = 1.0) -> Array:
     References
     ----------
     .. [1] D.-A. Clevert, T. Unterthiner and S. Hochreiter, "Fast and accurate deep network learning by
-    exponential
-       linear units (ELUs)", ICLR 2016, arXiv:1511.07289.
+       exponential linear units (ELUs)", ICLR 2016, arXiv:1511.07289.
 
     Examples
     --------
@@ -741,7 +738,7 @@ def softplus(x: Array) -> Array:
     References
     ----------
     .. [1] C. Dugas et al., "Incorporating second-order functional knowledge for better option pricing", NIPS
-    2000.
+       2000.
 
     Examples
     --------
@@ -796,8 +793,7 @@ def silu(x: Array) -> Array:
     References
     ----------
     .. [1] S. Elfwing, E. Uchibe and K. Doya, "Sigmoid-weighted linear units for neural network function
-    approximation
-       in reinforcement learning", Neural Networks 107 (2018), arXiv:1702.03118.
+       approximation in reinforcement learning", Neural Networks 107 (2018), arXiv:1702.03118.
 
     Examples
     --------
@@ -933,8 +929,8 @@ def _normal_density(z: Wide) -> Wide:
 def _gelu_derivative(x: Float) -> Wide:
     """Φ(x) + x φ(x); within 2⁻²⁰ of its zero x₀, where the two cancel, its Taylor polynomial around x₀.
 
-    With d = x − x₀ and φ′(t) = −t φ(t) the polynomial is φ(x₀) ((2 − x₀²) d + (x₀³ − 4x₀) d²/2 + (7x₀² − 4 −
-    x₀⁴) d³/6).
+    With d = x − x₀ and φ′(t) = −t φ(t) the polynomial is
+    φ(x₀) · ((2 − x₀²) d + (x₀³ − 4x₀) d²/2 + (7x₀² − 4 − x₀⁴) d³/6).
     """
     z = Wide.of(x)
     derivative = _normal_distribution(z) + z * _normal_density(z)
@@ -989,9 +985,7 @@ class _Rows(NamedTuple):
     valid: Array  # (..., 1): whether the row has a finite maximum; without one, its softmax is undefined
     shifted: Wide  # (..., n): x − max x, which no softmax notices
     weight: Wide  # (..., n): e^(x − max x)
-    excess: (
-        Wide  # (..., 1): Σ weight − 1, that is without the maximum's own weight: small, it keeps its digits
-    )
+    excess: Wide  # (..., 1): Σ weight − 1, without the 1 of the maximum: however small, it keeps its digits
 
     def softmax(self) -> Wide:
         return self.weight / (1.0 + self.excess)
@@ -1002,9 +996,8 @@ def _rows(x: Float) -> _Rows:
     maximum = np.max(x, axis=-1, keepdims=True, initial=-np.inf)
     valid = np.isfinite(maximum)  # no NaN, no +Inf, and not −Inf alone
     shifted = Wide.of(x) - Wide.of(maximum)
-    weight = exp(shifted).where(
-        (x > -np.inf) | ~valid
-    )  # an undefined row must not divide by 0 on its way to NaN
+    present = (x > -np.inf) | ~valid  # an undefined row must not divide by 0 on its way to NaN
+    weight = exp(shifted).where(present)
     is_maximum = x == maximum
     is_first_maximum = is_maximum & (np.cumsum(is_maximum, axis=-1) == 1)
     return _Rows(valid, shifted, weight, excess=weight.where(~is_first_maximum).total())
