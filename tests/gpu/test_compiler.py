@@ -18,7 +18,7 @@ def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def compilations(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names that NVRTC was really called for."""
+    """Record the names that NVRTC is really called for."""
     calls: list[str] = []
     compile = compiler._Nvrtc.compile
 
@@ -110,20 +110,22 @@ def test_the_cache_holds_no_half_written_files(empty_cache: Path) -> None:
 
 
 def test_every_part_of_a_compilation_makes_its_own_entry(empty_cache: Path) -> None:
-    header = {"factor.cuh": "#define THREE 3.0f\n"}
+    def with_header(value: str) -> None:
+        compiler.compile_source(
+            '#include "factor.cuh"\n' + KERNEL,
+            "twice.cu",
+            headers={"factor.cuh": f"#define THREE {value}\n"},
+            defines={"FACTOR": "THREE"},
+        )
+
     build()
     build(arch=90)
     build(target="cubin", arch=90)
     build(options=("-maxrregcount=32",))
     compiler.compile_source(KERNEL, "other.cu", defines={"FACTOR": "2.0f"})
     compiler.compile_source(KERNEL, "twice.cu", defines={"FACTOR": "3.0f"})
-    compiler.compile_source(
-        '#include "factor.cuh"\n' + KERNEL, "twice.cu", headers=header, defines={"FACTOR": "THREE"}
-    )
-    header = {"factor.cuh": "#define THREE 3.5f\n"}
-    compiler.compile_source(
-        '#include "factor.cuh"\n' + KERNEL, "twice.cu", headers=header, defines={"FACTOR": "THREE"}
-    )
+    with_header("3.0f")
+    with_header("3.5f")
     assert len(list(empty_cache.iterdir())) == 8
 
 

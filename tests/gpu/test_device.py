@@ -1,0 +1,206 @@
+"""Which device answers and why, and the arrays that lie on it."""
+
+import os
+import subprocess
+import sys
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from gaugeblock import gpu
+from gaugeblock.gpu import device as devices
+from gaugeblock.gpu.device import DTYPES, DeviceArray, as_device_array, to_device
+
+
+def choose() -> devices.Device:
+    """Choose as the first call of a process does."""
+    return devices.device.__wrapped__()
+
+
+class FakeGpu:
+    """A GPU as PyCUDA would show it, whose kernels run on the simulated device, or fail."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int] = (8, 0)) -> None:
+        simulator: Any = devices.importlib.import_module("gaugeblock.gpu.simulator.driver")
+        self.driver = SimpleNamespace(
+            **{name: getattr(simulator, name) for name in ("mem_alloc", "memcpy_dtoh")},
+            device_attribute=SimpleNamespace(MULTIPROCESSOR_COUNT="multiprocessors"),
+            get_driver_version=lambda: 13000,
+            module_from_buffer=self.load,
+        )
+        self.capability = capability
+        self.loaded: list[bytes] = []
+        self.simulator = simulator
+        package, context = ModuleType("pycuda"), ModuleType("pycuda.autoprimaryctx")
+        package.VERSION_TEXT = "2026.1"  # type: ignore[attr-defined]
+        context.device = SimpleNamespace(  # type: ignore[attr-defined]
+            name=lambda: "Fake GPU",
+            compute_capability=lambda: self.capability,
+            get_attribute=lambda attribute: 132,
+        )
+        for name, module in (
+            ("pycuda", package),
+            ("pycuda.driver", self.driver),
+            ("pycuda.autoprimaryctx", context),
+        ):
+            monkeypatch.setitem(sys.modules, name, module)
+        monkeypatch.delenv("GAUGEBLOCK_DEVICE", raising=False)
+
+    def load(self, binary: bytes) -> Any:
+        """Run the PTX of the same kernel instead of a cubin."""
+        self.loaded.append(binary)
+        return self.simulator.module_from_buffer(devices.compiler.compile("probe.cu"))
+
+
+def test_importing_the_package_creates_no_context_and_chooses_nothing() -> None:
+    program = """
+import sys
+from gaugeblock import gpu
+from gaugeblock.gpu import device
+assert device.device.cache_info().currsize == 0
+assert not any("pycuda" in name or "simulator" in name for name in sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, env=os.environ)
+
+
+def test_without_pycuda_the_simulated_device_answers_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GAUGEBLOCK_DEVICE", raising=False)
+    monkeypatch.setitem(sys.modules, "pycuda", None)
+    monkeypatch.setitem(sys.modules, "pycuda.driver", None)
+    chosen = choose()
+    assert chosen.simulated
+    assert chosen.reason == "PyCUDA is not installed (pip install gaugeblock[cuda])"
+
+
+def test_a_usable_gpu_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeGpu(monkeypatch)
+    chosen = choose()
+    assert (chosen.name, chosen.simulated, chosen.multiprocessors) == ("Fake GPU", False, 132)
+    assert chosen.versions["pycuda"] == "2026.1"
+    assert fake.loaded[0].startswith(b"\x7fELF")
+
+
+def test_a_gpu_newer_than_the_compiler_is_given_ptx(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeGpu(monkeypatch, capability=(99, 0))
+    assert choose().compute_capability == (99, 0)
+    assert b".entry probe" in fake.loaded[0]
+
+
+def test_a_gpu_older_than_the_compiler_is_not_usable(monkeypatch: pytest.MonkeyPatch) -> None:
+    FakeGpu(monkeypatch, capability=(3, 5))
+    chosen = choose()
+    assert chosen.simulated
+    assert "knows no GPU as old as 3.5" in chosen.reason
+
+
+def test_a_gpu_that_fails_is_passed_over_with_the_reason_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeGpu(monkeypatch)
+
+    def fail(binary: bytes) -> None:
+        raise RuntimeError("cuModuleLoadData failed:\nno kernel image is available")
+
+    fake.driver.module_from_buffer = fail
+    chosen = choose()
+    assert chosen.simulated
+    expected = "the GPU is not usable: RuntimeError: cuModuleLoadData failed: no kernel image is available"
+    assert chosen.reason == expected
+
+
+def test_a_gpu_that_computes_wrongly_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeGpu(monkeypatch)
+    fake.driver.memcpy_dtoh = lambda host, memory: host.fill(7)
+    assert "computed a wrong result" in choose().reason
+
+
+def test_the_simulator_can_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    FakeGpu(monkeypatch)
+    monkeypatch.setenv("GAUGEBLOCK_DEVICE", "simulator")
+    assert choose().simulated
+    assert choose().reason == "GAUGEBLOCK_DEVICE=simulator"
+
+
+def test_a_gpu_that_is_asked_for_and_missing_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GAUGEBLOCK_DEVICE", "cuda")
+    monkeypatch.setitem(sys.modules, "pycuda", None)
+    monkeypatch.setitem(sys.modules, "pycuda.driver", None)
+    with pytest.raises(
+        devices.DeviceUnavailable, match="GAUGEBLOCK_DEVICE=cuda, but PyCUDA is not installed"
+    ):
+        choose()
+
+
+def test_an_unknown_device_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GAUGEBLOCK_DEVICE", "tpu")
+    with pytest.raises(
+        devices.DeviceUnavailable, match="GAUGEBLOCK_DEVICE is 'tpu', expected 'cuda' or 'simulator'"
+    ):
+        choose()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_an_array_comes_back_from_the_device_as_it_went(dtype: str) -> None:
+    x = np.arange(24).reshape(2, 3, 4).astype(DTYPES[dtype])
+    assert np.array_equal(to_device(x).get(), x)
+    assert to_device(x).dtype == x.dtype
+
+
+@pytest.mark.parametrize(
+    "index", [0, -1, (0, 1), (..., 2), (slice(None), slice(None, None, -2)), (None, 1), (1, 2, 3), ...]
+)
+def test_a_view_on_the_device_is_numpys_view(index: Any) -> None:
+    x = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
+    view = to_device(x)[index]
+    assert np.array_equal(view.get(), x[index])
+    assert view.shape == x[index].shape
+
+
+@pytest.mark.parametrize("index", [[0, 1], np.array([0]), True, 1.5])
+def test_an_index_that_would_copy_is_refused(index: Any) -> None:
+    with pytest.raises(TypeError, match="takes integers, slices"):
+        to_device(np.zeros((2, 3), np.float32))[index]
+
+
+def test_a_transposed_array_shares_the_memory() -> None:
+    x = to_device(np.arange(6, dtype=np.float32).reshape(2, 3))
+    assert np.array_equal(x.T.get(), x.get().T)
+    assert x.T.pointer == x.pointer
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_interface_describes_an_array_so_that_another_can_share_it(dtype: str) -> None:
+    x = to_device(np.arange(12).reshape(3, 4).astype(DTYPES[dtype]))[:, ::-2]
+    twin = as_device_array(SimpleNamespace(__cuda_array_interface__=x.__cuda_array_interface__))
+    assert np.array_equal(twin.get(), x.get())
+    assert twin.dtype == DTYPES[dtype]
+
+
+def test_an_interface_without_strides_is_in_c_order() -> None:
+    x = to_device(np.arange(6, dtype=np.float32).reshape(2, 3))
+    interface = {**x.__cuda_array_interface__, "strides": None}
+    assert as_device_array(SimpleNamespace(__cuda_array_interface__=interface)).strides == (12, 4)
+
+
+def test_a_read_only_interface_is_not_writable() -> None:
+    x = to_device(np.zeros(3, np.float32))
+    interface = {**x.__cuda_array_interface__, "data": (x.pointer, True)}
+    assert not as_device_array(SimpleNamespace(__cuda_array_interface__=interface)).writable
+
+
+def test_what_is_no_array_on_the_device_is_refused() -> None:
+    with pytest.raises(TypeError, match="a list is no array on the device"):
+        as_device_array([1.0])
+
+
+def test_an_array_shows_what_it_is() -> None:
+    expected = "DeviceArray(shape=(2, 3), dtype=float32, strides=(12, 4))"
+    assert repr(DeviceArray((2, 3), np.float32)) == expected
+
+
+def test_the_public_names_are_the_operations_and_what_they_need() -> None:
+    from gaugeblock import reference
+
+    operations = {name for name in gpu.__all__ if name in reference.__all__}
+    others = {"CompileError", "CompilerUnavailable", "DeviceArray", "DeviceUnavailable", "to_device"}
+    assert set(gpu.__all__) == operations | others
+    assert len(operations) == 31
