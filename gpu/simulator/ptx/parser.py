@@ -236,12 +236,13 @@ class _Parser:
         return tuple(values)
 
     def _initial_value(self) -> Operand:
-        if self._accept("generic"):
-            self._expect("(")
-            value = self._operand()
-            self._expect(")")
-            return value
-        return self._operand()
+        """A number, or an address: ``name+4``, ``generic(name)+4``."""
+        if not self._accept("generic"):
+            return self._operand()
+        self._expect("(")
+        name = self._name()
+        self._expect(")")
+        return Name(name, self._offset())
 
     # Functions.
 

@@ -151,6 +151,8 @@ def _cut(steps: list[list[Step]], labelled: set[int]) -> tuple[list[Segment], di
         for each in whole:
             exposed.update(slot for slot in _reads(each) if slot not in written)
             written.update(_writes(each))
+        if step is not None and isinstance(step.action, Collective | Barrier):
+            exposed.update(_reads(step))  # lanes that had to wait read their operands again
         segment = Segment(writes=tuple(written), cost=len(whole))
         segment.operations, segment.origins, segment.kinds = compose(line)
         line.clear()

@@ -1,0 +1,73 @@
+"""The counters count exactly what a kernel does."""
+
+import numpy as np
+from gaugeblock.gpu.simulator import counting
+
+SAXPY = """
+extern "C" __global__ void k(int n, float a, const float* x, float* y) {
+    int i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i < n) y[i] = a * x[i] + y[i];
+}
+"""
+
+
+def test_saxpy_reads_two_words_and_writes_one_per_element(cuda):
+    x, y = np.arange(1000, dtype=np.float32), np.ones(1000, np.float32)
+    with counting() as counters:
+        cuda(SAXPY, 4, 256, np.int32(1000), np.float32(2), x, y)
+    assert (counters.launches, counters.blocks, counters.threads) == (1, 4, 1024)
+    loads, stores = counters.loads["global"], counters.stores["global"]
+    assert (loads.asked, stores.asked) == (8000, 4000)
+    assert (loads.requests, stores.requests) == (64, 32)
+    assert (loads.moved, stores.moved) == (8000, 4000)  # 1000 floats fill 125 sectors
+    assert counters.instructions["fma.rn.f32"] == 1000
+    assert counters.barriers == 0
+    assert np.array_equal(y, 2 * x + 1)
+
+
+def strided(cuda, step):
+    with counting() as counters:
+        cuda(
+            """
+            extern "C" __global__ void k(int step, const float* x, float* y) {
+                __shared__ float s[1024];
+                int t = threadIdx.x;
+                for (int i = t; i < 1024; i += 32) s[i] = 1;
+                __syncthreads();
+                y[t] = x[t * step] + s[t * step];
+            }
+            """,
+            1,
+            32,
+            np.int32(step),
+            np.zeros(1024, np.float32),
+            np.zeros(32, np.float32),
+        )
+    return counters
+
+
+def test_a_stride_moves_more_sectors_and_meets_more_banks(cuda):
+    assert [strided(cuda, s).loads["global"].moved for s in (1, 2, 8, 32)] == [128, 256, 1024, 1024]
+    assert [strided(cuda, s).loads["shared"].wavefronts for s in (1, 2, 8, 32, 31)] == [1, 2, 8, 32, 1]
+    assert [strided(cuda, s).loads["shared"].conflicts for s in (1, 2, 8, 32, 0)] == [0, 1, 7, 31, 0]
+    assert strided(cuda, 1).barriers == 1
+
+
+def test_vector_accesses_without_conflicts_take_as_many_passes_as_their_bytes_need(cuda):
+    with counting() as counters:
+        cuda(
+            """
+            extern "C" __global__ void k(float4* y) {
+                __shared__ float4 s[32];
+                int t = threadIdx.x;
+                s[t] = float4{1, 2, 3, 4};
+                __syncthreads();
+                y[t] = s[31 - t];
+            }
+            """,
+            1,
+            32,
+            np.zeros(128, np.float32),
+        )
+    assert (counters.loads["shared"].wavefronts, counters.loads["shared"].conflicts) == (4, 0)
+    assert (counters.stores["global"].asked, counters.stores["global"].moved) == (512, 512)

@@ -1,0 +1,106 @@
+"""The façade answers as pycuda.driver does."""
+
+import numpy as np
+import pytest
+from gaugeblock.gpu.simulator import driver
+
+EMPTY = b".version 8.0\n.target sm_90\n.address_size 64\n.visible .entry k(.param .u64 a, .param .u32 b) { ret; }\n\0"
+
+
+def test_the_device_says_what_it_is():
+    driver.init()
+    device = driver.Device(0)
+    assert device.name() == "Gaugeblock simulated CUDA device"
+    assert device.compute_capability() == (9, 0)
+    assert device.get_attribute(driver.device_attribute.WARP_SIZE) == 32
+    with pytest.raises(driver.LogicError, match="ordinal 1"):
+        driver.Device(1)
+
+
+def test_copies_go_round_and_sets_fill():
+    host = np.arange(10, dtype=np.float64)
+    memory, other = driver.to_device(host), driver.mem_alloc(80)
+    driver.memcpy_dtod(other, memory, 80)
+    assert np.array_equal(driver.from_device(other, 10, np.float64), host)
+    driver.memset_d8(other, 0xAB, 80)
+    driver.memset_d32(int(other) + 8, 7, 2)
+    assert driver.from_device(other, 20, np.uint32).tolist() == [0xABABABAB] * 2 + [7, 7] + [0xABABABAB] * 16
+
+
+def test_copies_keep_within_their_allocation():
+    memory = driver.mem_alloc(16)
+    with pytest.raises(driver.LogicError, match="copy of 20 bytes"):
+        driver.memcpy_htod(memory, np.zeros(5, np.float32))
+    with pytest.raises(driver.LogicError, match="copy of 4 bytes"):
+        driver.memcpy_dtoh(np.zeros(1, np.float32), int(memory) + 16)
+
+
+def test_allocations_are_apart_aligned_and_counted():
+    free, total = driver.mem_get_info()
+    blocks = [driver.mem_alloc(n) for n in (1, 255, 256, 257, 5000)]
+    assert all(int(b) % 256 == 0 for b in blocks)
+    assert driver.mem_get_info() == (free - sum(b.size for b in blocks), total)
+    for block in blocks:
+        block.free()
+    assert driver.mem_get_info() == (free, total)
+    with pytest.raises(driver.LogicError, match="freed twice"):
+        blocks[0].free()
+    with pytest.raises(driver.LogicError, match="0 bytes"):
+        driver.mem_alloc(0)
+    with pytest.raises(driver.MemoryError, match="out of memory"):
+        driver.mem_alloc(total)
+
+
+def test_freed_memory_is_used_again_in_the_end():
+    addresses = set()
+    for _ in range(1000):
+        addresses.add(int(driver.mem_alloc(1000)))
+    assert len(addresses) < 400
+
+
+def test_functions_are_found_prepared_and_called_with_the_right_arguments():
+    module = driver.module_from_buffer(EMPTY)
+    function = module.get_function("k").prepare("Pi")
+    memory = driver.mem_alloc(4)
+    function.prepared_call((1, 1), (1, 1, 1), memory, 3)
+    function.prepared_async_call((1, 1), (1, 1, 1), None, int(memory), 3, shared_size=16)
+    with pytest.raises(driver.LogicError, match="arguments do not match"):
+        function.prepared_call((1, 1), (1, 1, 1), memory)
+    with pytest.raises(driver.LogicError, match=r"16 bytes.*12"):
+        module.get_function("k").prepare("PP")
+    with pytest.raises(driver.LogicError, match=r"no kernel 'j'.*kernels: k"):
+        module.get_function("j")
+
+
+def test_cubins_and_nonsense_are_refused():
+    with pytest.raises(driver.LogicError, match="cubin"):
+        driver.module_from_buffer(b"\x7fELF....")
+    with pytest.raises(driver.LogicError, match="PTX line 1"):
+        driver.module_from_buffer(b"hello")
+
+
+def test_variables_of_a_module_are_initialised_and_addressable(cuda):
+    out = np.zeros(8, np.int32)
+    cuda(
+        """
+        struct Link { const int* to; int step; };
+        __device__ int numbers[5] = {3, 1, 4, 1, 5};
+        __constant__ short small[3] = {-7, 8, -9};
+        __device__ Link link = {numbers + 2, 40};
+        extern "C" __global__ void k(int* out) {
+            int t = threadIdx.x;
+            out[t] = t < 5 ? numbers[t] : t < 7 ? small[t - 4] : link.to[0] + link.step;
+        }
+        """,
+        1,
+        8,
+        out,
+    )
+    assert out.tolist() == [3, 1, 4, 1, 5, 8, -9, 44]
+
+
+def test_time_passes_between_events():
+    first, second = driver.Event().record(), driver.Event().record()
+    assert second.synchronize().time_since(first) >= 0
+    with pytest.raises(driver.LogicError, match="not recorded"):
+        driver.Event().time_since(first)

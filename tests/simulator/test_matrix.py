@@ -1,0 +1,125 @@
+"""Fragments of a warp's matrices lie where the PTX manual puts them."""
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+BF16 = np.dtype(ml_dtypes.bfloat16)
+RANDOM = np.random.default_rng(5)
+
+
+def integers(shape, dtype):
+    return RANDOM.integers(-8, 9, shape).astype(dtype)
+
+
+def multiply(cuda, kind, k, dtype):
+    """One mma per warp, with fragments loaded element by element as the manual's formulas say."""
+    a, b, c = integers((2, 16, k), dtype), integers((2, k, 8), dtype), integers((2, 16, 8), np.float32)
+    registers_a, registers_b = (4, 2) if (k == 16 or (kind == "tf32" and k == 8)) else (2, 1)
+    element, per = ("unsigned", 1) if kind == "tf32" else ("unsigned short", 2)
+    inputs = ",".join(f"%{4 + i}" for i in range(registers_a))
+    others = ",".join(f"%{4 + registers_a + i}" for i in range(registers_b))
+    args = (
+        ",".join(f'"r"(a[{i}])' for i in range(registers_a))
+        + ","
+        + ",".join(f'"r"(b[{i}])' for i in range(registers_b))
+    )
+    cuda(
+        f"""
+        typedef {element} T;
+        extern "C" __global__ void k(const T* A, const T* B, float* C) {{
+            int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4, w = threadIdx.x / 32;
+            A += w * 16 * {k}; B += w * {k} * 8; C += w * 128;
+            unsigned a[4] = {{}}, b[2] = {{}};
+            for (int r = 0; r < {registers_a}; r++) for (int e = 0; e < {per}; e++)
+                a[r] |= (unsigned)A[(g + 8 * (r % 2)) * {k} + {per} * t + e + 4 * {per} * (r / 2)] << (16 * e);
+            for (int r = 0; r < {registers_b}; r++) for (int e = 0; e < {per}; e++)
+                b[r] |= (unsigned)B[({per} * t + e + 4 * {per} * r) * 8 + g] << (16 * e);
+            float c[4];
+            for (int i = 0; i < 4; i++) c[i] = C[(g + 8 * (i / 2)) * 8 + 2 * t + i % 2];
+            asm("mma.sync.aligned.m16n8k{k}.row.col.f32.{kind}.{kind}.f32 {{%0,%1,%2,%3}},{{{inputs}}},{{{others}}},"
+                "{{%0,%1,%2,%3}};" : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3]) : {args});
+            for (int i = 0; i < 4; i++) C[(g + 8 * (i / 2)) * 8 + 2 * t + i % 2] = c[i];
+        }}
+        """,
+        1,
+        64,
+        a.view(np.uint16) if dtype == BF16 else a,
+        b.view(np.uint16) if dtype == BF16 else b,
+        (got := c.copy()),
+    )
+    assert np.array_equal(got, a.astype(np.float64) @ b.astype(np.float64) + c)
+
+
+@pytest.mark.parametrize("k", [8, 16])
+def test_half_precision_tiles_multiply_exactly_on_small_integers(cuda, k):
+    multiply(cuda, "f16", k, np.float16)
+
+
+@pytest.mark.parametrize("k", [8, 16])
+def test_bfloat16_tiles_multiply_exactly_on_small_integers(cuda, k):
+    multiply(cuda, "bf16", k, BF16)
+
+
+@pytest.mark.parametrize("k", [4, 8])
+def test_tf32_tiles_multiply_exactly_on_small_integers(cuda, k):
+    multiply(cuda, "tf32", k, np.float32)
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_ldmatrix_hands_row_elements_to_the_lanes(cuda, count, transposed):
+    tiles = np.arange(count * 64, dtype=np.uint16).reshape(count, 8, 8)
+    out = np.zeros((count, 32), np.uint32)
+    regs = ",".join(f"%{i}" for i in range(count))
+    outs = ",".join(f'"=r"(v[{i}])' for i in range(count))
+    cuda(
+        f"""
+        extern "C" __global__ void k(const unsigned short* x, unsigned* y) {{
+            __shared__ __align__(16) unsigned short s[{count * 64}];
+            int t = threadIdx.x;
+            for (int i = t; i < {count * 64}; i += 32) s[i] = x[i];
+            __syncthreads();
+            unsigned v[4], at = __cvta_generic_to_shared(&s[(t % {count * 8}) * 8]);
+            asm volatile("ldmatrix.sync.aligned.m8n8.x{count}{".trans" if transposed else ""}.shared.b16 {{{regs}}}, [%{count}];"
+                : {outs} : "r"(at));
+            for (int i = 0; i < {count}; i++) y[i * 32 + t] = v[i];
+        }}
+        """,
+        1,
+        32,
+        tiles,
+        out,
+    )
+    source = tiles.swapaxes(1, 2) if transposed else tiles
+    for tile in range(count):
+        for lane in range(32):
+            row, column = lane // 4, 2 * (lane % 4)
+            low, high = source[tile, row, column : column + 2].tolist()
+            assert out[tile, lane] == low | high << 16
+
+
+def test_stmatrix_undoes_ldmatrix(cuda):
+    x, y = np.arange(256, dtype=np.uint16), np.zeros(256, np.uint16)
+    cuda(
+        """
+        extern "C" __global__ void k(const unsigned short* x, unsigned short* y) {
+            __shared__ __align__(16) unsigned short s[512];
+            int t = threadIdx.x;
+            for (int i = t; i < 256; i += 32) s[i] = x[i];
+            __syncthreads();
+            unsigned a, b, c, d, from = __cvta_generic_to_shared(&s[t * 8]);
+            asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
+                : "=r"(a), "=r"(b), "=r"(c), "=r"(d) : "r"(from));
+            asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1,%2,%3,%4};"
+                :: "r"(from + 512), "r"(a), "r"(b), "r"(c), "r"(d) : "memory");
+            __syncthreads();
+            for (int i = t; i < 256; i += 32) y[i] = s[256 + i];
+        }
+        """,
+        1,
+        32,
+        x,
+        y,
+    )
+    assert np.array_equal(x, y)
