@@ -243,8 +243,14 @@ class _Contraction:
 
     @property
     def _size(self) -> Float64:
-        """S: the same operator on absolute inputs."""
-        return np.asarray(self.product + self.addend)
+        """S, the same operator on absolute inputs, as the rounded operands may enlarge it."""
+        return np.asarray((1 + self._operand_share) * self.product + self.addend)
+
+    @property
+    def _operand_share(self) -> float:
+        """The relative error of a product of two operands that are rounded to the multiplier's type."""
+        narrow = self.arithmetic.operand_format
+        return 0.0 if narrow is None else _operand_share(narrow, self.output)
 
     def _sum(self) -> Float64:
         """γ_K·S, or the truncations of a tensor core."""
@@ -257,25 +263,24 @@ class _Contraction:
         return np.asarray(share / (1 - share) * self._size if share < 0.5 else 2 * share * self._size)
 
     def _factors(self) -> Float64:
-        """One rounding each: of alpha and of beta to float32, of the two products, of the sum with c."""
+        """One rounding each: of alpha, of beta, of the two products with them, of the sum with c."""
         roundings = 0
         for factor in (self.alpha, self.beta):
             roundings += factor not in (0.0, 1.0, -1.0)
             roundings += bool(_nearest(np.asarray(factor), _FLOAT32) != factor)
         roundings += bool(self.beta != 0 and self.alpha != 0)
-        u = _FLOAT32.unit_roundoff
+        u = self.arithmetic.sum_format.unit_roundoff
         growth = gamma(roundings, u) * (1 + gamma(self.reduction, self.arithmetic.sum_roundoff))
         return np.asarray(growth * self._size)
 
     def _operands(self) -> Float64:
         """Return what rounding the operands to the declared type of the multiplier costs."""
         narrow = self.arithmetic.operand_format
-        if narrow is None or _contains(narrow, self.output):
+        if narrow is None or self._operand_share == 0:
             return np.zeros_like(self.product)
-        share = 2.0**-10 if narrow == TF32 else narrow.unit_roundoff  # TF32 operands are truncated
         underflow = narrow.smallest_subnormal
         lost = underflow * (self.operands + self.reduction * abs(self.alpha) * underflow)
-        return np.asarray((2 * share + share**2) * self.product + lost)
+        return np.asarray(self._operand_share * self.product + lost)
 
     def _subnormals(self) -> Float64:
         """Half the smallest number per rounding; or whole operands and results, where they may be flushed."""
@@ -296,6 +301,14 @@ class _Contraction:
         if narrow is not None and narrow.maximum_exponent < self.output.maximum_exponent:
             over = over | (self.operands / scale > narrow.largest)
         return np.asarray(over)
+
+
+def _operand_share(multiplier: Format, inputs: Format) -> float:
+    """Return the relative error of a product whose operands are rounded to the type of the multiplier."""
+    if _contains(multiplier, inputs):
+        return 0.0
+    share = 2.0**-10 if multiplier == TF32 else multiplier.unit_roundoff  # TF32 operands are truncated
+    return 2 * share + share**2
 
 
 def _contains(wide: Format, narrow: Format) -> bool:
@@ -399,10 +412,8 @@ def statistics(
     extra = np.zeros_like(e)
     if output.unit_roundoff > _FLOAT32.unit_roundoff:
         extra = np.square(ulp(wanted, output) / 2 / scale[used]) / 3
-    narrow = arithmetic.operand_format
-    if narrow is not None and not _contains(narrow, output):
-        share = 2.0**-10 if narrow == TF32 else narrow.unit_roundoff
-        extra = extra + ((2 * share + share**2) / u) ** 2
+    if arithmetic.operand_format is not None:
+        extra = extra + (_operand_share(arithmetic.operand_format, output) / u) ** 2
     count = int(e.size)
     return Statistics(
         mean_square=float(np.mean(np.square(e))) if count else 0.0,
