@@ -18,13 +18,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
-
-from .vm.settings import settings
+from gaugeblock.gpu.simulator.vm.settings import settings
 
 if TYPE_CHECKING:
-    from .vm.batch import Batch
-    from .vm.decode import Segment
-    from .vm.frame import Frame, Index
+    from gaugeblock.gpu.simulator.vm.batch import Batch
+    from gaugeblock.gpu.simulator.vm.decode import Segment
+    from gaugeblock.gpu.simulator.vm.frame import Frame, Index
 
 _SECTOR = 32
 _BANKS = 32
@@ -42,10 +41,11 @@ class Traffic:
     asked : int
         Bytes that threads asked for.
     moved : int
-        Bytes that move: 32-byte sectors for global memory, each counted once per request; as asked for the others.
+        Bytes that move: 32-byte sectors for global memory, each counted once per request; as asked for the
+        others.
     wavefronts : int
-        Shared memory only: passes that a request takes; beyond the first (and one more for each further 128 bytes)
-        they are bank conflicts.
+        Shared memory only: passes that a request takes; beyond the first (and one more for each further 128
+        bytes) they are bank conflicts.
     conflicts : int
         Those extra passes.
     """
@@ -123,8 +123,8 @@ def _distinct(group: Index, value: Index) -> int:
 def _wavefronts(warp: Index, places: Index, nbytes: int) -> tuple[int, int]:
     """Return passes through shared memory and how few would do.
 
-    A warp's 4-byte words go through 32 banks, in one pass if no two different words share a bank. Accesses of 8 and 16
-    bytes go by halves and quarters of the warp.
+    A warp's 4-byte words go through 32 banks, in one pass if no two different words share a bank. Accesses
+    of 8 and 16 bytes go by halves and quarters of the warp.
     """
     words = max(nbytes // 4, 1)
     lane = np.concatenate([np.arange(n) for n in np.bincount(np.unique(warp, return_inverse=True)[1])])

@@ -1,7 +1,8 @@
-"""The part of ``pycuda.driver`` that Gaugeblock calls, with the same names, answered by the simulated device.
+"""The part of ``pycuda.driver`` that Gaugeblock calls, answered by the simulated device.
 
-Launches run to their end before they return, so streams and events only keep order. Errors are those of PyCUDA;
-what a kernel does wrong raises `Fault`, a `LaunchError` that names the kernel, the thread and the source line.
+Names and signatures are the same. Launches run to their end before they return, so streams and events only keep order. Errors are those of PyCUDA;
+what a kernel does wrong raises `Fault`, a `LaunchError` that names the kernel, the thread and the source
+line.
 
 Examples
 --------
@@ -27,12 +28,18 @@ from enum import Enum
 from typing import Any, Final
 
 import numpy as np
+from gaugeblock.gpu.simulator.errors import Error, Fault, LaunchError, LogicError, MemoryError
+from gaugeblock.gpu.simulator.module import LoadedModule
+from gaugeblock.gpu.simulator.vm.launch import (
+    MAX_BLOCK,
+    MAX_GRID,
+    MAX_SHARED,
+    MAX_STATIC_SHARED,
+    MAX_THREADS,
+    launch,
+)
+from gaugeblock.gpu.simulator.vm.memory import BASE, Allocation, GlobalMemory
 from numpy.typing import NDArray
-
-from .errors import Error, Fault, LaunchError, LogicError, MemoryError
-from .module import LoadedModule
-from .vm.launch import MAX_BLOCK, MAX_GRID, MAX_SHARED, MAX_STATIC_SHARED, MAX_THREADS, launch
-from .vm.memory import BASE, Allocation, GlobalMemory
 
 __all__ = [
     "Context",
@@ -62,10 +69,10 @@ __all__ = [
     "memcpy_dtoh_async",
     "memcpy_htod",
     "memcpy_htod_async",
-    "memset_d16",
-    "memset_d32",
     "memset_d8",
     "memset_d8_async",
+    "memset_d16",
+    "memset_d32",
     "module_from_buffer",
     "to_device",
 ]
@@ -560,8 +567,8 @@ class Function:
         if attribute is function_attribute.MAX_DYNAMIC_SHARED_SIZE_BYTES:
             if not 0 <= value <= MAX_SHARED - self._program.shared:
                 raise LogicError(
-                    f"cuFuncSetAttribute failed: {value} bytes of dynamic shared memory and {self._program.shared} "
-                    f"static exceed {MAX_SHARED}"
+                    f"cuFuncSetAttribute failed: {value} bytes of dynamic shared memory "
+                    f"and {self._program.shared} static exceed {MAX_SHARED}"
                 )
             self._dynamic_shared_limit = value
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .vm.operands import Lowered
+    from gaugeblock.gpu.simulator.vm.operands import Lowered
 
 
 class Error(Exception):

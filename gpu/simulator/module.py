@@ -5,13 +5,12 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
-
-from .errors import LogicError
-from .ptx import PtxError, parse
-from .ptx.syntax import SIZES, Float, Integer, Module, Name, Operand, Variable
-from .vm.decode import Program, decode
-from .vm.lowering import lower
-from .vm.memory import BASE, Allocation, GlobalMemory
+from gaugeblock.gpu.simulator.errors import LogicError
+from gaugeblock.gpu.simulator.ptx import PtxError, parse
+from gaugeblock.gpu.simulator.ptx.syntax import SIZES, Float, Integer, Module, Name, Operand, Variable
+from gaugeblock.gpu.simulator.vm.decode import Program, decode
+from gaugeblock.gpu.simulator.vm.lowering import lower
+from gaugeblock.gpu.simulator.vm.memory import BASE, Allocation, GlobalMemory
 
 
 @lru_cache(maxsize=256)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from .syntax import PtxError
+from gaugeblock.gpu.simulator.ptx.syntax import PtxError
 
 _TOKEN = re.compile(
     r"""
@@ -24,7 +24,7 @@ _TOKEN = re.compile(
 
 
 class Token(NamedTuple):
-    """A token: its kind (``name``, ``dotted``, ``integer``, ``float``, ``string``, ``mark`` or ``end``), text and line."""
+    """A token; `kind` is ``name``, ``dotted``, ``integer``, ``float``, ``string``, ``mark`` or ``end``."""
 
     kind: str
     text: str

@@ -5,8 +5,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping
 
-from .lexer import Token, tokens
-from .syntax import (
+from gaugeblock.gpu.simulator.ptx.lexer import Token, tokens
+from gaugeblock.gpu.simulator.ptx.syntax import (
     SIZES,
     Address,
     BranchTargets,
@@ -236,7 +236,7 @@ class _Parser:
         return tuple(values)
 
     def _initial_value(self) -> Operand:
-        """A number, or an address: ``name+4``, ``generic(name)+4``."""
+        """Read a number, or an address: ``name+4``, ``generic(name)+4``."""
         if not self._accept("generic"):
             return self._operand()
         self._expect("(")

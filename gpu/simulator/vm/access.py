@@ -1,25 +1,26 @@
 """Loads, stores and atomics: decoding, and what they do to memory.
 
-An access goes through a `Space`: the state space that the instruction names, or, for generic addresses, the one
-that the addresses lie in. Addresses are checked (alignment, bounds, lifetime, initialisation) before anything moves.
+An access goes to the state space that the instruction names or, for generic addresses, to the one that the
+addresses lie in. Addresses are checked (alignment, bounds, lifetime, initialisation) before
+anything moves.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-
-from ..ptx.syntax import SIZES
-from . import floating
-from .decoder import Decoder, Modifiers
-from .memory import LOCAL_WINDOW, SHARED_WINDOW, WINDOW, Array, Bytes, Prepared
-from .operands import Arg, ParameterOperand, Sink, Slot
-from .operation import BF16, DTYPES, F16, U16, U32, U64, Effect, Pure, Registers
+from gaugeblock.gpu.simulator.ptx.syntax import SIZES
+from gaugeblock.gpu.simulator.vm import floating
+from gaugeblock.gpu.simulator.vm.decoder import Decoder, Modifiers
+from gaugeblock.gpu.simulator.vm.memory import LOCAL_WINDOW, SHARED_WINDOW, WINDOW, Array, Bytes, Prepared
+from gaugeblock.gpu.simulator.vm.operands import Arg, ParameterOperand, Sink, Slot
+from gaugeblock.gpu.simulator.vm.operation import BF16, DTYPES, F16, U16, U32, U64, Effect, Pure, Registers
 
 if TYPE_CHECKING:
-    from .frame import Frame
+    from gaugeblock.gpu.simulator.vm.frame import Frame
 
 _UNSIGNED = {1: np.dtype("u1"), 2: U16, 4: U32, 8: U64}
 _SPACES = ("global", "shared", "shared::cta", "local", "const", "param", "param::entry", "param::func")
@@ -177,8 +178,12 @@ def _load_targets(d: Decoder, targets: tuple[Arg, ...], type_: str) -> tuple[lis
         narrow = np.dtype(f"{'i' if type_[0] == 's' else 'u'}{SIZES[type_]}")
         wide = np.dtype(f"{narrow.kind}{SIZES[have]}")
         slots.append(arg.number)
-        extensions.append(lambda x, n=narrow, w=wide: x.view(n).astype(w))
+        extensions.append(partial(_extend, narrow, wide))
     return slots, extensions
+
+
+def _extend(narrow: np.dtype[Any], wide: np.dtype[Any], x: Array) -> Array:
+    return x.view(narrow).astype(wide)
 
 
 def _load_parameter(d: Decoder, type_: str, targets: tuple[Arg, ...], address: ParameterOperand) -> None:
@@ -303,7 +308,7 @@ def atomic(d: Decoder) -> None:
     source = d.instruction
     slot, offset, space = _address(d, address, space)
     if element is not None:
-        from .arithmetic import packed
+        from gaugeblock.gpu.simulator.vm.arithmetic import packed
 
         function = packed(function, element)
 
@@ -326,7 +331,7 @@ def atomic(d: Decoder) -> None:
 
 
 def hint(d: Decoder) -> None:
-    """``prefetch``, ``prefetchu``, ``applypriority``, ``discard``, ``nanosleep``, fences: no effect on values."""
+    """``prefetch``, ``nanosleep``, fences: no effect on values."""
 
 
 def is_space(d: Decoder) -> None:

@@ -7,13 +7,12 @@ from functools import partial
 from typing import Any, Literal, cast
 
 import numpy as np
-
-from . import approximate, conversion, floating, integer
-from .decoder import Decoder
-from .memory import LOCAL_WINDOW, SHARED_WINDOW, Array
-from .operands import Sink, Slot, Two, Vec
-from .operation import BF16, DTYPES, F16, U16, U32, Pure
-from .rounding import flush
+from gaugeblock.gpu.simulator.vm import approximate, conversion, floating, integer
+from gaugeblock.gpu.simulator.vm.decoder import Decoder
+from gaugeblock.gpu.simulator.vm.memory import LOCAL_WINDOW, SHARED_WINDOW, Array
+from gaugeblock.gpu.simulator.vm.operands import Sink, Slot, Two, Vec
+from gaugeblock.gpu.simulator.vm.operation import BF16, DTYPES, F16, U16, U32, Pure
+from gaugeblock.gpu.simulator.vm.rounding import flush
 
 Direction = Literal["rn", "rz", "rm", "rp"]
 Decode = Callable[[Decoder], None]
@@ -98,9 +97,11 @@ def _carry(d: Decoder, *, carry_in: bool, carry_out: bool) -> None:
     def overflow(x: Array, y: Array, c: Array) -> Array:
         extra = c if carry_in else np.zeros(1, np.bool_)
         if subtract:
-            return (x < y) | ((x == y) & extra)
+            borrow: Array = (x < y) | ((x == y) & extra)
+            return borrow
         result = x + y
-        return (result < x) | ((result == ~np.zeros(1, dtype)) & extra)
+        carried: Array = (result < x) | ((result == ~np.zeros(1, dtype)) & extra)
+        return carried
 
     source_types = (dtype, dtype, DTYPES["pred"])
     new_carry = d.temporary("pred")
@@ -253,10 +254,9 @@ def minimum_maximum(d: Decoder) -> None:
         if m.flag(word):
             options[name] = True
     m.done()
-    chosen = floating.minimum if least else floating.maximum
+    chosen: Callable[..., Array] = floating.minimum if least else floating.maximum
     if len(d.instruction.operands) == 4:
-        step = partial(chosen, **options)
-        _float(d, lambda a, b, c: step(step(a, b), c), type_, 3)
+        _float(d, lambda a, b, c: chosen(chosen(a, b, **options), c, **options), type_, 3)
     else:
         _float(d, chosen, type_, 2, **options)
 
@@ -287,7 +287,9 @@ def testp(d: Decoder) -> None:
     prop = d.modifiers.one_of("finite", "infinite", "number", "notanumber", "normal", "subnormal")
     type_ = d.modifiers.type(*_FLOATS)
     d.modifiers.done()
-    d.pure(partial(floating.testp, prop=prop), d.instruction.operands, (type_,), "pred")
+    d.pure(
+        partial(floating.testp, prop=cast(floating.Property, prop)), d.instruction.operands, (type_,), "pred"
+    )
 
 
 # Comparison and selection.
@@ -442,7 +444,12 @@ def slct(d: Decoder) -> None:
     m.done()
     del ftz  # flushing keeps the sign, and −0 ≥ 0
     zero = np.zeros(1, DTYPES[test])
-    d.pure(lambda a, b, c: np.where(c >= zero, a, b), d.instruction.operands, (type_, type_, test), type_)
+    d.pure(
+        lambda a, b, c: cast(Array, np.where(c >= zero, a, b)),
+        d.instruction.operands,
+        (type_, type_, test),
+        type_,
+    )
 
 
 # Bits.

@@ -1,7 +1,8 @@
 """``cp.async``: copies from global to shared memory that happen when somebody waits for them.
 
-Executed at once, a kernel that forgot to wait would pass. So a copy is checked where it is issued, and moved by the
-``cp.async.wait_group`` or ``wait_all`` of the same thread; a kernel that reads earlier finds the old contents.
+Executed at once, a kernel that forgot to wait would pass. So a copy is checked where it is issued, and
+moved by the ``cp.async.wait_group`` or ``wait_all`` of the same thread; a kernel that reads earlier finds
+the old contents.
 """
 
 from __future__ import annotations
@@ -11,16 +12,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from gaugeblock.gpu.simulator.ptx.syntax import Integer
+from gaugeblock.gpu.simulator.vm.decoder import Decoder
+from gaugeblock.gpu.simulator.vm.frame import Index
+from gaugeblock.gpu.simulator.vm.operands import Arg, Lowered
+from gaugeblock.gpu.simulator.vm.operation import U32, Effect, Registers
 from numpy.typing import NDArray
 
-from ..ptx.syntax import Integer
-from .decoder import Decoder
-from .frame import Index
-from .operands import Arg, Lowered
-from .operation import U32, Effect, Registers
-
 if TYPE_CHECKING:
-    from .frame import Frame
+    from gaugeblock.gpu.simulator.vm.frame import Frame
 
 
 @dataclass(slots=True)
@@ -48,7 +48,7 @@ class Copies:
         self.committed[lanes] += 1
 
     def wait(self, frame: Frame, newest: int | None) -> None:
-        """Complete the groups of these threads but the `newest` ones; all copies, committed or not, for None."""
+        """Complete all groups of these threads but the `newest`; for None all copies, committed or not."""
         waiting = np.zeros(len(self.committed), np.bool_)
         waiting[frame.lanes] = True
         left: list[Pending] = []
@@ -85,10 +85,7 @@ def _move(frame: Frame, copy: Pending, chosen: Index | slice) -> None:
     batch.shared.bytes.data[places] = data
     batch.shared.bytes.shadow[places] = 3
     if batch.watching:
-        part = frame if len(source) == frame.count and frame.index is None else None
-        lanes = copy.lanes[chosen]
-        batch.watch_lanes(lanes, copy.instruction, "shared", target, copy.size, write=True)
-        del part
+        batch.watch_lanes(copy.lanes[chosen], copy.instruction, "shared", target, copy.size, write=True)
 
 
 def async_copy(d: Decoder) -> None:
@@ -155,7 +152,7 @@ def _copy(d: Decoder) -> None:
                 length,
                 size,
                 instruction,
-            )  # fmt: skip
+            )
         )
         if batch.watching:
             batch.watch(

@@ -6,16 +6,15 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+from gaugeblock.gpu.simulator.vm.async_copy import Copies
+from gaugeblock.gpu.simulator.vm.decode import Program
+from gaugeblock.gpu.simulator.vm.frame import Frame, Index
+from gaugeblock.gpu.simulator.vm.memory import Array, GlobalMemory, Window
+from gaugeblock.gpu.simulator.vm.operands import Lowered
+from gaugeblock.gpu.simulator.vm.sanitizer import Races
+from gaugeblock.gpu.simulator.vm.settings import Settings
+from gaugeblock.gpu.simulator.vm.warp import WARP
 from numpy.typing import NDArray
-
-from .async_copy import Copies
-from .decode import Program
-from .frame import Frame, Index
-from .memory import Array, GlobalMemory, Window
-from .operands import Lowered
-from .sanitizer import Races
-from .settings import Settings
-from .warp import WARP
 
 Dim = tuple[int, int, int]
 
@@ -36,7 +35,7 @@ class Geometry:
 
 @lru_cache(maxsize=64)
 def geometry(block: Dim, blocks: int) -> Geometry:
-    """Number the lanes of `blocks` thread blocks: x fastest, block after block."""
+    """Give the lanes of `blocks` thread blocks their numbers: x fastest, block after block."""
     threads = block[0] * block[1] * block[2]
     lanes = np.arange(threads * blocks)
     block_of, within = np.divmod(lanes, threads)
@@ -124,8 +123,13 @@ class Batch:
                 "gt": ~((bit - np.uint32(1)) | bit),
                 "ge": ~(bit - np.uint32(1)),
             }[base[-2:]]
-        fixed = {"nwarpid": 64, "nsmid": 1, "dynamic_smem_size": dynamic_shared, "total_smem_size": self.shared_bytes,
-                 "cluster_nctarank": 1}  # fmt: skip
+        fixed = {
+            "nwarpid": 64,
+            "nsmid": 1,
+            "dynamic_smem_size": dynamic_shared,
+            "total_smem_size": self.shared_bytes,
+            "cluster_nctarank": 1,
+        }
         if base == "parameters":
             return np.array([self.parameter_address], np.uint64)
         wide = base in ("clock64", "globaltimer", "gridid")

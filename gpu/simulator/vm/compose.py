@@ -1,8 +1,8 @@
 """From steps to the Python functions that the scheduler calls.
 
-A `Pure` step becomes a closure that takes the views it needs and stores the result. Runs of independent steps with
-the same function (the 64 FMAs of a register tile) become one call on stacked registers where a frame is narrow:
-there the cost of calling NumPy, not of computing, is what counts.
+A `Pure` step becomes a closure that takes the views it needs and stores the result. Runs of independent
+steps with the same function (the 64 FMAs of a register tile) become one call on stacked registers where a
+frame is narrow: there the cost of calling NumPy, not of computing, is what counts.
 """
 
 from __future__ import annotations
@@ -11,14 +11,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
-
-from . import floating
-from .frame import Index
-from .operands import Lowered
-from .operation import Effect, Pure, Registers, Step
+from gaugeblock.gpu.simulator.vm import floating
+from gaugeblock.gpu.simulator.vm.frame import Index
+from gaugeblock.gpu.simulator.vm.operands import Lowered
+from gaugeblock.gpu.simulator.vm.operation import Effect, Pure, Registers, Step
 
 if TYPE_CHECKING:
-    from .frame import Frame
+    from gaugeblock.gpu.simulator.vm.frame import Frame
 
 Operation: TypeAlias = "Callable[[Registers, Frame], None]"
 
@@ -26,14 +25,14 @@ _STACKABLE = frozenset({floating.fma, floating.add, floating.mul})
 _SHORTEST_RUN = 3
 _LONGEST_RUN = 64
 _WIDEST_STACK = 8192
-"""Lanes up to which stacking pays: measured, an FMA takes 7 µs alone and 0.8 µs in a stack of 64 at 64 lanes; 13 and
-8 µs at 4096; at 16384 the stack loses."""
+"""Lanes up to which stacking pays. Measured: at 64 lanes an FMA takes 7 µs alone and 0.8 µs in a stack of 64,
+at 4096 lanes 13 and 8 µs; at 16384 the stack loses."""
 _STACK_ELEMENTS = 1 << 16
 """Elements of a stack, so that its operands stay in the cache."""
 
 
 def compose(steps: list[Step]) -> tuple[list[Operation], dict[int, Lowered], dict[str, int]]:
-    """Return the operations of a straight line, where each comes from, and how many instructions of each kind."""
+    """Return a line's operations, where each comes from, and the number of instructions of each kind."""
     operations: list[Operation] = []
     origins: dict[int, Lowered] = {}
     kinds: dict[str, int] = {}

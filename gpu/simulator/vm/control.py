@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ..errors import LaneFault
-from ..ptx.syntax import Integer
-from .decoder import Decoder
-from .operands import Target
-from .operation import Barrier, Branch, Collective, Effect, Exit, Registers
+from gaugeblock.gpu.simulator.errors import LaneFault
+from gaugeblock.gpu.simulator.ptx.syntax import Integer
+from gaugeblock.gpu.simulator.vm.decoder import Decoder
+from gaugeblock.gpu.simulator.vm.operands import Target
+from gaugeblock.gpu.simulator.vm.operation import Barrier, Branch, Collective, Effect, Exit, Registers
 
 if TYPE_CHECKING:
-    from .frame import Frame
+    from gaugeblock.gpu.simulator.vm.frame import Frame
 
 
 def branch(d: Decoder) -> None:

@@ -1,8 +1,8 @@
 """From a flat kernel to a program: every instruction decoded, control flow cut into segments.
 
-A segment is a straight line of instructions. It ends where lanes may part or must meet: at a branch, an exit, a
-barrier, an instruction of the whole warp, or before a label. Segments are numbered in program order, so that
-"run the smallest program counter" is "run the smallest segment number".
+A segment is a straight line of instructions. It ends where lanes may part or must meet: at a branch, an
+exit, a barrier, an instruction of the whole warp, or before a label. Segments are numbered in program
+order, so that "run the smallest program counter" is "run the smallest segment number".
 """
 
 from __future__ import annotations
@@ -12,16 +12,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-
-from ..ptx.syntax import SIZES, PtxError
-from . import access, arithmetic, async_copy, control, matrix, warp
-from .compose import Operation, compose
-from .decoder import Decoder, Modifiers
-from .lowering import Flat
-from .memory import Array
-from .operands import Lowered
-from .operation import Barrier, Branch, Collective, Effect, Exit, Pure, Step
-from .warp import POISON
+from gaugeblock.gpu.simulator.ptx.syntax import SIZES, PtxError
+from gaugeblock.gpu.simulator.vm import access, arithmetic, async_copy, control, matrix, warp
+from gaugeblock.gpu.simulator.vm.compose import Operation, compose
+from gaugeblock.gpu.simulator.vm.decoder import Decoder, Modifiers
+from gaugeblock.gpu.simulator.vm.lowering import Flat
+from gaugeblock.gpu.simulator.vm.memory import Array
+from gaugeblock.gpu.simulator.vm.operands import Lowered
+from gaugeblock.gpu.simulator.vm.operation import Barrier, Branch, Collective, Effect, Exit, Pure, Step
+from gaugeblock.gpu.simulator.vm.warp import POISON
 
 TABLE: Mapping[str, Callable[[Decoder], None]] = {
     **arithmetic.TABLE,
@@ -37,8 +36,9 @@ TABLE: Mapping[str, Callable[[Decoder], None]] = {
 class Segment:
     """A straight line of operations and what happens at its end.
 
-    `ending` is a `Branch`, `Exit`, `Barrier` or `Collective`, or None where control falls into the next segment.
-    `targets` are the segment numbers of a branch's labels; `writes` the slots that later segments may read.
+    `ending` is a `Branch`, `Exit`, `Barrier` or `Collective`, or None where control falls into the next
+    segment. `targets` are the segment numbers of a branch's labels; `writes` the slots that later segments
+    may read.
     """
 
     operations: list[Operation] = field(default_factory=list)

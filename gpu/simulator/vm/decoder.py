@@ -1,8 +1,8 @@
 """Decoding: the tools that the tables of instructions share.
 
-`Decoder` turns operands into slots of the register file: immediates, special registers and kernel parameters are
-slots too, filled before the launch, so that an instruction knows only slots. `Modifiers` reads an opcode's
-modifiers and refuses what nobody asked for: nothing is approximated in silence.
+`Decoder` turns operands into slots of the register file: immediates, special registers and kernel
+parameters are slots too, filled before the launch, so that an instruction knows only slots. `Modifiers`
+reads an opcode's modifiers and refuses what nobody asked for: nothing is approximated in silence.
 """
 
 from __future__ import annotations
@@ -12,14 +12,22 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-
-from ..ptx.syntax import SIZES, Float, Integer, PtxError
-from .integer import truncate
-from .lowering import Flat
-from .memory import Array
-from .operands import Arg, Lowered, MemoryOperand, ParameterOperand, Sink, Slot, Special, SymbolAddress, Vec
-from .operation import DTYPES, PREDICATE, Action, Pure, Step
-
+from gaugeblock.gpu.simulator.ptx.syntax import SIZES, Float, Integer, PtxError
+from gaugeblock.gpu.simulator.vm.integer import truncate
+from gaugeblock.gpu.simulator.vm.lowering import Flat
+from gaugeblock.gpu.simulator.vm.memory import Array
+from gaugeblock.gpu.simulator.vm.operands import (
+    Arg,
+    Lowered,
+    MemoryOperand,
+    ParameterOperand,
+    Sink,
+    Slot,
+    Special,
+    SymbolAddress,
+    Vec,
+)
+from gaugeblock.gpu.simulator.vm.operation import DTYPES, PREDICATE, Action, Pure, Step
 
 _WIDE_SPECIALS = ("%clock64", "%globaltimer", "%gridid", "%parameters")
 
@@ -138,7 +146,7 @@ class Decoder:
         raise self.error(f"{type(arg).__name__} is no operand of type .{type_}")
 
     def _parameter_address(self, offset: int) -> int:
-        """Return a slot with the address of a kernel parameter: then parameters lie in memory for the launch."""
+        """Return a slot with a kernel parameter's address: parameters then lie in memory for the launch."""
         base, address, distance = self.special("%parameters"), self.temporary("u64"), np.uint64(offset)
         self.emit(Pure(lambda x: x + distance, (base,), (DTYPES["u64"],), address))
         return address

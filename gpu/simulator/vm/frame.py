@@ -1,7 +1,7 @@
 """Frames: the lanes that run together, and their view of the register file.
 
-Instructions never see a mask. Where lanes diverge, those that go on are compacted into a frame of their own whose
-registers are gathered on first use and scattered back when the frame ends.
+Instructions never see a mask. Where lanes diverge, those that go on are compacted into a frame of their own
+whose registers are gathered on first use and scattered back when the frame ends.
 """
 
 from __future__ import annotations
@@ -10,13 +10,12 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
+from gaugeblock.gpu.simulator.vm.memory import Array, Prepared
+from gaugeblock.gpu.simulator.vm.operation import Registers
 from numpy.typing import NDArray
 
-from .memory import Array, Prepared
-from .operation import Registers
-
 if TYPE_CHECKING:
-    from .batch import Batch
+    from gaugeblock.gpu.simulator.vm.batch import Batch
 
 Index = NDArray[np.intp]
 

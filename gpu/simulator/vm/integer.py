@@ -1,7 +1,7 @@
-"""Integer arithmetic as PTX defines it, on arrays of lanes; the type of an instruction is its operands' dtype.
+"""Integer arithmetic as PTX defines it, on arrays of lanes; an instruction's type is its operands' dtype.
 
-Results wrap modulo the width, as NumPy's do. Semantics: PTX ISA 9.1, sections 9.7.1 (integer), 9.7.2 (extended
-precision) and 9.7.8 (logic and shift).
+Results wrap modulo the width, as NumPy's do. Semantics: PTX ISA 9.1, sections 9.7.1 (integer), 9.7.2
+(extended precision) and 9.7.8 (logic and shift).
 """
 
 from __future__ import annotations
@@ -9,9 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-
-from .memory import Array
-from .operation import S32, S64, U8, U32, U64
+from gaugeblock.gpu.simulator.vm.memory import Array
+from gaugeblock.gpu.simulator.vm.operation import S32, S64, U8, U32, U64
 
 _WIDE: dict[np.dtype[Any], np.dtype[Any]] = {
     np.dtype(f"{kind}{size}"): np.dtype(f"{kind}{2 * size}") for kind in "iu" for size in (1, 2, 4)
@@ -106,7 +105,7 @@ def shift_left(a: Array, count: Array) -> Array:
 def shift_right(a: Array, count: Array) -> Array:
     """Shift right, filling with the sign of a signed type; counts beyond the width act as the width."""
     bits = 8 * a.itemsize
-    shifted = a >> np.minimum(count, bits - 1).astype(a.dtype)
+    shifted: Array = a >> np.minimum(count, bits - 1).astype(a.dtype)
     if a.dtype.kind == "u":
         shifted = np.where(count >= bits, 0, shifted).astype(a.dtype)
     return shifted
@@ -233,7 +232,8 @@ def lop3(a: Array, b: Array, c: Array, table: int) -> Array:
 
 def cnot(a: Array) -> Array:
     """Return 1 where a is zero, else 0."""
-    return (a == 0).astype(a.dtype)
+    zero: Array = a == 0
+    return zero.astype(a.dtype)
 
 
 def fns(mask: Array, base: Array, offset: Array) -> Array:
@@ -254,11 +254,11 @@ def fns(mask: Array, base: Array, offset: Array) -> Array:
 
 def dp4a(a: Array, b: Array, c: Array, signed: tuple[bool, bool]) -> Array:
     """Return c plus the dot product of four bytes (signed or not, each operand its own way)."""
-    total: Array = c.view(S32)
     kinds = [np.dtype(np.int8) if s else U8 for s in signed]
     x = np.ascontiguousarray(a)[..., None].view(kinds[0]).astype(S32)
     y = np.ascontiguousarray(b)[..., None].view(kinds[1]).astype(S32)
-    return (total + (x * y).sum(-1, dtype=S32)).view(U32)
+    total: Array = c.view(S32) + (x * y).sum(-1, dtype=S32)
+    return total.view(U32)
 
 
 def truncate(dtype: np.dtype[Any], a: Array) -> Array:

@@ -6,14 +6,13 @@ import os
 from collections.abc import Mapping
 
 import numpy as np
-
-from ..errors import Fault, LaunchError
-from .batch import Batch, Dim
-from .decode import Program
-from .memory import BASE, GlobalMemory
-from .operands import Lowered
-from .scheduler import Scheduler, Stopped
-from .settings import current
+from gaugeblock.gpu.simulator.errors import Fault, LaunchError
+from gaugeblock.gpu.simulator.vm.batch import Batch, Dim
+from gaugeblock.gpu.simulator.vm.decode import Program
+from gaugeblock.gpu.simulator.vm.memory import BASE, GlobalMemory
+from gaugeblock.gpu.simulator.vm.operands import Lowered
+from gaugeblock.gpu.simulator.vm.scheduler import Scheduler, Stopped
+from gaugeblock.gpu.simulator.vm.settings import current
 
 MAX_THREADS = 1024
 MAX_BLOCK: Dim = (1024, 1024, 64)
@@ -99,7 +98,7 @@ def _check(program: Program, grid: Dim, block: Dim, dynamic_shared: int, allowed
 
 
 def source_line(source: Lowered | None, files: Mapping[int, str]) -> str:
-    """Return ``file.cu:line`` of an instruction: of code inlined from CUDA's own headers, the line that called it."""
+    """Return ``file.cu:line`` of an instruction; for code inlined from CUDA's headers, of the call."""
     if source is None:
         return "end of kernel"
     where = source.location

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from ..ptx.syntax import (
+from gaugeblock.gpu.simulator.ptx.syntax import (
     Address,
     BranchTargets,
     Float,
@@ -29,7 +29,7 @@ from ..ptx.syntax import (
     Variable,
     Vector,
 )
-from .operands import (
+from gaugeblock.gpu.simulator.vm.operands import (
     Arg,
     Lowered,
     MemoryOperand,
@@ -92,7 +92,7 @@ class _Names:
 
     def __init__(self, outer: _Names | None = None, prefix: str = "") -> None:
         self.outer = outer
-        self.prefix = prefix or (outer.prefix if outer else "")
+        self.prefix: str = prefix or (outer.prefix if outer else "")
         self.own: dict[str, Slot | SymbolAddress | ParameterOperand | Target | tuple[str, ...]] = {}
 
     def find(self, name: str) -> Slot | SymbolAddress | ParameterOperand | Target | tuple[str, ...] | None:

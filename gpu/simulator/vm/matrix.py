@@ -1,26 +1,25 @@
 """``ldmatrix``, ``stmatrix`` and ``mma.sync``: which lane holds which element of a warp's matrices.
 
-The arithmetic is in `tensor_core`; here fragments (registers of 32 lanes) become stacks of matrices and back.
-With g = lane // 4 and t = lane % 4, a 32-bit register of an operand holds consecutive elements of row g: see the
-fragment figures of PTX ISA 9.1, section 9.7.15.
+The arithmetic is in `tensor_core`; here fragments (registers of 32 lanes) become stacks of matrices and
+back. With g = lane // 4 and t = lane % 4, a 32-bit register of an operand holds consecutive elements of row
+g: see the fragment figures of PTX ISA 9.1, section 9.7.15.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
-
-from ..errors import LaneFault
-from . import tensor_core
-from .decoder import Decoder
-from .memory import Array
-from .operation import BF16, F16, F32, U16, U32, Collective, Registers
-from .warp import WARP
+from gaugeblock.gpu.simulator.errors import LaneFault
+from gaugeblock.gpu.simulator.vm import tensor_core
+from gaugeblock.gpu.simulator.vm.decoder import Decoder
+from gaugeblock.gpu.simulator.vm.memory import Array
+from gaugeblock.gpu.simulator.vm.operation import BF16, F16, F32, U16, U32, Collective, Registers
+from gaugeblock.gpu.simulator.vm.warp import WARP
 
 if TYPE_CHECKING:
-    from .frame import Frame
+    from gaugeblock.gpu.simulator.vm.frame import Frame
 
 _G, _T = np.arange(WARP) // 4, np.arange(WARP) % 4
 
@@ -98,7 +97,7 @@ def multiply(d: Decoder) -> None:
     m.done()
     if len(types) != 4 or types[1] != types[2] or types[0] != types[3]:
         raise d.error("this combination of types is not supported")
-    kind = types[1]
+    kind = cast(tensor_core.Operand, types[1])
     k = int(shape.split("k")[1])
     half = types[0] == "f16"
     per_word = 1 if kind == "tf32" else 2
@@ -131,7 +130,10 @@ def multiply(d: Decoder) -> None:
 
 
 def load_matrix(d: Decoder) -> None:
-    """``ldmatrix``: up to four 8×8 matrices of 16-bit elements; lane i gives the address of row i % 8 of matrix i // 8."""
+    """``ldmatrix``: up to four 8×8 matrices of 16-bit elements.
+
+    Lane i gives the address of row i % 8 of matrix i // 8.
+    """
     m = d.modifiers
     m.one_of("sync")
     m.one_of("aligned")

@@ -1,8 +1,9 @@
 """Memories of the device: one global arena with red zones, and windows (shared per block, local per thread).
 
-Every byte has a shadow byte: 0 nobody's (red zone, freed, never allocated), 1 allocated, 3 allocated and written.
-One comparison of the shadow therefore answers bounds, lifetime and initialisation together, and where a whole
-allocation is known to be written, comparing the lowest and highest address of an access is enough.
+Every byte has a shadow byte: 0 nobody's (red zone, freed, never allocated), 1 allocated, 3 allocated and
+written. One comparison of the shadow therefore answers bounds, lifetime and initialisation together, and
+where a whole allocation is known to be written, comparing the lowest and highest address of an access is
+enough.
 """
 
 from __future__ import annotations
@@ -14,10 +15,9 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
+from gaugeblock.gpu.simulator.errors import LaneFault, LogicError
+from gaugeblock.gpu.simulator.errors import MemoryError as DeviceMemoryError
 from numpy.typing import NDArray
-
-from ..errors import LaneFault, LogicError
-from ..errors import MemoryError as DeviceMemoryError
 
 Array: TypeAlias = NDArray[Any]
 
@@ -33,7 +33,12 @@ _QUARANTINE = 128
 _ALLOCATED, _WRITTEN = 1, 3
 _FULL = {size: int.from_bytes(bytes([_WRITTEN]) * size, "little") for size in (1, 2, 4, 8)}
 _HALF = {size: int.from_bytes(bytes([_ALLOCATED]) * size, "little") for size in (1, 2, 4, 8)}
-_UNSIGNED = {1: np.dtype(np.uint8), 2: np.dtype(np.uint16), 4: np.dtype(np.uint32), 8: np.dtype(np.uint64)}
+_UNSIGNED: dict[int, np.dtype[Any]] = {
+    1: np.dtype(np.uint8),
+    2: np.dtype(np.uint16),
+    4: np.dtype(np.uint32),
+    8: np.dtype(np.uint64),
+}
 
 
 @dataclass(eq=False, slots=True)
@@ -98,18 +103,18 @@ class Bytes:
         view[rows if len(rows) == lanes else np.broadcast_to(rows, lanes)] = block
 
     def written(self, offset: NDArray[np.intp], nbytes: int) -> NDArray[np.bool_]:
-        """Per lane: are all bytes allocated and written?"""
+        """Say per lane whether all bytes are allocated and written."""
         size = min(nbytes, 8)
         states = self.view(True, size, nbytes // size).take(offset >> nbytes.bit_length() - 1, 0)
         good: NDArray[np.bool_] = states == _FULL[size]
-        return good if nbytes <= 8 else good.all(1)
+        return good if nbytes <= 8 else np.logical_and.reduce(good, axis=1)
 
     def allocated(self, offset: NDArray[np.intp], nbytes: int) -> NDArray[np.bool_]:
-        """Per lane: are all bytes allocated?"""
+        """Say per lane whether all bytes are allocated."""
         size = min(nbytes, 8)
         states = self.view(True, size, nbytes // size).take(offset >> nbytes.bit_length() - 1, 0)
         good: NDArray[np.bool_] = (states & _HALF[size]) == _HALF[size]
-        return good if nbytes <= 8 else good.all(1)
+        return good if nbytes <= 8 else np.logical_and.reduce(good, axis=1)
 
     def mark_written(self, offset: NDArray[np.intp], nbytes: int) -> None:
         """Note that these bytes have been written."""
@@ -129,7 +134,8 @@ def misaligned(prepared: Prepared, offset: int, nbytes: int, base: int, window: 
     address = int(prepared.source[min(lane, len(prepared.source) - 1)]) + offset
     return LaneFault(
         "misaligned address",
-        f"{nbytes}-byte access to {window} address {address:#x}, which is {address % nbytes} bytes past a multiple of {nbytes}",
+        f"{nbytes}-byte access to {window} address {address:#x}, "
+        f"{address % nbytes} bytes past a multiple of {nbytes}",
         lane if len(prepared.offset) > 1 else None,
         address,
     )
@@ -283,7 +289,7 @@ class GlobalMemory:
 
 
 class Window:
-    """Shared memory of the blocks of a batch, or local memory of its threads: the same small range for each owner.
+    """Shared memory of a batch's blocks, or local memory of its threads: one small range for each owner.
 
     `base` gives, per lane, where the lane's owner begins in the common array.
     """
@@ -316,7 +322,8 @@ class Window:
             where = int(own[lane])
             raise LaneFault(
                 "out of bounds",
-                f"{nbytes}-byte access at {self.name} address {where:#x}; the {self.name} memory has {self.size} bytes",
+                f"{nbytes}-byte access at {self.name} address {where:#x}; "
+                f"the {self.name} memory has {self.size} bytes",
                 lane if len(own) > 1 else None,
                 where,
             )
@@ -357,6 +364,6 @@ def _reserve(size: int) -> mmap.mmap:
 
 
 def _size_class(size: int) -> int:
-    """Round up so that freed ranges fit again: multiples of 256 to 4 KiB, then an eighth of the power of two."""
+    """Round up so that freed ranges fit again: to multiples of 256, then of an eighth of the power of two."""
     step = max(256, 1 << max(size.bit_length() - 4, 0))
     return (size + step - 1) // step * step

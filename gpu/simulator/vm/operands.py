@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from ..ptx.syntax import Float, Integer, Location
+from gaugeblock.gpu.simulator.ptx.syntax import Float, Integer, Location
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """What an instruction becomes when it is decoded: small records that the scheduler runs.
 
-A register file maps slot numbers to arrays with one element per lane, or a single element where all lanes agree.
-Arrays in registers are never changed in place: a move is a second reference. The bits of a register are an
-array of any dtype of the right width; whoever reads it takes the view it needs.
+A register file maps slot numbers to arrays with one element per lane, or a single element where all lanes
+agree. Arrays in registers are never changed in place: a move is a second reference. The bits of a register
+are an array of any dtype of the right width; whoever reads it takes the view it needs.
 """
 
 from __future__ import annotations
@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import ml_dtypes
 import numpy as np
-
-from .memory import Array
+from gaugeblock.gpu.simulator.vm.memory import Array
 
 if TYPE_CHECKING:
-    from .frame import Frame
-    from .operands import Lowered
+    from gaugeblock.gpu.simulator.vm.frame import Frame
+    from gaugeblock.gpu.simulator.vm.operands import Lowered
 
 Registers: TypeAlias = MutableMapping[int, Array]
 Run: TypeAlias = "Callable[[Registers, Frame], None]"
@@ -42,7 +41,7 @@ DTYPES: dict[str, np.dtype[Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class Pure:
-    """A function of registers, lane by lane: no memory, no fault, so it may run for lanes that do not need it."""
+    """A function of registers, lane by lane: no memory, no fault, so it may run for lanes without need."""
 
     function: Callable[..., Array]
     sources: tuple[int, ...]
@@ -61,7 +60,7 @@ class Effect:
 
 @dataclass(frozen=True, slots=True)
 class Collective:
-    """Runs once all lanes named in `members` (a slot) have arrived; `whole` means that it needs entire warps."""
+    """Runs once all lanes have arrived that the mask in slot `members` names (None: whoever is there)."""
 
     run: Run
     members: int | None

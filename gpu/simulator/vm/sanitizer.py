@@ -1,15 +1,16 @@
 """The race detector of shared memory.
 
-Two accesses of one block to one byte, at least one of them a write, by different threads, race unless a barrier
-lies between them; a ``__syncwarp`` orders the threads of its warp among themselves. Order within the stretch
-between two barriers does not matter for that, so accesses are only noted, and looked at together at the barrier:
+Two accesses of one block to one byte, at least one of them a write, by different threads, race unless a
+barrier lies between them; a ``__syncwarp`` orders the threads of its warp among themselves. Order within
+the stretch between two barriers does not matter for that, so accesses are only noted, and looked at
+together at the barrier:
 
-1. every write leaves its warp's number on the bytes it wrote; every access must then find its own number, or none
-   (across warps, the whole stretch since the block's last barrier);
+1. every write leaves its warp's number on the bytes it wrote; every access must then find its own number, or
+   none (across warps, the whole stretch since the block's last barrier);
 2. the same with thread numbers, for each stretch between two ``__syncwarp``.
 
-Atomics among themselves do not race. Two threads that write the same value at once do: the kernel may be right,
-but C++ and PTX promise nothing.
+Atomics among themselves do not race. Two threads that write the same value at once do: the kernel may be
+right, but C++ and PTX promise nothing.
 """
 
 from __future__ import annotations
@@ -18,15 +19,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from gaugeblock.gpu.simulator.errors import LaneFault
+from gaugeblock.gpu.simulator.vm.frame import Frame, Index
+from gaugeblock.gpu.simulator.vm.operands import Lowered
+from gaugeblock.gpu.simulator.vm.warp import WARP
 from numpy.typing import NDArray
 
-from ..errors import LaneFault
-from .frame import Frame, Index
-from .operands import Lowered
-from .warp import WARP
-
 if TYPE_CHECKING:
-    from .batch import Batch
+    from gaugeblock.gpu.simulator.vm.batch import Batch
 
 _MOST_NOTES = 1 << 22
 _ATOMIC = 0x4000
@@ -54,7 +54,7 @@ class Races:
         self.volume = 0
         self.stretch = np.zeros(batch.count, np.int32)
         self.deepest = 0
-        # 1 + number of the thread (or warp) in its block that wrote a byte; 16 bits per byte of shared memory.
+        # Who wrote a byte: 1 + the number of the thread (or warp) in its block. 16 bits per byte of memory.
         self.owner = np.zeros(len(batch.shared.bytes.data), np.uint16)
         within = batch.all_lanes % batch.place.threads
         self.thread_code = (within + 1).astype(np.uint16)
@@ -124,11 +124,11 @@ class Races:
                 self._view(note.nbytes)[_rows(note)] = 0
 
     def _view(self, nbytes: int) -> NDArray[np.uint64]:
-        """The marks of aligned groups of `nbytes` bytes, as integers of twice that size (rows for 8 and more)."""
+        """Return the marks of aligned groups of `nbytes` bytes, as integers (rows of them for 8 and more)."""
         if nbytes >= 4:
             words = self.owner.view(np.uint64)
             return words if nbytes == 4 else words.reshape(-1, nbytes // 4)
-        return self.owner.view(np.uint32 if nbytes == 2 else np.uint16)  # type: ignore[return-value]
+        return self.owner.view(np.uint32 if nbytes == 2 else np.uint16)
 
     def _marks(self, note: _Note, code: NDArray[np.uint16]) -> NDArray[np.uint64]:
         marks = code[note.lanes].astype(np.uint64)
@@ -136,7 +136,7 @@ class Races:
             marks[:] = _ATOMIC
         marks *= np.uint64(int("0001" * min(note.nbytes, 4), 16))
         narrow = marks.astype({1: np.uint16, 2: np.uint32}.get(note.nbytes, np.uint64), copy=False)
-        return narrow[:, None] if note.nbytes > 4 else narrow  # type: ignore[return-value]
+        return narrow[:, None] if note.nbytes > 4 else narrow
 
     def _explain(
         self, note: _Note, clash: NDArray[np.bool_], notes: list[_Note], code: NDArray[np.uint16]
@@ -159,8 +159,8 @@ class Races:
                         for n in (note, other)
                     ]
                     detail = (
-                        f"{verbs[0]} of {note.nbytes} bytes at shared address {address:#x} and {verbs[1]} by thread "
-                        f"{batch.thread_name(other_lane)} at {{other}}, with no barrier between them"
+                        f"{verbs[0]} of {note.nbytes} bytes at shared address {address:#x} and {verbs[1]} "
+                        f"by thread {batch.thread_name(other_lane)} at {{other}}, no barrier between them"
                     )
                     raise LaneFault("race", detail, lane, address, source=note.source, other=other.source)
 
@@ -173,7 +173,7 @@ def _part(note: _Note, chosen: Index) -> _Note:
 
 
 def _during(note: _Note, stretch: int) -> _Note | None:
-    """The part of an access in a stretch."""
+    """Return the part of an access that falls in a stretch."""
     if note.stretch is None:
         return note if stretch == 0 else None
     chosen = np.flatnonzero(note.stretch == stretch)

@@ -1,12 +1,13 @@
 """The scheduler: which lanes run next.
 
-Every lane has a program counter, the number of its segment. Lanes with the same one form a group; the group with the
-smallest runs, compacted into a `Frame`, until it parts, meets another group, or must wait. In lockstep order all lanes
-of the batch take part; otherwise units of one warp or one lane run one at a time, each until it can go no further.
+Every lane has a program counter, the number of its segment. Lanes with the same one form a group; the group
+with the smallest runs, compacted into a `Frame`, until it parts, meets another group, or must wait. In
+lockstep order all lanes of the batch take part; otherwise units of one warp or one lane run one at a time,
+each until it can go no further.
 
-Lanes wait in two ways: at a barrier for the rest of their block, at a collective instruction for the lanes of their
-warp that its mask names. When nobody can run, whoever is complete is released; if nobody is, the kernel is stuck, and
-the fault says who waits for whom.
+Lanes wait in two ways: at a barrier for the rest of their block, at a collective instruction for the lanes
+of their warp that its mask names. When nobody can run, whoever is complete is released; if nobody is, the
+kernel is stuck, and the fault says who waits for whom.
 """
 
 from __future__ import annotations
@@ -15,15 +16,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from gaugeblock.gpu.simulator.errors import LaneFault
+from gaugeblock.gpu.simulator.vm.batch import Batch
+from gaugeblock.gpu.simulator.vm.decode import Segment
+from gaugeblock.gpu.simulator.vm.frame import Frame, Index
+from gaugeblock.gpu.simulator.vm.operands import Lowered
+from gaugeblock.gpu.simulator.vm.operation import Barrier, Branch, Collective, Exit
+from gaugeblock.gpu.simulator.vm.warp import WARP
 from numpy.typing import NDArray
-
-from ..errors import LaneFault
-from .batch import Batch
-from .decode import Segment
-from .frame import Frame, Index
-from .operands import Lowered
-from .operation import Barrier, Branch, Collective, Exit
-from .warp import WARP
 
 Groups = dict[int, Index | None]
 _EVERYONE = 0xFFFFFFFF
@@ -133,13 +133,14 @@ class Scheduler:
         """Add lanes to the group at a segment."""
         if number in groups:
             there = groups[number]
-            assert there is not None and lanes is not None
+            assert there is not None
+            assert lanes is not None
             lanes = np.sort(np.concatenate((there, lanes)))
         if lanes is not None and len(lanes) == self.batch.count:
             lanes = None
         groups[number] = lanes
 
-    # Endings. Each returns the next segment for all lanes, or a list of (segment, lanes of the frame), or None.
+    # Endings. Each returns the next segment, or a list of (segment, places in the frame), or None.
 
     def _ending(self, segment: Segment, number: int, frame: Frame) -> int | list[tuple[int, Index]] | None:
         ending = segment.ending
@@ -182,7 +183,8 @@ class Scheduler:
     def _table(
         self, segment: Segment, number: int, frame: Frame, chosen: NDArray[np.bool_] | bool
     ) -> list[tuple[int, Index]]:
-        assert isinstance(segment.ending, Branch) and segment.ending.index is not None
+        assert isinstance(segment.ending, Branch)
+        assert segment.ending.index is not None
         index = frame.expand(frame.registers[segment.ending.index].view(np.uint32))
         if index.max() >= len(segment.targets):
             fault = LaneFault(
@@ -249,7 +251,7 @@ class Scheduler:
         return bool(self._ready(ending, frame).all())
 
     def _ready(self, ending: Collective, frame: Frame) -> NDArray[np.bool_]:
-        """Per lane: is everyone here whom its mask names and who has not left?"""
+        """Say per lane whether everyone is here whom its mask names and who has not left."""
         assert ending.members is not None
         batch = self.batch
         masks = frame.expand(frame.registers[ending.members].view(np.uint32))
@@ -275,7 +277,7 @@ class Scheduler:
             self.batch.races.synchronise_warp(frame.lanes)
 
     def _check_members(self, ending: Collective, frame: Frame) -> None:
-        """A lane must name itself."""
+        """Refuse a lane that does not name itself."""
         assert ending.members is not None
         masks = frame.registers[ending.members].view(np.uint32)
         if len(masks) == 1 and int(masks[0]) == _EVERYONE:

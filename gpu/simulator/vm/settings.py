@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from ..counters import Counters
+    from gaugeblock.gpu.simulator.counters import Counters
 
 Order = Literal["lockstep", "warps", "lanes"]
 
@@ -20,8 +20,9 @@ class Settings:
     Attributes
     ----------
     order : {"lockstep", "warps", "lanes"}
-        ``lockstep`` runs all threads of many blocks together (fast); ``warps`` runs one warp at a time, in random
-        order, until it must wait; ``lanes`` does so thread by thread. A result that depends on the order is a race.
+        ``lockstep`` runs all threads of many blocks together (fast); ``warps`` runs one warp at a time, in
+        random order, until it must wait; ``lanes`` does so thread by thread. A result that depends on the
+        order is a race.
     seed : int
         Of the random orders.
     races : bool

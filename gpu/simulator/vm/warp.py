@@ -1,7 +1,7 @@
 """Instructions by which the lanes of a warp exchange values: ``shfl``, ``vote``, ``match``, ``redux``.
 
-Each runs once the lanes that its member mask names have arrived. Values are laid out as warps × 32; lanes that are
-not there hold a pattern that no correct kernel lets through.
+Each runs once the lanes that its member mask names have arrived. Values are laid out as warps × 32; lanes
+that are not there hold a pattern that no correct kernel lets through.
 """
 
 from __future__ import annotations
@@ -10,15 +10,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
+from gaugeblock.gpu.simulator.vm.decoder import Decoder
+from gaugeblock.gpu.simulator.vm.memory import Array
+from gaugeblock.gpu.simulator.vm.operands import Arg, Sink, Slot, Two
+from gaugeblock.gpu.simulator.vm.operation import S32, U32, Collective, Registers
 from numpy.typing import NDArray
 
-from .decoder import Decoder
-from .memory import Array
-from .operands import Arg, Sink, Slot, Two
-from .operation import S32, U32, Collective, Registers
-
 if TYPE_CHECKING:
-    from .frame import Frame
+    from gaugeblock.gpu.simulator.vm.frame import Frame
 
 WARP = 32
 POISON = 0x7FFBADBA
