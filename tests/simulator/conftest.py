@@ -12,6 +12,7 @@ from gaugeblock.gpu import compiler
 from gaugeblock.gpu.simulator import driver
 
 Launch = Callable[..., None]
+Array = np.ndarray[Any, Any]
 
 HEADER = ".version 8.0\n.target sm_90\n.address_size 64\n"
 
@@ -37,7 +38,7 @@ def _run(
 
 @pytest.fixture
 def cuda() -> Launch:
-    """Compile CUDA C++, launch its kernel ``k`` and bring the arrays back: ``cuda(text, grid, block, *args)``."""
+    """Compile CUDA C++, launch its kernel ``k``, bring arrays back: ``cuda(text, grid, block, *args)``."""
 
     def launch(text: str, grid: Any, block: Any, *args: Any, shared: int = 0, arch: int = 90) -> None:
         ptx = compiler.compile_source(textwrap.dedent(text), "test.cu", arch=arch)
@@ -63,7 +64,7 @@ _REGISTER = {1: "b16", 2: "b16", 4: "b32", 8: "b64"}
 
 @pytest.fixture
 def evaluate(ptx: Launch) -> Callable[..., np.ndarray[Any, Any]]:
-    """Execute one instruction on arrays: ``evaluate("add.s32", result dtype, a, b)``; one lane per element."""
+    """Execute one instruction, one lane per element: ``evaluate("add.s32", result dtype, a, b)``."""
 
     def run(instruction: str, result: Any, *operands: Any, suffix: str = "") -> np.ndarray[Any, Any]:
         arrays = [np.ascontiguousarray(operand) for operand in operands]

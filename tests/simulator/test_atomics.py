@@ -83,7 +83,8 @@ def test_a_spin_on_compare_and_swap_adds_halves(cuda):
             unsigned old = *word, seen;
             do {
                 seen = old;
-                __half2 sum = __hadd2(*(__half2*)&seen, __halves2half2(__float2half(1.0f), __float2half(2.0f)));
+                __half2 one_two = __halves2half2(__float2half(1.0f), __float2half(2.0f));
+                __half2 sum = __hadd2(*(__half2*)&seen, one_two);
                 old = atomicCAS(word, seen, *(unsigned*)&sum);
             } while (old != seen);
         }

@@ -93,14 +93,18 @@ def test_a_named_barrier_counts_the_threads_it_was_given(cuda):
     x = np.zeros(128, np.int32)
     cuda(
         """
+        __device__ void meet(int half) {
+            if (half) asm volatile("bar.sync 2, 64;" ::: "memory");
+            else asm volatile("bar.sync 1, 64;" ::: "memory");
+        }
         extern "C" __global__ void k(int* x) {
             __shared__ int s[128];
             int t = threadIdx.x, half = t / 64;
             for (int i = 0; i < (half ? 3 : 1); i++) {
                 s[t] = t + i;
-                if (half) asm volatile("bar.sync 2, 64;" ::: "memory"); else asm volatile("bar.sync 1, 64;" ::: "memory");
+                meet(half);
                 x[t] = s[half * 64 + (63 - t % 64)];
-                if (half) asm volatile("bar.sync 2, 64;" ::: "memory"); else asm volatile("bar.sync 1, 64;" ::: "memory");
+                meet(half);
             }
         }
         """,

@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 from gaugeblock.gpu.simulator import driver
 
-EMPTY = b".version 8.0\n.target sm_90\n.address_size 64\n.visible .entry k(.param .u64 a, .param .u32 b) { ret; }\n\0"
+EMPTY = (
+    b".version 8.0\n.target sm_90\n.address_size 64\n"
+    b".visible .entry k(.param .u64 a, .param .u32 b) { ret; }\n\0"
+)
 
 
 def test_the_device_says_what_it_is():

@@ -32,12 +32,13 @@ def multiply(cuda, kind, k, dtype):
             A += w * 16 * {k}; B += w * {k} * 8; C += w * 128;
             unsigned a[4] = {{}}, b[2] = {{}};
             for (int r = 0; r < {registers_a}; r++) for (int e = 0; e < {per}; e++)
-                a[r] |= (unsigned)A[(g + 8 * (r % 2)) * {k} + {per} * t + e + 4 * {per} * (r / 2)] << (16 * e);
+                a[r] |= (unsigned)A[(g + r % 2 * 8) * {k} + {per} * (t + 4 * (r / 2)) + e] << (16 * e);
             for (int r = 0; r < {registers_b}; r++) for (int e = 0; e < {per}; e++)
                 b[r] |= (unsigned)B[({per} * t + e + 4 * {per} * r) * 8 + g] << (16 * e);
             float c[4];
             for (int i = 0; i < 4; i++) c[i] = C[(g + 8 * (i / 2)) * 8 + 2 * t + i % 2];
-            asm("mma.sync.aligned.m16n8k{k}.row.col.f32.{kind}.{kind}.f32 {{%0,%1,%2,%3}},{{{inputs}}},{{{others}}},"
+            asm("mma.sync.aligned.m16n8k{k}.row.col.f32.{kind}.{kind}.f32 "
+                "{{%0,%1,%2,%3}},{{{inputs}}},{{{others}}},"
                 "{{%0,%1,%2,%3}};" : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3]) : {args});
             for (int i = 0; i < 4; i++) C[(g + 8 * (i / 2)) * 8 + 2 * t + i % 2] = c[i];
         }}
@@ -71,6 +72,7 @@ def test_tf32_tiles_multiply_exactly_on_small_integers(cuda, k):
 def test_ldmatrix_hands_row_elements_to_the_lanes(cuda, count, transposed):
     tiles = np.arange(count * 64, dtype=np.uint16).reshape(count, 8, 8)
     out = np.zeros((count, 32), np.uint32)
+    trans = ".trans" if transposed else ""
     regs = ",".join(f"%{i}" for i in range(count))
     outs = ",".join(f'"=r"(v[{i}])' for i in range(count))
     cuda(
@@ -81,7 +83,7 @@ def test_ldmatrix_hands_row_elements_to_the_lanes(cuda, count, transposed):
             for (int i = t; i < {count * 64}; i += 32) s[i] = x[i];
             __syncthreads();
             unsigned v[4], at = __cvta_generic_to_shared(&s[(t % {count * 8}) * 8]);
-            asm volatile("ldmatrix.sync.aligned.m8n8.x{count}{".trans" if transposed else ""}.shared.b16 {{{regs}}}, [%{count}];"
+            asm volatile("ldmatrix.sync.aligned.m8n8.x{count}{trans}.shared.b16 {{{regs}}}, [%{count}];"
                 : {outs} : "r"(at));
             for (int i = 0; i < {count}; i++) y[i * 32 + t] = v[i];
         }}

@@ -163,7 +163,7 @@ def test_atomics_among_themselves_do_not_race_but_with_plain_reads_they_do(cuda)
     x = np.zeros(64, np.int32)
     cuda(text % SYNC, 1, 64, x)
     assert x.tolist() == [64] * 64
-    with pytest.raises(Fault, match="race.*atomic"):
+    with pytest.raises(Fault, match=r"race.*atomic"):
         cuda(text % "", 1, 64, x)
 
 

@@ -94,7 +94,7 @@ def test_a_member_that_never_comes_is_a_fault(cuda):
 def test_a_lane_outside_its_own_mask_is_a_fault(cuda):
     with pytest.raises(Fault, match="mask 0xffff does not name") as caught:
         cuda(
-            'extern "C" __global__ void k(int* x) { int t = threadIdx.x; x[t] = __shfl_xor_sync(0xffffu, t, 1); }',
+            'extern "C" __global__ void k(int* x) { x[threadIdx.x] = __shfl_xor_sync(0xffffu, 3, 1); }',
             1,
             32,
             np.zeros(32, np.int32),

@@ -97,11 +97,13 @@ def multiply(d: Decoder) -> None:
     m.done()
     if len(types) != 4 or types[1] != types[2] or types[0] != types[3]:
         raise d.error("this combination of types is not supported")
+    if types[1] == "f32":
+        raise d.error("this combination of types is not supported")
     kind = cast(tensor_core.Operand, types[1])
     k = int(shape.split("k")[1])
     half = types[0] == "f16"
     per_word = 1 if kind == "tf32" else 2
-    if kind == "f32" or k not in ((4, 8) if kind == "tf32" else (8, 16)) or (half and kind != "f16"):
+    if k not in ((4, 8) if kind == "tf32" else (8, 16)) or (half and kind != "f16"):
         raise d.error("this combination of shape and types is not supported")
     count_a, count_b, count_c = 16 * k // (WARP * per_word), 8 * k // (WARP * per_word), 2 if half else 4
     target, a, b, c = d.instruction.operands

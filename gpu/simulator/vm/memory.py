@@ -153,7 +153,7 @@ class GlobalMemory:
         self._live: dict[int, Allocation] = {}
         self._spare: dict[int, list[int]] = {}
         self._quarantine: deque[Allocation] = deque()
-        self._freed: deque[Allocation] = deque(maxlen=4096)
+        self._freed: dict[int, Allocation] = {}
         self.used = 0
 
     # Allocation.
@@ -164,6 +164,7 @@ class GlobalMemory:
         spare = self._spare.get(room)
         if spare:
             start = spare.pop()
+            del self._freed[start]
         else:
             start = self._top
             if start + room > self.capacity:
@@ -187,7 +188,7 @@ class GlobalMemory:
         del self._starts[bisect_right(self._starts, allocation.start) - 1]
         self.bytes.shadow[allocation.start : allocation.start + allocation.size] = 0
         self.used -= allocation.size
-        self._freed.append(allocation)
+        self._freed[allocation.start] = allocation
         self._quarantine.append(allocation)
         if len(self._quarantine) > _QUARANTINE:
             old = self._quarantine.popleft()
@@ -216,8 +217,8 @@ class GlobalMemory:
 
     def describe(self, offset: int, nbytes: int) -> str:
         """Say where an offset lies relative to the nearest allocation."""
-        for old in reversed(self._freed):
-            if old.start <= offset < old.start + old.size and self.containing(offset, offset + 1) is None:
+        for old in self._freed.values():
+            if old.start <= offset < old.start + old.size:
                 return f"{offset - old.start} bytes into freed {old.label}"
         best, text = None, "no memory is allocated"
         for live in self._live.values():
