@@ -14,7 +14,7 @@ from gaugeblock.conformance.checks import checks_of
 from gaugeblock.conformance.checks.check import Check
 from gaugeblock.conformance.problem import Problem
 from gaugeblock.conformance.subject import Lost, Subject, Unsupported
-from gaugeblock.conformance.trial import Trial, Violation
+from gaugeblock.conformance.trial import Trial, Violation, at_one_element
 from gaugeblock.spec.operations import OPERATIONS
 from hypothesis import HealthCheck, Phase, given, reject, seed, settings
 from hypothesis.errors import Flaky, Unsatisfiable
@@ -174,15 +174,36 @@ def try_case(case: Case, subject: Subject, effort: Effort) -> Outcome:
     done = partial(Outcome, examples=run.examples, worst_share_of_bound=run.trial.worst_share)
     seconds = time.monotonic() - start
     if run.failure is not None:
+        run.failure = _alone(run, run.failure)
         script = reproduce(subject.name, case.clause, run.failure.problem)
         return done("violating", seconds=seconds, message=run.failure.reason + note, reproduce=script)
     return done("conforming" if run.supported else "unsupported", seconds=seconds)
 
 
+def _alone(run: _Run, violation: Violation) -> Violation:
+    """Return the violation on the worst element alone, where that shows it too."""
+    if violation.element is None:
+        return violation
+    problem = at_one_element(violation.problem, violation.element)
+    if problem is None:
+        return violation
+    try:
+        run.check.holds(Trial(run.trial.subject), problem)
+    except Violation as smaller:
+        return smaller
+    except (Lost, Unsupported):
+        pass
+    return violation
+
+
 def _search(case: Case, run: _Run, subject: Subject, effort: Effort) -> None:
-    """Draw problems until one fails or the examples are spent."""
+    """Try the check's own problems, then draw others until one fails or the examples are spent."""
     operation = OPERATIONS[case.operation]
-    problems = run.check.problems(operation, case.dtype, subject.arithmetic(case.operation, case.dtype))
+    arithmetic = subject.arithmetic(case.operation, case.dtype)
+    known = _first_failure(run, run.check.always(operation, case.dtype, arithmetic))
+    if known is not None and not effort.shrink:
+        raise known
+    problems = run.check.problems(operation, case.dtype, arithmetic)
     phases = (Phase.generate, Phase.shrink) if effort.shrink else (Phase.generate,)
     configure = settings(
         max_examples=effort.examples(run.check),
@@ -199,6 +220,26 @@ def _search(case: Case, run: _Run, subject: Subject, effort: Effort) -> None:
 
     search: Callable[[], None] = seed(effort.seed_of(case))(configure(given(problems)(holds)))
     search()
+    if known is not None:
+        raise known
+
+
+def _first_failure(run: _Run, problems: Iterable[Problem]) -> Violation | None:
+    """Try problems and return the first violation: drawn ones may yet show it on smaller arrays."""
+    for problem in problems:
+        try:
+            run.check.holds(run.trial, problem)
+        except Unsupported:
+            continue
+        except Violation as violation:
+            return violation
+        except Lost as lost:
+            run.failure = Violation(problem, str(lost))
+            raise
+        finally:
+            run.examples += 1
+        run.supported += 1
+    return None
 
 
 def reproduce(backend: str, clause: str, problem: Problem) -> str:

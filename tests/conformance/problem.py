@@ -14,6 +14,7 @@ from math import prod
 from typing import Any, Literal
 
 import numpy as np
+from gaugeblock.conformance import real_data
 from gaugeblock.spec import accuracy
 from gaugeblock.spec.operations import OPERATIONS, Operation
 from numpy.typing import NDArray
@@ -65,7 +66,8 @@ class Layout:
 PACKED = Layout()
 
 Distribution = Literal[
-    "normal", "uniform", "wide", "integers", "odd", "signs", "ones", "zeros", "every", "edges", "grid"
+    "normal", "uniform", "wide", "integers", "odd", "signs", "ones", "zeros", "every", "edges", "grid",
+    "digits", "digit weights", "digit bias", "digit scores",
 ]
 
 
@@ -82,7 +84,8 @@ class Array:
         2⁻ˢ to 2ˢ with s = ``scale``; ``integers`` −limit to limit; ``odd`` odd integers up to limit,
         both signs; ``signs`` −1, 0, 1; ``ones``; ``zeros``; ``every`` all bit patterns of a 16-bit
         type in order; ``edges`` the numbers where formats change their behaviour; ``grid`` evenly
-        spaced from −scale to scale.
+        spaced from −scale to scale; ``digits``, ``digit weights``, ``digit bias`` and ``digit scores``
+        real data (:mod:`gaugeblock.conformance.real_data`), the first rows of it.
     scale
         Factor of ``normal`` and ``uniform``, exponent range of ``wide``, half-width of ``grid``.
     shift
@@ -182,6 +185,8 @@ def _fill(array: Array, dtype: str) -> Floats:
             return np.resize(edge_values(dtype), n)
         case "grid":
             return np.linspace(-scale, scale, n)
+        case real:
+            return real_data.NAMED[real]().reshape(-1)[:n].copy()
 
 
 @lru_cache(maxsize=32)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
-from gaugeblock.conformance.problem import Floats, Problem
+from gaugeblock.conformance.problem import Array, Floats, Problem
 from gaugeblock.conformance.subject import Answer, CallFailed, Subject
 from gaugeblock.spec import accuracy
 from numpy.typing import NDArray
@@ -162,13 +162,7 @@ def at_one_element(problem: Problem, element: int) -> Problem | None:
         return None
     arguments = problem.arguments()
     arrays = {
-        name: replace(
-            array,
-            shape=(1,),
-            values="zeros",
-            layout=type(array.layout)(),
-            planted=((0, float(arguments[name].reshape(-1)[element])),),
-        )
-        for name, array in problem.arrays.items()
+        name: Array((1,), "zeros", planted=((0, float(arguments[name].reshape(-1)[element])),))
+        for name in problem.arrays
     }
     return replace(problem, arrays=arrays, out=None)

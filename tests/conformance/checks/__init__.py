@@ -9,6 +9,7 @@ from gaugeblock.conformance.checks.constraints import constraint
 from gaugeblock.conformance.checks.contraction import CONTRACTION
 from gaugeblock.conformance.checks.elementwise import ELEMENTWISE
 from gaugeblock.conformance.checks.generic import GENERIC
+from gaugeblock.conformance.checks.real_data import REAL_DATA
 from gaugeblock.conformance.checks.rowwise import ROWWISE
 from gaugeblock.conformance.checks.selection import SELECTION
 from gaugeblock.spec.operations import Operation
@@ -29,10 +30,12 @@ def checks_of(operation: Operation) -> Mapping[str, Check]:
     LookupError
         If the spec gives a clause a role that no check has.
     """
-    known = {**GENERIC, **BY_KIND[operation.kind]}
+    known = {**GENERIC, REAL_DATA.role: REAL_DATA, **BY_KIND[operation.kind]}
     missing = operation.clauses.keys() - known.keys()
     if missing:
         raise LookupError(f"{operation.name}: no check has the role {', '.join(sorted(missing))}")
-    found = {clause: known[role] for role, clause in operation.clauses.items()}
+    # A cached choice shows only while the operation is new to the process: determinism comes first.
+    roles = sorted(operation.clauses, key=lambda role: role != "determinism")
+    found = {operation.clauses[role]: known[role] for role in roles}
     found.update((clause, constraint(clause)) for clause in operation.constraints)
     return found

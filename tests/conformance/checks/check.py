@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from gaugeblock.conformance.problem import Problem
@@ -13,6 +13,12 @@ from hypothesis.strategies import SearchStrategy
 
 Problems = Callable[[Operation, str, Arithmetic], SearchStrategy[Problem]]
 Holds = Callable[[Trial, Problem], None]
+Always = Callable[[Operation, str, Arithmetic], Iterable[Problem]]
+
+
+def _none(operation: Operation, dtype: str, arithmetic: Arithmetic) -> Iterable[Problem]:
+    """Return no problems."""
+    return ()
 
 
 @dataclass(frozen=True)
@@ -29,12 +35,16 @@ class Check:
         Asks the backend; raises :class:`~gaugeblock.conformance.trial.Violation`.
     share
         Its examples, as a share of the profile's number.
+    always
+        Returns problems to try in every run, before those that are drawn: sizes and data that real
+        kernels were seen to break on, and that chance would meet too rarely.
     """
 
     role: str
     problems: Problems
     holds: Holds
     share: float = 1.0
+    always: Always = _none
 
     @property
     def claim(self) -> str:

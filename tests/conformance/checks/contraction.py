@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from gaugeblock.conformance import strategies
 from gaugeblock.conformance.checks.check import Check, by_role
+from gaugeblock.conformance.checks.generic import empty, everyday, handles_empty_and_single, repeats_itself
 from gaugeblock.conformance.problem import PACKED, Array, Layout, Problem
 from gaugeblock.conformance.trial import Trial, Violation
 from gaugeblock.spec import accuracy
@@ -27,7 +29,8 @@ def _integer_arrays(
     shapes: strategies.Shapes, k: int, seed: int, odd_first: bool, dtype: str, arithmetic: Arithmetic
 ) -> dict[str, Array]:
     """Return wide odd integers for one operand, −1, 0, 1 for the other: any order of summation is exact."""
-    limit = max(accuracy.exact_integer_limit(k, dtype, arithmetic), 1)
+    # Two terms more than K: an addend may be part of the sum, and twice its size.
+    limit = max(accuracy.exact_integer_limit(k + 2, dtype, arithmetic), 1)
     wide, narrow = ("a", "b") if odd_first else ("b", "a")
     arrays = {
         wide: Array(shapes[wide], "odd", limit=limit, seed=seed),
@@ -50,10 +53,11 @@ def integers(
     arithmetic: Arithmetic,
     shapes: SearchStrategy[tuple[strategies.Shapes, dict[str, bool]]] | None = None,
     factors: bool = True,
+    along: int = 0,
 ) -> Problem:
-    """Draw products of integers so small that no order of summation rounds."""
+    """Draw products of integers so small that no order of summation rounds, nor a sum ``along`` as many terms."""
     drawn, flags = draw(strategies.gemm_shapes() if shapes is None else shapes)
-    k = _length(drawn, flags)
+    k = max(_length(drawn, flags), along)
     arrays = _integer_arrays(drawn, max(k, 1), draw(strategies.seeds), draw(st.booleans()), dtype, arithmetic)
     chosen: dict[str, Any] = {"alpha": 1.0, "beta": 1.0 if "c" in drawn else 0.0, **flags}
     if factors:
@@ -69,6 +73,39 @@ def is_exact_on_integers(trial: Trial, problem: Problem) -> None:
     form = FORMATS[problem.dtype]
     want = accuracy.round_to(problem.want(), form).astype(np.float64)
     trial.compare(problem, answer.values, want, accuracy.exact_bound(want))
+
+
+def _product(
+    dtype: str, arithmetic: Arithmetic, m: int, n: int, k: int, c: tuple[int, ...] | None = None
+) -> Problem:
+    """Return a product of integers that no order of summation rounds, perhaps with an addend."""
+    shapes: strategies.Shapes = {"a": (m, k), "b": (k, n), **({"c": c} if c is not None else {})}
+    arrays = _integer_arrays(shapes, max(k, 1), 1, True, dtype, arithmetic)
+    return Problem("gemm", dtype, arrays, {"beta": 1.0} if c is not None else {})
+
+
+def ragged_products(operation: Operation, dtype: str, arithmetic: Arithmetic) -> Iterator[Problem]:
+    """Yield products that fill tiles and miss them by one, and results longer than a grid's narrow axes."""
+    sizes = ((128, 128, 64), (129, 131, 67), (64, 63, 200), (1, 70001, 2), (70001, 1, 2))
+    return (_product(dtype, arithmetic, *size) for size in sizes)
+
+
+def addends(operation: Operation, dtype: str, arithmetic: Arithmetic) -> Iterator[Problem]:
+    """Yield addends of every shape, onto square results too, where a wrong axis still fits."""
+    for m, n, k in ((5, 5, 3), (4, 7, 3), (33, 33, 8)):
+        for c in ((m, n), (n,), (m, 1), (1, n), ()):
+            yield _product(dtype, arithmetic, m, n, k, c)
+
+
+def empty_sums(operation: Operation, dtype: str, arithmetic: Arithmetic) -> Iterator[Problem]:
+    """Yield sums without terms, with and without an addend."""
+    for c in (None, (3, 4), (4,), (3, 1)):
+        yield _product(dtype, arithmetic, 3, 4, 0, c)
+
+
+def longest_sums(operation: Operation, dtype: str, arithmetic: Arithmetic) -> Iterator[Problem]:
+    """Yield sums past 2¹⁵ terms."""
+    yield _product(dtype, arithmetic, 2, 3, 33001)
 
 
 @st.composite
@@ -106,8 +143,8 @@ def rounds_without_bias(trial: Trial, problem: Problem) -> None:
 
 @st.composite
 def long_sums(draw: DrawFn, operation: Operation, dtype: str, arithmetic: Arithmetic) -> Problem:
-    """Draw a few long sums: thousands of terms, one beside powers of two, past 2¹⁵."""
-    k = draw(st.sampled_from((1000, 1023, 1025, 2049, 4095, 4097, 8191, 10007, 32767, 32768, 32769, 33000)))
+    """Draw long sums: a thousand terms and more, beside powers of two."""
+    k = draw(st.sampled_from((1000, 1023, 1025, 1537, 2049, 3001, 4097)))
     m, n = draw(st.sampled_from(((1, 1), (2, 3), (5, 2), (1, 9), (17, 1))))
     flags = {"transpose_a": draw(st.booleans()), "transpose_b": draw(st.booleans())}
     shapes: strategies.Shapes = {
@@ -211,7 +248,7 @@ def loops_over_its_batch(trial: Trial, problem: Problem) -> None:
 def plain(operation: Operation, dtype: str, arithmetic: Arithmetic) -> SearchStrategy[Problem]:
     """Draw integer products of two matrices without c."""
     shapes = strategies.gemm_shapes(budget=1 << 15, batched=False, with_c=False)
-    return integers(operation, dtype, arithmetic, shapes, factors=False)
+    return integers(operation, dtype, arithmetic, shapes, factors=False, along=max(strategies.LENGTHS))
 
 
 def is_linear(trial: Trial, problem: Problem) -> None:
@@ -297,6 +334,15 @@ def with_unread_arguments(draw: DrawFn, operation: Operation, dtype: str, arithm
     return problem.with_arrays(**arrays).with_parameters(alpha=alpha, beta=beta)
 
 
+def unread_in_batches(operation: Operation, dtype: str, arithmetic: Arithmetic) -> Iterator[Problem]:
+    """Yield batches with alpha = 0, and an addend of NaN with beta = 0."""
+    shapes: strategies.Shapes = {"a": (3, 5, 4), "b": (3, 4, 6), "c": (3, 5, 6)}
+    problem = Problem("gemm", dtype, _integer_arrays(shapes, 4, 1, True, dtype, arithmetic))
+    yield problem.with_parameters(alpha=0.0, beta=0.5)
+    bad = replace(problem.arrays["c"], planted=((0, NOT_A_NUMBER), (50, INFINITY)))
+    yield problem.with_arrays(c=bad).with_parameters(alpha=1.0, beta=0.0)
+
+
 def does_not_read_what_is_scaled_by_zero(trial: Trial, problem: Problem) -> None:
     """With β = 0 nothing of c, with α = 0 nothing of a and b reaches the result, NaN and Inf included."""
     is_exact_on_integers(trial, problem)
@@ -321,16 +367,25 @@ def accumulates_in_place(trial: Trial, problem: Problem) -> None:
     is_exact_on_integers(trial, problem)
 
 
+def aligned_first(operation: Operation, dtype: str, arithmetic: Arithmetic) -> Iterator[Problem]:
+    """Yield products of whole tiles: the next call in the check is one longer, and a cached choice must not stick."""
+    for flags in ((False, False), (True, False), (False, True)):
+        problem = _product(dtype, arithmetic, 64, 64, 64)
+        yield problem.with_parameters(transpose_a=flags[0], transpose_b=flags[1])
+
+
 CONTRACTION = by_role(
-    Check("exact", integers, is_exact_on_integers, 2.0),
+    Check("determinism", everyday, repeats_itself, 0.5, aligned_first),
+    Check("empty", empty, handles_empty_and_single, 0.7, empty_sums),
+    Check("exact", integers, is_exact_on_integers, 2.0, ragged_products),
     Check("statistics", zero_mean, rounds_without_bias, 0.4),
-    Check("long_sum", long_sums, sums_all_terms),
-    Check("scale", cancelling, scales_product_and_addend, 1.5),
+    Check("long_sum", long_sums, sums_all_terms, 0.4, longest_sums),
+    Check("scale", cancelling, scales_product_and_addend, 1.5, addends),
     Check("transpose", transposable, transposes),
     Check("batch", batched, loops_over_its_batch),
     Check("linearity", plain, is_linear, 0.5),
     Check("partition", plain, adds_over_blocks, 0.4),
     Check("adjointness", plain, is_adjoint, 0.5),
-    Check("unread", with_unread_arguments, does_not_read_what_is_scaled_by_zero, 1.5),
+    Check("unread", with_unread_arguments, does_not_read_what_is_scaled_by_zero, 1.5, unread_in_batches),
     Check("aliasing", accumulating, accumulates_in_place, 0.7),
 )

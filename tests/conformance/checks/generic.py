@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -90,6 +91,18 @@ def special(draw: DrawFn, operation: Operation, dtype: str, arithmetic: Arithmet
         planted = draw(st.lists(place, max_size=6))
         arrays[name] = replace(arrays[name], planted=tuple(planted))
     return replace(problem, arrays=arrays)
+
+
+def all_specials(operation: Operation, dtype: str, arithmetic: Arithmetic) -> Iterator[Problem]:
+    """Yield every special value at once, for operations whose elements do not meet."""
+    if operation.kind != "elementwise":
+        return
+    form = FORMATS[dtype]
+    values = (NOT_A_NUMBER, INFINITY, -INFINITY, -0.0, 0.0, form.smallest_subnormal, -form.smallest_subnormal)
+    values += (form.largest, -form.largest, 1.0, -1.0, 3.0, -3.0, 6.0, 50.0, -50.0, 300.0, -300.0)
+    planted = tuple(enumerate(values))
+    arrays = {name: Array((len(values),), "ones") for name in operation.arrays}
+    yield Problem(operation.name, dtype, {**arrays, "x": replace(arrays["x"], planted=planted)})
 
 
 def treats_special_values_as_stated(trial: Trial, problem: Problem) -> None:
@@ -231,7 +244,7 @@ def _grown(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
 GENERIC = by_role(
     Check("semantics", everyday, gives_the_result_of_its_definition),
     Check("accuracy", wide, is_accurate),
-    Check("special_values", special, treats_special_values_as_stated, 2.0),
+    Check("special_values", special, treats_special_values_as_stated, 2.0, all_specials),
     Check("empty", empty, handles_empty_and_single, 0.7),
     Check("strides", strided, reads_any_strides),
     Check("output", with_output, writes_its_output_and_nothing_else, 0.7),

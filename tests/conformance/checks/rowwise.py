@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -103,6 +104,20 @@ def long_rows(draw: DrawFn, operation: Operation, dtype: str, arithmetic: Arithm
     return Problem(operation.name, dtype, arrays)
 
 
+def hard_rows(operation: Operation, dtype: str, arithmetic: Arithmetic) -> Iterator[Problem]:
+    """Yield long rows: the maximum late, a desert of −Inf first, all elements alike, all far below 0."""
+    for n in (1025, 4096, 5000):
+        late = n - 1 - n // 8
+        for x in (
+            Array((n,), "normal", seed=1, planted=((late, 300.0),)),
+            Array((n,), "normal", seed=2, planted=tuple((i, float("-inf")) for i in range(n // 2 + 3))),
+            Array((n,), "ones"),
+            Array((n,), "normal", shift=-120.0, seed=3),
+        ):
+            arrays = {"dy": Array((n,), "normal", seed=4), "x": x} if "dy" in operation.arrays else {"x": x}
+            yield Problem(operation.name, dtype, arrays)
+
+
 def handles_long_rows(trial: Trial, problem: Problem) -> None:
     """A row of any length is handled to its last element, wherever its maximum lies."""
     trial.expect_right(problem)
@@ -120,6 +135,6 @@ ROWWISE = by_role(
     Check("shift", shifted, ignores_a_shift),
     Check("row_sum", deep, has_its_row_sum, 0.7),
     Check("permutation", deep, commutes_with_permutation, 0.7),
-    Check("long_row", long_rows, handles_long_rows, 2.0),
+    Check("long_row", long_rows, handles_long_rows, 1.5, hard_rows),
     Check("aliasing", in_place, works_in_place, 0.5),
 )

@@ -1,0 +1,151 @@
+"""The command: exit codes, messages, table and report."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gaugeblock.conformance.command import main
+
+GOOD = """
+import numpy as np
+
+def relu(x):
+    if x.dtype.name not in ("float32", "float16", "bfloat16"):
+        raise TypeError(x.dtype)
+    return np.maximum(x, np.zeros((), x.dtype))
+"""
+BAD = "import numpy as np\n\ndef relu(x):\n    return np.where(x > 0, x, np.zeros((), x.dtype))\n"
+QUICK = ("--profile", "quick", "--jobs", "1", "--seed", "1")
+
+
+@pytest.fixture
+def backend(tmp_path: Path) -> Path:
+    return tmp_path / "my_kernels.py"
+
+
+def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "gaugeblock.conformance.command", *arguments]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+
+
+def test_a_right_kernel_conforms_and_the_exit_code_is_0(backend: Path) -> None:
+    backend.write_text(GOOD)
+    done = run("conform", backend.name, "--operation", "relu", *QUICK, cwd=backend.parent)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "conforms" in done.stdout
+
+
+def test_a_wrong_kernel_violates_and_the_exit_code_is_1(backend: Path) -> None:
+    backend.write_text(BAD)
+    report = backend.parent / "r.json"
+    done = run("conform", backend.name, "--report", str(report), "--dtype", "fp16", *QUICK, cwd=backend.parent)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert "want nan" in done.stdout
+    entry = json.loads(report.read_text())["operations"]["relu"]["float16"]
+    assert entry["verdict"] == "violating"
+
+
+def test_the_script_that_a_failure_prints_shows_it_again(backend: Path) -> None:
+    backend.write_text(BAD)
+    report = backend.parent / "r.json"
+    run("conform", backend.name, "--report", str(report), "--dtype", "fp32", *QUICK, cwd=backend.parent)
+    clauses = json.loads(report.read_text())["operations"]["relu"]["float32"]["clauses"]
+    failure = next(clause["failure"] for clause in clauses.values() if clause["failure"])
+    script = backend.parent / "again.py"
+    script.write_text(failure["reproduce"])
+    done = subprocess.run([sys.executable, str(script)], cwd=backend.parent, capture_output=True, text=True, check=True)
+    assert "violated by relu in float32" in done.stdout
+    assert failure["message"].splitlines()[0] in done.stdout
+
+
+def test_the_report_has_the_public_format(backend: Path) -> None:
+    backend.write_text(GOOD)
+    report = backend.parent / "r.json"
+    run("conform", backend.name, "--report", str(report), *QUICK, cwd=backend.parent)
+    found = json.loads(report.read_text())
+    assert list(found) == ["format", "backend", "device", "versions", "seed", "operations"]
+    assert (found["format"], found["backend"], found["seed"]) == (1, "my_kernels.py", 1)
+    entry = found["operations"]["relu"]["float32"]
+    assert list(entry) == ["verdict", "examples", "seconds", "worst_share_of_bound", "clauses"]
+    assert all(set(clause) == {"verdict", "examples", "failure"} for clause in entry["clauses"].values())
+    assert found["operations"]["gemm"]["float32"]["verdict"] == "unsupported"
+
+
+def test_two_processes_find_what_one_finds(backend: Path) -> None:
+    backend.write_text(BAD)
+    verdicts = []
+    for jobs in ("1", "2"):
+        report = backend.parent / f"{jobs}.json"
+        arguments = ("--operation", "relu", "--profile", "quick", "--seed", "4", "--jobs", jobs, "--no-shrink")
+        run("conform", backend.name, "--report", str(report), *arguments, cwd=backend.parent)
+        by_dtype = json.loads(report.read_text())["operations"]["relu"]
+        verdicts.append({dtype: [c["verdict"] for c in e["clauses"].values()] for dtype, e in by_dtype.items()})
+    assert verdicts[0] == verdicts[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["conform", "nothing.py"], "there is no file nothing.py"),
+        (["conform", "numpy", "--operation", "gem"], "there is no operation 'gem'; did you mean gemm"),
+        (["conform", "numpy", "--dtype", "fp8"], "there is no dtype 'fp8'; did you mean fp16"),
+        (["conform", "numpy", "--report", "no/such/folder/r.json"], "--report: there is no folder"),
+        (["spec", "GEMM-S99"], "there is no clause 'GEMM-S99'; did you mean GEMM-S"),
+    ],
+)
+def test_a_usage_error_is_one_line_and_exit_code_2(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    words = capsys.readouterr().err
+    assert message in words
+    assert words.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["conform"], "required: backend"),
+        (["conform", "numpy", "--profile", "huge"], "invalid choice: 'huge'"),
+        (["conform", "numpy", "--seed", "-1"], "is not between 0 and"),
+        (["conform", "numpy", "--jobs", "0"], "is not positive"),
+        (["conform", "numpy", "--fast"], "unrecognized arguments: --fast"),
+        (["conforn"], "invalid choice: 'conforn'"),
+    ],
+)
+def test_a_wrong_option_is_named_and_the_exit_code_is_2(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(arguments)
+    assert left.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_clause_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["spec", "gemm-s1"]) == 0
+    assert "GEMM-S1" in capsys.readouterr().out
+
+
+def test_without_an_id_all_clauses_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["spec"]) == 0
+    assert {"GEN-D1", "GEMM-S1", "ACT-A1"} <= set(capsys.readouterr().out.split())
+
+
+def test_devices_says_what_the_kernels_run_on(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["devices"]) == 0
+    assert "simulated" in capsys.readouterr().out
+
+
+def test_an_operation_that_crashes_violates_and_the_others_are_still_judged(backend: Path) -> None:
+    backend.write_text(GOOD + "\nimport os\n\ndef tanh(x):\n    os.abort()\n")
+    report = backend.parent / "r.json"
+    done = run("conform", backend.name, "--report", str(report), "--dtype", "fp32", *QUICK, cwd=backend.parent)
+    assert done.returncode == 1
+    operations = json.loads(report.read_text())["operations"]
+    assert operations["relu"]["float32"]["verdict"] == "conforming"
+    assert operations["tanh"]["float32"]["verdict"] == "violating"
+    assert "SIGABRT" in done.stdout

@@ -1,0 +1,80 @@
+"""Problems are data: they build what they say, and their repr is the problem again."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gaugeblock.conformance import Array, Layout, Problem, strategies
+from gaugeblock.conformance.checks import checks_of
+from gaugeblock.conformance.problem import edge_values, every_value
+from gaugeblock.spec.accuracy import FORMATS, Arithmetic
+from gaugeblock.spec.operations import OPERATIONS
+
+
+@given(st.data())
+def test_the_repr_of_a_problem_is_the_problem(data: st.DataObject) -> None:
+    operation = OPERATIONS[data.draw(st.sampled_from(list(OPERATIONS)))]
+    check = data.draw(st.sampled_from(list(checks_of(operation).values())))
+    problem = data.draw(check.problems(operation, "float32", Arithmetic()))
+    names = {"Array": Array, "Layout": Layout, "Problem": Problem}
+    again = eval(repr(problem), names)  # noqa: S307  the repr is what a failure prints for this very purpose
+    for name, array in problem.arrays.items():
+        np.testing.assert_array_equal(array.build("float32"), again.arrays[name].build("float32"))
+    assert (again.parameters, again.out, again.alias) == (dict(problem.parameters), problem.out, problem.alias)
+
+
+@given(st.data())
+def test_every_drawn_problem_is_legal(data: st.DataObject) -> None:
+    operation = OPERATIONS[data.draw(st.sampled_from(list(OPERATIONS)))]
+    check = data.draw(st.sampled_from([c for c in checks_of(operation).values() if c.role != "constraints"]))
+    problem = data.draw(check.problems(operation, "bfloat16", Arithmetic()))
+    assert problem.want().shape == problem.result_shape
+
+
+@pytest.mark.parametrize("name", list(OPERATIONS))
+@pytest.mark.parametrize("dtype", list(FORMATS))
+def test_the_problems_tried_in_every_run_are_legal(name: str, dtype: str) -> None:
+    for check in checks_of(OPERATIONS[name]).values():
+        for problem in check.always(OPERATIONS[name], dtype, Arithmetic()):
+            assert problem.want().shape == problem.result_shape
+
+
+@given(st.lists(st.integers(0, 4), max_size=4), st.data())
+def test_a_layout_places_every_element_inside_its_block(shape: list[int], data: st.DataObject) -> None:
+    layout = data.draw(strategies.layouts(len(shape)))
+    strides, first, length = layout.place(tuple(shape))
+    ends = [sum(s * (n - 1) for s, n in zip(strides, shape, strict=True) if (s < 0) == low) for low in (True, False)]
+    if all(shape):
+        assert layout.offset <= first + ends[0]
+        assert first + ends[1] < length
+
+
+@given(st.lists(st.integers(1, 4), max_size=4), st.data())
+def test_a_layout_without_repetition_gives_every_element_a_place_of_its_own(shape: list[int], data: st.DataObject) -> None:
+    strides, first, length = data.draw(strategies.layouts(len(shape), repeat=False)).place(tuple(shape))
+    places = [first + int(np.dot(strides, index)) for index in np.ndindex(*shape)]
+    assert len(set(places)) == len(places)
+    assert all(0 <= place < length for place in places)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_every_means_all_bit_patterns(dtype: str) -> None:
+    bits = every_value(dtype).astype(FORMATS[dtype].dtype).view(np.uint16)
+    finite = np.isfinite(every_value(dtype))
+    np.testing.assert_array_equal(bits[finite], np.arange(1 << 16, dtype=np.uint16)[finite])
+
+
+@pytest.mark.parametrize("dtype", list(FORMATS))
+def test_edges_hold_each_power_of_two_and_the_ends_of_the_range(dtype: str) -> None:
+    form = FORMATS[dtype]
+    edges = set(edge_values(dtype).tolist())
+    powers = {2.0**e for e in range(form.minimum_exponent, form.maximum_exponent + 1)}
+    assert powers | {form.smallest_subnormal, form.largest, -form.largest, 0.0} <= edges
+
+
+@pytest.mark.parametrize("limit", [1, 3, 255])
+def test_odd_numbers_are_odd_and_within_their_limit(limit: int) -> None:
+    values = Array((2000,), "odd", limit=limit, seed=1).build("float32")
+    assert np.all(values % 2 == 1)
+    assert np.max(np.abs(values)) == limit
