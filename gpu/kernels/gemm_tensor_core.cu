@@ -6,11 +6,12 @@
 //
 // One block computes a TILE x TILE tile of the output and walks along K in steps of 32, STAGES of which are in shared
 // memory: while one is multiplied, the others arrive (cp.async). A warp owns WM x WN of the tile as mma.m16n8k16
-// fragments, which ldmatrix brings from shared memory.
+// fragments, which ldmatrix brings from shared memory; the instruction spreads a fragment over the 32 threads. Results
+// go through shared memory once more, so that a thread writes 8 neighbours of a row.
 //
-//       TILE   warps   of the tile, each
-//        128     8          64 x 32
-//         64     4          32 x 32
+//       TILE   threads   WM x WN
+//        128     256     64 x 32
+//         64     128     32 x 32
 //
 // Three kinds of copy, of which the last fits any strides. All give every product the same place in the sum, so that
 // a layout never changes the bits of a result (GEN-S2).

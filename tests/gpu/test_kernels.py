@@ -1,0 +1,72 @@
+"""What the assembler says about the kernels: every variant in use fits its registers and spills nothing."""
+
+import itertools
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gaugeblock.gpu import compiler, rowwise
+from gaugeblock.gpu.device import ELEMENTS
+
+ROWS = [
+    {"THREADS": threads, "ITEMS": items, "LONG": long, "VECTORS": 1}
+    for (threads, items), long in [*((v, 0) for v in rowwise.ROW_VARIANTS), (rowwise.LONG_VARIANT, 1)]
+]
+VARIANTS: list[tuple[str, dict[str, Any]]] = [
+    *(("gemm.cu", {"ELEMENT": e, "TILE": tile}) for e in ELEMENTS.values() for tile in (32, 64, 128)),
+    *(
+        ("gemm_tensor_core.cu", {"ELEMENT": "bfloat16", "TILE": tile, "COPY_A": a, "COPY_B": b})
+        for tile, (a, b) in itertools.product((64, 128), ((0, 1), (1, 0), (2, 2)))
+    ),
+    *(
+        ("activation.cu", {"ELEMENT": "bfloat16", "FUNCTION": function, "BACKWARD": backward})
+        for function, backward in itertools.product(("relu", "gelu", "gelu_tanh", "tanh_"), (0, 1))
+    ),
+    *(
+        ("softmax.cu", {"ELEMENT": "float", "LOGARITHM": 0, "BACKWARD": backward, **rows})
+        for backward, rows in itertools.product((0, 1), ROWS)
+    ),
+    *(("maxout.cu", {"ELEMENT": "float16", "BACKWARD": backward}) for backward in (0, 1)),
+]
+
+
+def name_of(variant: tuple[str, dict[str, Any]]) -> str:
+    source, defines = variant
+    return "-".join([source, *map(str, defines.values())])
+
+
+@pytest.mark.skipif(
+    shutil.which("ptxas") is None, reason="needs ptxas of a CUDA toolkit, and found none on PATH"
+)
+@pytest.mark.parametrize("variant", VARIANTS, ids=name_of)
+def test_no_kernel_spills_registers(variant: tuple[str, dict[str, Any]], tmp_path: Path) -> None:
+    source, defines = variant
+    text = compiler.compile(source, defines=defines, arch=90)
+    # The assembler at hand may be older than the compiler; the instructions are those of PTX 9.0.
+    file = tmp_path / "kernel.ptx"
+    file.write_bytes(re.sub(rb"\.version 9\.\d", b".version 9.0", text))
+    command = ["ptxas", "-v", "-arch=sm_90", str(file), "-o", str(tmp_path / "kernel.cubin")]
+    report = subprocess.run(command, capture_output=True, text=True, check=True).stderr
+    spills = [int(count) for count in re.findall(r"(\d+) bytes spill", report)]
+    assert spills
+    assert not any(spills)
+
+
+@pytest.mark.parametrize("source", sorted({source for source, _ in VARIANTS}))
+def test_a_kernel_file_says_what_it_computes_and_which_clauses_hold(source: str) -> None:
+    opening = compiler.kernel_path(source).read_text(encoding="utf-8").split("#include")[0]
+    assert all(line.startswith("//") for line in opening.strip().splitlines())
+    assert re.search(r"(GEMM|ACT)-S", opening)
+    assert "thread" in opening
+
+
+def test_every_barrier_says_what_it_protects() -> None:
+    folder = compiler.kernel_path("gemm.cu").parent
+    for file in sorted(folder.glob("*.cu*")):
+        lines = file.read_text(encoding="utf-8").splitlines()
+        for number, line in enumerate(lines):
+            if re.search(r"\b__sync(threads|warp)\(\);", line):
+                assert "//" in line or "//" in lines[number - 1], f"{file.name}:{number + 1}"
