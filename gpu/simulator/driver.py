@@ -1,8 +1,8 @@
 """The part of ``pycuda.driver`` that Gaugeblock calls, answered by the simulated device.
 
 Names and signatures are the same. Launches run to their end before they return, so streams and events only
-keep order. Errors are those of PyCUDA; what a kernel does wrong raises `Fault`, a `LaunchError` that names the
-kernel, the thread and the source line.
+keep order. Errors are those of PyCUDA; what a kernel does wrong raises `Fault`, a `LaunchError` that names
+the kernel, the thread and the source line.
 
 Examples
 --------

@@ -30,6 +30,7 @@ WINDOW = 0x1_0000_0000
 
 RED_ZONE = 256
 _QUARANTINE = 128
+_LARGE = 1 << 20
 _ALLOCATED, _WRITTEN = 1, 3
 _FULL = {size: int.from_bytes(bytes([_WRITTEN]) * size, "little") for size in (1, 2, 4, 8)}
 _HALF = {size: int.from_bytes(bytes([_ALLOCATED]) * size, "little") for size in (1, 2, 4, 8)}
@@ -188,11 +189,21 @@ class GlobalMemory:
         del self._starts[bisect_right(self._starts, allocation.start) - 1]
         self.bytes.shadow[allocation.start : allocation.start + allocation.size] = 0
         self.used -= allocation.size
+        if allocation.size >= _LARGE:
+            self._release_pages(allocation)
         self._freed[allocation.start] = allocation
         self._quarantine.append(allocation)
         if len(self._quarantine) > _QUARANTINE:
             old = self._quarantine.popleft()
             self._spare.setdefault(old.room, []).append(old.start)
+
+    def _release_pages(self, allocation: Allocation) -> None:
+        """Give the pages of a large range back to the system."""
+        if hasattr(mmap, "MADV_DONTNEED"):
+            first = -(-allocation.start // mmap.PAGESIZE) * mmap.PAGESIZE
+            length = (allocation.start + allocation.size - first) // mmap.PAGESIZE * mmap.PAGESIZE
+            for pages in self._maps:
+                pages.madvise(mmap.MADV_DONTNEED, first, length)
 
     def containing(self, low: int, high: int) -> Allocation | None:
         """Return the live allocation that holds all bytes of [low, high), as offsets."""

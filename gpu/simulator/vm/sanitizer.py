@@ -28,13 +28,12 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from gaugeblock.gpu.simulator.vm.batch import Batch
 
-_MOST_NOTES = 1 << 22
 _ATOMIC = 0x4000
 
 
 @dataclass(slots=True)
 class _Note:
-    """One instruction's access: bytes, lanes, and how many ``__syncwarp`` each lane had passed."""
+    """One instruction's access: bytes, lanes, and how many ``__syncwarp`` these lanes had passed."""
 
     source: Lowered
     lanes: Index
@@ -42,7 +41,7 @@ class _Note:
     nbytes: int
     write: bool
     atomic: bool
-    stretch: NDArray[np.int32] | None
+    stretch: int
 
 
 class Races:
@@ -51,7 +50,6 @@ class Races:
     def __init__(self, batch: Batch) -> None:
         self.batch = batch
         self.notes: list[_Note] = []
-        self.volume = 0
         self.stretch = np.zeros(batch.count, np.int32)
         self.deepest = 0
         # Who wrote a byte: 1 + the number of the thread (or warp) in its block. 16 bits per byte of memory.
@@ -70,9 +68,15 @@ class Races:
         self, lanes: Index, source: Lowered, places: Index, nbytes: int, write: bool, atomic: bool = False
     ) -> None:
         """Note an access by these lanes."""
-        stretch = self.stretch[lanes] if self.deepest else None
-        self.notes.append(_Note(source, lanes, places, nbytes, write, atomic, stretch))
-        self.volume += len(lanes)
+        if not self.deepest:
+            self.notes.append(_Note(source, lanes, places, nbytes, write, atomic, 0))
+            return
+        passed = self.stretch[lanes]
+        for stretch in range(int(passed.min()), int(passed.max()) + 1):
+            mine = np.flatnonzero(passed == stretch)
+            if len(mine):
+                note = _Note(source, lanes[mine], places[mine], nbytes, write, atomic, stretch)
+                self.notes.append(note)
 
     def synchronise_warp(self, lanes: Index) -> None:
         """Begin a new stretch for these lanes, after a ``__syncwarp``."""
@@ -95,15 +99,18 @@ class Races:
                     notes.append(_part(note, np.flatnonzero(mine)))
                     kept.append(_part(note, np.flatnonzero(~mine)))
             self.notes = kept
-        self.volume = sum(len(note.lanes) for note in self.notes)
         if not any(note.write for note in notes):
             return
         if not self.deepest:
             self._check(notes, self.thread_code)
             return
         self._check(notes, self.warp_code)
-        for stretch in range(self.deepest + 1):
-            self._check([p for note in notes if (p := _during(note, stretch)) is not None], self.thread_code)
+        stretches: dict[int, list[_Note]] = {}
+        for note in notes:
+            stretches.setdefault(note.stretch, []).append(note)
+        for together in stretches.values():
+            if any(note.write for note in together):
+                self._check(together, self.thread_code)
 
     def _check(self, notes: list[_Note], code: NDArray[np.uint16]) -> None:
         """Let every write mark its bytes, then ask every access for its own mark."""
@@ -166,18 +173,9 @@ class Races:
 
 
 def _part(note: _Note, chosen: Index) -> _Note:
-    stretch = None if note.stretch is None else note.stretch[chosen]
-    return _Note(
-        note.source, note.lanes[chosen], note.places[chosen], note.nbytes, note.write, note.atomic, stretch
-    )
-
-
-def _during(note: _Note, stretch: int) -> _Note | None:
-    """Return the part of an access that falls in a stretch."""
-    if note.stretch is None:
-        return note if stretch == 0 else None
-    chosen = np.flatnonzero(note.stretch == stretch)
-    return _part(note, chosen) if len(chosen) else None
+    """Return what some lanes did."""
+    lanes, places = note.lanes[chosen], note.places[chosen]
+    return _Note(note.source, lanes, places, note.nbytes, note.write, note.atomic, note.stretch)
 
 
 def _rows(note: _Note) -> Index:
