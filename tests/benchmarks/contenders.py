@@ -1,0 +1,193 @@
+"""Who is timed: the reference, NumPy, and the kernels on whatever device answers."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, Final
+
+import numpy as np
+from gaugeblock import gpu, reference
+from gaugeblock.conformance.adapters import numpy as numpy_adapter
+from gaugeblock.gpu.device import DTYPES, DeviceArray, device
+from gaugeblock.gpu.simulator import counting
+from measuring import Array, Roof, Side, Work, best
+
+MEBI: Final = 2**20
+CALLS: Final = 20
+"""Launches between two readings of the clock on a GPU."""
+
+VENDOR: Final = {
+    "NVIDIA H200": (67e12, 989e12),
+    "NVIDIA H100 80GB HBM3": (67e12, 989e12),
+    "NVIDIA A100-SXM4-80GB": (19.5e12, 312e12),
+    "NVIDIA GeForce RTX 4090": (82.6e12, 165.2e12),
+}
+"""Peaks of the data sheets in FLOP/s: float32 without tensor cores, and 16-bit types, dense, with them."""
+
+
+@dataclass(frozen=True)
+class Contender:
+    """An implementation in one type."""
+
+    name: str
+    dtype: str
+
+    @property
+    def on_device(self) -> bool:
+        """Whether its kernels run on a device, simulated or not."""
+        return self.name not in _ON_HOST
+
+    @property
+    def simulated(self) -> bool:
+        """Whether that is the simulated device."""
+        return self.on_device and device().simulated
+
+    def declared(self, operation: str) -> Mapping[str, Any]:
+        """Return what it declares about the arithmetic of an operation."""
+        return gpu.arithmetic.get(operation, {}).get(self.dtype, {}) if self.on_device else {}
+
+    def random(self, *shape: int, seed: int) -> Array:
+        """Return normal numbers in its type: with zeros a GPU would draw less power and run faster."""
+        values = np.random.default_rng(seed).standard_normal(shape, np.float32)
+        return values.astype(DTYPES.get(self.dtype, np.float64))
+
+    def side(self, operation: str, arrays: Sequence[Array], **parameters: Any) -> Side:
+        """Prepare an operation."""
+        if self.on_device:
+            return _device_side(f"gaugeblock.gpu.{operation}", getattr(gpu, operation), arrays, parameters)
+        function = functools.partial(getattr(_ON_HOST[self.name], operation), **parameters)
+        return host_side(f"{self.name} {operation}", function, arrays)
+
+    def roof(self) -> Roof | None:
+        """Return its roofline; the time of a simulated device has none."""
+        if self.simulated:
+            return None
+        return _gpu_roof(self.dtype) if self.on_device else _host_roof(self.dtype)
+
+
+_ON_HOST: Final[Mapping[str, ModuleType]] = {"reference": reference, "numpy": numpy_adapter}
+
+
+def contenders() -> list[Contender]:
+    """Return all of them; the first question to the device decides which one answers."""
+    kernels = "simulator" if device().simulated else "gpu"
+    narrow = [Contender(name, dtype) for name in ("numpy", kernels) for dtype in DTYPES]
+    return [Contender("reference", "float64"), *narrow]
+
+
+def counts(own: Side, work: Work) -> dict[str, Any]:
+    """Count what one call does on the simulated device: unlike its time, the same on every machine."""
+    with counting() as counters:
+        own.run()
+    instructions = counters.instructions.total()
+    fused = sum(times for name, times in counters.instructions.items() if name.startswith("fma"))
+    traffic = [*counters.loads.items(), *counters.stores.items()]
+    moved = sum(part.moved for memory, part in traffic if memory == "global")
+    return {
+        "instructions": instructions,
+        "share_of_fused_multiply_adds": fused / instructions,
+        "global_bytes": moved,
+        "global_bytes_over_minimum": moved / work.nbytes,
+        "shared_bank_conflicts": sum(part.conflicts for memory, part in traffic if memory == "shared"),
+    }
+
+
+# On the host ---------------------------------------------------------------------------------------------
+
+
+def host_side(name: str, function: Callable[..., Array], arrays: Sequence[Array]) -> Side:
+    """Prepare a function of NumPy arrays."""
+    results: list[Array] = []
+
+    def run() -> None:
+        results[:] = [function(*arrays)]
+
+    return Side(name, run, lambda: results[-1])
+
+
+@functools.cache
+def _host_roof(dtype: str) -> Roof:
+    """Measure what this CPU can do: copy arrays that no cache holds, and multiply matrices in BLAS."""
+    wide = np.dtype(np.float64 if dtype == "float64" else np.float32)
+    source, target = np.ones(64 * MEBI, np.uint8), np.empty(64 * MEBI, np.uint8)
+    speeds = [_matmul_speed(size, wide) for size in (128, 256, 512, 1024)]
+    return Roof(
+        max(speeds),
+        2 * source.nbytes / best(lambda: np.copyto(target, source)),
+        f"measured in this run: NumPy's fastest {wide.name} matmul of 128³ to 1024³, copy of 64 MiB",
+    )
+
+
+def _matmul_speed(size: int, dtype: np.dtype[Any]) -> float:
+    square = np.random.default_rng(0).standard_normal((size, size)).astype(dtype)
+    return 2 * size**3 / best(lambda: square @ square)
+
+
+# On the device -------------------------------------------------------------------------------------------
+
+
+def _device_side(
+    name: str, function: Callable[..., Any], arrays: Sequence[Array], parameters: Mapping[str, Any]
+) -> Side:
+    """Prepare a function of arrays on the device; they rotate, so that its cache does not hold them."""
+    results = function(*arrays, **parameters)
+    nbytes = results.nbytes + sum(array.nbytes for array in arrays)
+    sets = [
+        ([gpu.to_device(array) for array in arrays], DeviceArray(results.shape, results.dtype))
+        for _ in range(rotation(nbytes))
+    ]
+    turns = itertools.cycle(sets)
+    repeats = 1 if device().simulated else CALLS
+    last = [sets[0][1]]
+
+    def run() -> None:
+        for _ in range(repeats):
+            inputs, last[0] = next(turns)
+            function(*inputs, out=last[0], **parameters)
+        device().driver.Context.synchronize()
+
+    return Side(name, run, lambda: last[0].get(), repeats)
+
+
+def rotation(nbytes: int) -> int:
+    """Return how many sets of operands fill twice the second-level cache."""
+    if device().simulated:
+        return 1
+    driver = device().driver
+    cache = driver.Context.get_device().get_attribute(driver.device_attribute.L2_CACHE_SIZE)
+    return max(1, -(-2 * int(cache) // nbytes))
+
+
+def device_copy(nbytes: int) -> Side:
+    """Prepare a copy from device memory to device memory: the peer of what only moves data."""
+    # Half of the traffic is read, half written, as by a function of one array.
+    length = max(1, nbytes // 2)
+    blocks = [device().driver.mem_alloc(length) for _ in range(2 * rotation(nbytes))]
+    turns = itertools.cycle(list(zip(blocks[::2], blocks[1::2], strict=True)))
+
+    def run() -> None:
+        for _ in range(CALLS):
+            target, source = next(turns)
+            device().driver.memcpy_dtod(target, source, length)
+        device().driver.Context.synchronize()
+
+    return Side("device copy of as many bytes", run, lambda: np.empty(0), CALLS)
+
+
+@functools.cache
+def _gpu_roof(dtype: str) -> Roof:
+    """Take arithmetic from the vendor's data sheet and measure the bandwidth of a copy."""
+    copy = device_copy(512 * MEBI)
+    copy.run()
+    bandwidth = 512 * MEBI * copy.repeats / best(copy.run)
+    if device().name not in VENDOR:
+        return Roof(
+            float("inf"), bandwidth, f"copy on the device, measured in this run; no peak for {device().name}"
+        )
+    peaks = VENDOR[device().name]
+    source = f"{device().name}'s data sheet; copy on the device, measured in this run"
+    return Roof(peaks[dtype != "float32"], bandwidth, source)
