@@ -68,7 +68,8 @@ class Counters:
     instructions : Counter
         Executed instructions by spelling (``fma.rn.f32``), counted per thread.
     loads, stores : dict
-        `Traffic` by memory: ``global``, ``shared``, ``local``.
+        `Traffic` by memory: ``global``, ``shared``, ``local``, ``const``, ``param`` (parameters read through
+        a pointer).
     barriers : int
         Barriers passed, counted per block.
     """

@@ -53,6 +53,48 @@ def test_a_stride_moves_more_sectors_and_meets_more_banks(cuda):
     assert strided(cuda, 1).barriers == 1
 
 
+def test_constants_and_parameters_are_no_global_traffic(cuda):
+    x = np.zeros(32, np.int32)
+    with counting() as counters:
+        cuda(
+            """
+            __constant__ int table[4] = {1, 2, 3, 4};
+            extern "C" __global__ void k(int* x) {
+                int t = threadIdx.x;
+                x[t] = table[t % 4];
+            }
+            """,
+            1,
+            32,
+            x,
+        )
+    assert x.tolist() == [1, 2, 3, 4] * 8
+    assert "global" not in counters.loads
+    assert counters.loads["const"].asked == 128
+    assert counters.stores["global"].asked == 128
+
+
+def test_parameters_read_through_a_pointer_count_apart(ptx):
+    x = np.zeros(4, np.uint32)
+    with counting() as counters:
+        ptx(
+            """
+            .visible .entry k(.param .u64 x, .param .align 4 .b8 four[16]) {
+            .reg .b64 %d<4>; .reg .b32 %i, %v;
+            mov.u32 %i, %tid.x; ld.param.u64 %d1, [x]; mad.wide.u32 %d1, %i, 4, %d1;
+            mov.b64 %d2, four; mad.wide.u32 %d2, %i, 4, %d2;
+            ld.param.u32 %v, [%d2]; st.global.u32 [%d1], %v; ret; }
+            """,
+            1,
+            4,
+            x,
+            np.uint64(7 + (8 << 32)),
+            np.uint64(9 + (10 << 32)),
+        )
+    assert x.tolist() == [7, 8, 9, 10]
+    assert (counters.loads["param"].asked, "global" in counters.loads) == (16, False)
+
+
 def test_vector_accesses_without_conflicts_take_as_many_passes_as_their_bytes_need(cuda):
     with counting() as counters:
         cuda(

@@ -41,13 +41,13 @@ def _space(m: Modifiers) -> str | None:
     while m.flag(*_HINTS):
         pass
     name = m.one_of(*_SPACES, default="").split("::")[0]
-    return {"": None, "const": "global"}.get(name, name)
+    return name or None
 
 
 def _locate(frame: Frame, space: str, slot: int) -> tuple[Any, Prepared]:
     """Return the memory of a space, and the analysed addresses in a slot."""
     batch = frame.batch
-    if space == "global":
+    if space in ("global", "const", "param"):  # one arena; the names tell the counters apart
         return batch.memory, frame.global_addresses(slot)
     return (batch.shared if space == "shared" else batch.local), frame.window_addresses(
         slot, space == "shared"
@@ -120,7 +120,7 @@ def _emit(
 def _address(d: Decoder, arg: Arg, space: str | None) -> tuple[int, int, str | None]:
     """Return slot and offset of an address, and its space: named by the instruction or by the variable."""
     slot, offset, named = d.address(arg)
-    return slot, offset, space or ("global" if named == "const" else named)
+    return slot, offset, space or named
 
 
 def _vector(m: Modifiers) -> int:
@@ -138,8 +138,6 @@ def load(d: Decoder) -> None:
     if isinstance(address, ParameterOperand):
         _load_parameter(d, type_, targets, address)
         return
-    if space == "param":  # the address came from a mov of the parameter's name
-        space = "global"
     size = SIZES[type_]
     nbytes = size * count
     slots, extensions = _load_targets(d, targets, type_)

@@ -42,17 +42,18 @@ def leave(d: Decoder) -> None:
 
 
 def trap(d: Decoder) -> None:
-    """``trap``, ``brkpt``: the kernel asks to be stopped."""
+    """``trap``, ``brkpt``, and a failed ``assert``: the kernel asks to be stopped."""
+    what = "an assertion of the kernel failed" if d.modifiers.flag("assert") else "the kernel executed a trap"
     d.modifiers.done()
 
     def run(registers: Registers, frame: Frame) -> None:
-        raise LaneFault("trap", "the kernel executed a trap", 0)
+        raise LaneFault("trap", what, 0)
 
     d.emit(Effect(run, (), ()), guarded=True)
 
 
 def barrier(d: Decoder) -> None:
-    """``bar.sync``, ``barrier.sync`` and ``bar.warp.sync``."""
+    """``bar.sync``, ``bar.red``, the same as ``barrier``, and ``bar.warp.sync``."""
     m = d.modifiers
     if m.flag("warp"):
         m.one_of("sync")
@@ -62,12 +63,16 @@ def barrier(d: Decoder) -> None:
         return
     m.flag("cta")
     m.flag("aligned")
-    m.one_of("sync")
+    operands = list(d.instruction.operands)
+    reduction = None
+    if m.one_of("sync", "red") == "red":
+        operator = m.one_of("popc", "and", "or")
+        type_ = m.type("u32" if operator == "popc" else "pred")
+        *operands, predicate = operands
+        reduction = (operator, d.source(predicate, "pred"), d.destination(operands.pop(0), type_))
     m.done()
-    slots = [d.source(arg, "u32") for arg in d.instruction.operands]
-    if len(slots) == 0:
-        slots = [d.source(Integer(0), "u32")]
-    d.emit(Barrier(slots[0], slots[1] if len(slots) > 1 else None), guarded=True)
+    slots = [d.source(arg, "u32") for arg in operands] or [d.source(Integer(0), "u32")]
+    d.emit(Barrier(slots[0], slots[1] if len(slots) > 1 else None, reduction), guarded=True)
 
 
 def _nothing(registers: Registers, frame: Frame) -> None:

@@ -189,6 +189,8 @@ def _reads(step: Step) -> tuple[int, ...]:
         found = action.reads
     elif isinstance(action, Barrier):
         found = (action.number,) if action.count is None else (action.number, action.count)
+        if action.reduction is not None:
+            found = (*found, action.reduction[1])
     elif isinstance(action, Branch) and action.index is not None:
         found = (action.index,)
     if step.guard is not None:  # where the predicate is false, the destination keeps its old value
@@ -200,4 +202,6 @@ def _writes(step: Step) -> tuple[int, ...]:
     action = step.action
     if isinstance(action, Pure):
         return (action.destination,)
+    if isinstance(action, Barrier):
+        return () if action.reduction is None else (action.reduction[2],)
     return action.writes if isinstance(action, Effect | Collective) else ()

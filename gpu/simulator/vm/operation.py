@@ -71,10 +71,14 @@ class Collective:
 
 @dataclass(frozen=True, slots=True)
 class Barrier:
-    """``bar.sync id[, count]``: slots of the barrier's number and of the number of threads."""
+    """``bar.sync id[, count]`` and ``bar.red``: slots of the barrier's number and of the number of threads.
+
+    `reduction` is the operator (``popc``, ``and``, ``or``), the slot of the predicate and that of the result.
+    """
 
     number: int
     count: int | None
+    reduction: tuple[str, int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

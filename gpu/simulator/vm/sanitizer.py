@@ -28,6 +28,8 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from gaugeblock.gpu.simulator.vm.batch import Batch
 
+_LONG = 1 << 22
+"""Noted (lane, place) pairs after which repetitions are looked for."""
 _ATOMIC = 0x4000
 
 
@@ -52,6 +54,7 @@ class Races:
         self.notes: list[_Note] = []
         self.stretch = np.zeros(batch.count, np.int32)
         self.deepest = 0
+        self.volume, self.longest = 0, _LONG
         # Who wrote a byte: 1 + the number of the thread (or warp) in its block. 16 bits per byte of memory.
         self.owner = np.zeros(len(batch.shared.bytes.data), np.uint16)
         within = batch.all_lanes % batch.place.threads
@@ -70,6 +73,7 @@ class Races:
         """Note an access by these lanes."""
         if not self.deepest:
             self.notes.append(_Note(source, lanes, places, nbytes, write, atomic, 0))
+            self._keep_short(len(lanes))
             return
         passed = self.stretch[lanes]
         for stretch in range(int(passed.min()), int(passed.max()) + 1):
@@ -77,6 +81,27 @@ class Races:
             if len(mine):
                 note = _Note(source, lanes[mine], places[mine], nbytes, write, atomic, stretch)
                 self.notes.append(note)
+        self._keep_short(len(lanes))
+
+    def _keep_short(self, added: int) -> None:
+        """Drop repetitions once the notes of a stretch without barriers have become long."""
+        self.volume += added
+        if self.volume < self.longest:
+            return
+        groups: dict[tuple[int, int], list[_Note]] = {}
+        for note in self.notes:
+            groups.setdefault((id(note.source), note.stretch), []).append(note)
+        self.notes = []
+        for group in groups.values():
+            places = np.concatenate([note.places for note in group])
+            keys = np.unique(places * self.batch.count + np.concatenate([note.lanes for note in group]))
+            places, lanes = np.divmod(keys, self.batch.count)
+            first = group[0]
+            self.notes.append(
+                _Note(first.source, lanes, places, first.nbytes, first.write, first.atomic, first.stretch)
+            )
+        self.volume = sum(len(note.lanes) for note in self.notes)
+        self.longest = max(_LONG, 2 * self.volume)
 
     def synchronise_warp(self, lanes: Index) -> None:
         """Begin a new stretch for these lanes, after a ``__syncwarp``."""
@@ -99,6 +124,7 @@ class Races:
                     notes.append(_part(note, np.flatnonzero(mine)))
                     kept.append(_part(note, np.flatnonzero(~mine)))
             self.notes = kept
+        self.volume = sum(len(note.lanes) for note in self.notes)
         if not any(note.write for note in notes):
             return
         if not self.deepest:

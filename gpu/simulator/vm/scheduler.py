@@ -13,7 +13,8 @@ kernel is stuck, and the fault says who waits for whom.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from itertools import count
+from typing import Any, cast
 
 import numpy as np
 from gaugeblock.gpu.simulator.errors import LaneFault
@@ -27,6 +28,9 @@ from numpy.typing import NDArray
 
 Groups = dict[int, Index | None]
 _EVERYONE = 0xFFFFFFFF
+_SLICE = 1_000
+"""Instructions that a group, or a unit, may issue before others get a chance."""
+_ROTATION = 64
 
 
 class Stopped(Exception):
@@ -71,9 +75,10 @@ class Scheduler:
             ready = [unit for unit in self.units if unit]
             if ready:
                 unit = ready[0] if len(ready) == 1 else ready[int(self.random.integers(len(ready)))]
-                while unit:
-                    self._advance(unit)
+                self._slice(unit)
             elif not self._release():
+                if self.at_collective or self.at_barrier:
+                    self._stuck()
                 break
         if self.batch.races is not None:
             self._guarded_races(None)
@@ -83,21 +88,36 @@ class Scheduler:
     def _frame(self, lanes: Index | None) -> Frame:
         return self.batch.frame if lanes is None else self.batch.frame.subset(lanes)
 
-    def _advance(self, groups: Groups) -> None:
-        """Run the group with the smallest program counter until it changes."""
-        number = min(groups)
+    def _slice(self, unit: Groups) -> None:
+        """Run a unit until it can go no further or has had its share."""
+        end = self.issued + _SLICE
+        tired = False
+        for turn in count(1):
+            # Where the smallest counter spins, the largest may hold what it waits for.
+            tired = self._advance(unit, max(unit) if tired or turn % _ROTATION == 0 else min(unit))
+            if tired:
+                self._release()
+            if not unit or (self.issued > end and len(self.units) > 1):
+                return
+
+    def _advance(self, groups: Groups, number: int) -> bool:
+        """Run the group at a program counter until it changes, or has had its share: then return True."""
         lanes = groups.pop(number)
         frame = self._frame(lanes)
-        limit = min(groups) if groups else len(self.segments)
+        later = [other for other in groups if other > number]
+        limit = min(later) if later else len(self.segments)
         written: set[int] = set()
+        alone = not groups and len(self.units) == 1
+        end = self.issued + _SLICE
         while True:
             segment = self.segments[number]
             self._straight(segment, frame)
             if lanes is not None:
                 written.update(segment.writes)
             outcome = self._ending(segment, number, frame)
-            if isinstance(outcome, int) and outcome < limit:
-                number = outcome
+            goes_on = isinstance(outcome, int) and outcome < limit and outcome not in groups
+            if goes_on and (alone or self.issued < end):
+                number = cast(int, outcome)
                 continue
             if lanes is not None:
                 self.batch.frame.merge(frame, written)
@@ -106,7 +126,7 @@ class Scheduler:
             elif outcome is not None:
                 for target, places in outcome:
                     self._join(groups, target, places if lanes is None else lanes[places])
-            return
+            return goes_on
 
     def _straight(self, segment: Segment, frame: Frame) -> None:
         """Run the operations of a segment."""
@@ -215,9 +235,22 @@ class Scheduler:
             assert isinstance(ending, Barrier)
             if ending.count is None and len(frame.registers[ending.number]) == 1:
                 self._pass_barrier(None)
+                self._reduce(ending, frame)
                 return number + 1
         self.at_barrier.append(_Waiting(number, frame.lanes))
         return None
+
+    def _reduce(self, ending: Barrier, frame: Frame) -> None:
+        """Give every thread the count (or and, or or) of its block's predicates: ``bar.red``."""
+        if ending.reduction is None:
+            return
+        operator, predicate, result = ending.reduction
+        block = self.batch.place.block_of[frame.lanes]
+        yes = np.bincount(block, frame.expand(frame.registers[predicate]))[block].astype(np.uint32)
+        if operator == "popc":
+            frame.registers[result] = yes
+        else:
+            frame.registers[result] = yes == np.bincount(block)[block] if operator == "and" else yes > 0
 
     def _pass_barrier(self, blocks: NDArray[np.bool_] | None) -> None:
         self.batch.shared.settle()
@@ -295,14 +328,10 @@ class Scheduler:
     # Releasing those who wait.
 
     def _release(self) -> bool:
-        """Let everyone go on who waits for nobody; False when all have left."""
+        """Let everyone go on who waits for nobody any more; say whether there was anyone."""
         if self.at_collective and self._release_collectives():
             return True
-        if self.at_barrier and self._release_barriers():
-            return True
-        if self.at_collective or self.at_barrier:
-            self._stuck()
-        return False
+        return bool(self.at_barrier) and self._release_barriers()
 
     def _send(self, number: int, lanes: Index) -> None:
         """Put lanes into the groups of their units."""
@@ -362,7 +391,14 @@ class Scheduler:
         for at in np.unique(segment):
             mine = segment == at
             if (mine & go).any():
-                self._send(int(at) + 1, np.sort(lanes[mine & go]))
+                free = np.sort(lanes[mine & go])
+                ending = self.segments[at].ending
+                assert isinstance(ending, Barrier)
+                if ending.reduction is not None:
+                    frame = self._frame(free)
+                    self._reduce(ending, frame)
+                    batch.frame.merge(frame, ending.reduction[2:])
+                self._send(int(at) + 1, free)
             if (mine & ~go).any():
                 self.at_barrier.append(_Waiting(int(at), np.sort(lanes[mine & ~go])))
         return True

@@ -1,0 +1,102 @@
+"""Threads that wait for each other make progress, as independent threads of a GPU do."""
+
+import numpy as np
+import pytest
+from gaugeblock.gpu.simulator import Fault, settings
+
+ORDERS = ["lockstep", "warps", "lanes"]
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_a_spin_lock_is_passed_from_lane_to_lane(cuda, order):
+    x = np.zeros(2, np.int32)
+    with settings(order=order):
+        cuda(
+            """
+            extern "C" __global__ void k(volatile int* x) {
+                bool done = false;
+                while (!done) {
+                    if (atomicCAS((int*)x, 0, 1) == 0) {
+                        x[1] = x[1] + threadIdx.x;
+                        __threadfence();
+                        atomicExch((int*)x, 0);
+                        done = true;
+                    }
+                }
+            }
+            """,
+            1,
+            40,
+            x,
+        )
+    assert x.tolist() == [0, 40 * 39 // 2]
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_a_warp_that_polls_does_not_starve_the_warp_it_waits_for(cuda, order):
+    x = np.zeros(65, np.int32)
+    with settings(order=order):
+        cuda(
+            """
+            extern "C" __global__ void k(volatile int* x) {
+                if (threadIdx.x < 32) {
+                    while (x[64] == 0) { }
+                    x[threadIdx.x] = x[63 - threadIdx.x];
+                } else {
+                    x[threadIdx.x] = threadIdx.x;
+                    __syncwarp();
+                    __threadfence();
+                    if (threadIdx.x == 32) x[64] = 1;
+                }
+            }
+            """,
+            1,
+            64,
+            x,
+        )
+    assert x.tolist() == [63 - t for t in range(32)] + list(range(32, 64)) + [1]
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_barriers_count_and_combine_predicates_block_by_block(cuda, order):
+    x = np.zeros((3, 4, 48), np.int32)
+    with settings(order=order):
+        cuda(
+            """
+            extern "C" __global__ void k(int* x) {
+                int t = threadIdx.x, b = blockIdx.x;
+                x += b * 192;
+                x[t] = __syncthreads_count(t % (b + 2) == 0);
+                x[48 + t] = __syncthreads_and(t < 48 - b);
+                x[96 + t] = __syncthreads_or(t == 47 + b);
+                x[144 + t] = __syncthreads_count(1);
+            }
+            """,
+            3,
+            48,
+            x,
+        )
+    for block in range(3):
+        want = [len(range(0, 48, block + 2)), int(block == 0), int(block == 0), 48]
+        assert np.array_equal(x[block], np.repeat(want, 48).reshape(4, 48))
+
+
+def test_a_failed_assertion_is_a_trap_and_a_true_one_nothing(cuda):
+    text = """\
+    #include <cassert>
+    extern "C" __global__ void k(int* x) {
+        assert(x[threadIdx.x] < 5);
+        x[threadIdx.x] = 1;
+    }
+    """.replace(
+        "#include <cassert>",
+        'extern "C" __device__ void __assertfail(const char*, const char*, unsigned, const char*, size_t);',
+    )
+    text = text.replace(
+        "assert(x[threadIdx.x] < 5);", 'if (!(x[threadIdx.x] < 5)) __assertfail("x", "f", 3, "k", 1);'
+    )
+    x = np.arange(5, dtype=np.int32)
+    cuda(text, 1, 5, x)
+    assert x.tolist() == [1] * 5
+    with pytest.raises(Fault, match=r"test\.cu:3: trap in kernel k by thread \(5, 0, 0\).*assertion"):
+        cuda(text, 1, 8, np.arange(8, dtype=np.int32))
