@@ -268,6 +268,7 @@ _GEMM = Operation(
         "exact": "GEMM-A2",
         "statistics": "GEMM-A3",
         "long_sum": "GEMM-A4",
+        "real_data": "GEMM-A5",
         "transpose": "GEMM-I1",
         "linearity": "GEMM-I2",
         "partition": "GEMM-I3",
@@ -317,7 +318,7 @@ _ROWWISE = ("softmax", "log_softmax")
 _NAMES = (*_ELEMENTWISE, *_ROWWISE, "maxout")
 
 _NOT_MONOTONE = frozenset({"gelu", "silu"})
-_SIGNED_ZERO = frozenset({"leaky_relu", "elu", "tanh", "hard_tanh", "gelu", "silu"})
+_SIGNED_ZERO = frozenset({"tanh", "hard_tanh", "gelu", "silu"})
 
 _ODD = Symmetry("sum", "zero")
 _EVEN = Symmetry("difference", "zero")
@@ -399,6 +400,7 @@ def _rowwise(name: str, semantics: str) -> Operation:
         "row_sum": "ACT-I5",
         "permutation": "ACT-I6",
     }
+    clauses |= {"real_data": "ACT-A8"} if name == "softmax" else {}
     return Operation(
         name=name,
         concept="activation",

@@ -155,10 +155,19 @@ def conform_backend(options: argparse.Namespace) -> int:
 
 def show_devices(options: argparse.Namespace) -> int:
     """Say which device the kernels of ``gaugeblock.gpu`` would run on, and why."""
-    from gaugeblock.gpu import device
+    from gaugeblock.gpu.compiler import CompilerUnavailable
+    from gaugeblock.gpu.device import DeviceUnavailable, device
 
-    for line in device.found():
-        print(line)
+    try:
+        found = device()
+    except (DeviceUnavailable, CompilerUnavailable) as error:
+        raise UsageError(str(error)) from error
+    capability = ".".join(str(number) for number in found.compute_capability)
+    print(f"kernels run on: {found.name}, compute capability {capability}")
+    if found.simulated:
+        print(f"no GPU is used: {found.reason}")
+    for name, version in found.versions.items():
+        print(f"{name} {version}")
     return CONFORMING
 
 

@@ -37,7 +37,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Register the marker of the suite, and fix the seed before workers inherit the options."""
     config.addinivalue_line("markers", "spec(clause): the spec clause that a test checks")
-    config.addinivalue_line("markers", "xdist_group(name): tests of one operation and dtype share a process")
     if config.option.conformance_seed is None:
         config.option.conformance_seed = secrets.randbits(32)
 
@@ -51,14 +50,22 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     names = [name for name, operation in OPERATIONS.items() if operation.concept == concept]
     chosen = [name for name in names if not options.operation or name in options.operation]
     marked = [
-        pytest.param(
-            case,
-            id=str(case),
-            marks=[pytest.mark.spec(case.clause), pytest.mark.xdist_group(f"{case.operation}-{case.dtype}")],
-        )
+        pytest.param(case, id=str(case), marks=pytest.mark.spec(case.clause))
         for case in cases(chosen, options.dtype or list(FORMATS))
     ]
     metafunc.parametrize("case", marked)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Share the cases between processes such that an operation in a dtype stays in one, in its order."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByOperation(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "-".join(nodeid.rpartition("[")[2].split("-")[:2])
+
+    return ByOperation(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -66,8 +66,21 @@ class Layout:
 PACKED = Layout()
 
 Distribution = Literal[
-    "normal", "uniform", "wide", "integers", "odd", "signs", "ones", "zeros", "every", "edges", "grid",
-    "digits", "digit weights", "digit bias", "digit scores",
+    "normal",
+    "uniform",
+    "wide",
+    "integers",
+    "odd",
+    "signs",
+    "ones",
+    "zeros",
+    "every",
+    "edges",
+    "grid",
+    "digits",
+    "digit weights",
+    "digit bias",
+    "digit scores",
 ]
 
 
@@ -145,7 +158,7 @@ def every_value(dtype: str) -> Floats:
 def edge_values(dtype: str) -> Floats:
     """Return each power of two with its neighbours, the ends of the range, and the kinks of activations."""
     form = accuracy.FORMATS[dtype]
-    magnitudes = np.ldexp(1.0, np.arange(-149 if dtype == "float32" else -24, 128))
+    magnitudes = np.ldexp(1.0, np.arange(-149, 128))
     magnitudes = magnitudes[(magnitudes >= form.smallest_subnormal) & (magnitudes <= form.largest)]
     kinks = np.array(
         [3.0, 6.0, 0.5, 1.0, 2.0, np.log(2.0), 10.0, 88.0, 89.0, 90.0, 103.0, 104.0, 0.7517916, 1.278465]
@@ -156,7 +169,7 @@ def edge_values(dtype: str) -> Floats:
     ends = np.array([0.0, form.smallest_subnormal, form.smallest_normal, form.largest])
     positive = np.concatenate([ends, near, near + step, np.maximum(near - step, 0)])
     positive = positive[np.isfinite(positive) & (positive <= form.largest)]
-    return np.unique(np.concatenate([-positive, positive]))
+    return np.concatenate([np.unique(np.concatenate([-positive, positive])), [-0.0, np.inf, -np.inf, np.nan]])
 
 
 def _fill(array: Array, dtype: str) -> Floats:

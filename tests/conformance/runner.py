@@ -155,7 +155,7 @@ def run(plan: Plan, *, jobs: int = 1, progress: Progress | None = None) -> Repor
         *(f"--operation={name}" for name in operations),
         *(f"--dtype={name}" for name in dtypes),
         *([] if plan.effort.shrink else ["--no-shrink"]),
-        *(["-n", str(jobs), "--dist", "loadgroup"] if jobs > 1 else ["-p", "no:xdist"]),
+        *(["-n", str(jobs)] if jobs > 1 else ["-p", "no:xdist"]),
     ]
     with contextlib.redirect_stdout(io.StringIO()) as words:
         code = pytest.main(arguments, plugins=[collector])

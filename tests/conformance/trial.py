@@ -106,7 +106,7 @@ class Trial:
             where = np.unravel_index(worst, got.raw.shape)
             raise Violation(
                 problem,
-                f"{relation}: result{_index(where)} is {got.values[where]!r} and {want.values[where]!r}"
+                f"{relation}: result{_index(where)} is {float(got.values[where])!r} and {float(want.values[where])!r}"
                 f" ({int(different.sum())} of {different.size} elements differ)",
                 worst,
             )
@@ -122,7 +122,7 @@ class Trial:
             where = np.unravel_index(worst, left.shape)
             raise Violation(
                 problem,
-                f"{relation} fails at {_index(where) or '()'}: {left[where]!r} against {right[where]!r}, "
+                f"{relation} fails at {_index(where) or '()'}: {float(left[where])!r} against {float(right[where])!r}, "
                 f"bound {bound[where]:.3g}",
             )
 
@@ -133,7 +133,7 @@ def describe(
     """Put the worst element, its bound and the bound's terms into words."""
     where = np.unravel_index(worst, got.shape)
     limit = np.broadcast_to(bound.value, got.shape)[where]
-    lines = [f"result{_index(where)} = {got[where]!r}, want {want[where]!r}, bound {limit:.3g}"]
+    lines = [f"result{_index(where)} = {float(got[where])!r}, want {float(want[where])!r}, bound {limit:.3g}"]
     if np.isfinite(share[where]):
         lines[0] += f" ({share[where]:.3g} times the bound)"
     terms = _terms(bound.terms, got.shape, where)

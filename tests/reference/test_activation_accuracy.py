@@ -134,6 +134,7 @@ def test_a_smooth_derivative_is_within_two_ulp_of_its_exact_value_everywhere(cas
     assert error <= CLAIM, f"{case}'({at!r}) is off by {error} ulp"
 
 
+@pytest.mark.spec("ACT-D2")
 @pytest.mark.parametrize("case", FORWARD)
 def test_a_smooth_gradient_is_within_two_ulp_of_dy_times_the_derivative(case: str) -> None:
     name, parameters, _ = FORWARD[case]

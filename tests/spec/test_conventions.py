@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 from gaugeblock.spec import OPERATIONS, Operation
-from gaugeblock.spec.accuracy import FORMATS, Arithmetic, round_to
+from gaugeblock.spec.accuracy import FORMATS, Arithmetic, accept, round_to
 from gaugeblock.spec.operations import Parameter
 
 records = pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
@@ -115,3 +115,9 @@ def test_a_result_too_large_for_its_format_is_an_infinity_of_its_sign(name: str)
 def test_a_parameter_has_a_clause_where_it_has_illegal_values() -> None:
     found: list[Parameter] = [p for record in OPERATIONS.values() for p in record.parameters.values()]
     assert all(bool(parameter.clause) or not parameter.illegal for parameter in found)
+
+
+@pytest.mark.spec("GEN-X2")
+@pytest.mark.parametrize("zero", [0.0, -0.0])
+def test_a_zero_of_either_sign_is_accepted(zero: float) -> None:
+    assert accept([zero, zero], [0.0, -0.0], 0.0, FORMATS["float32"]).all()

@@ -41,7 +41,9 @@ def test_a_right_kernel_conforms_and_the_exit_code_is_0(backend: Path) -> None:
 def test_a_wrong_kernel_violates_and_the_exit_code_is_1(backend: Path) -> None:
     backend.write_text(BAD)
     report = backend.parent / "r.json"
-    done = run("conform", backend.name, "--report", str(report), "--dtype", "fp16", *QUICK, cwd=backend.parent)
+    done = run(
+        "conform", backend.name, "--report", str(report), "--dtype", "fp16", *QUICK, cwd=backend.parent
+    )
     assert (done.returncode, done.stderr) == (1, "")
     assert "want nan" in done.stdout
     entry = json.loads(report.read_text())["operations"]["relu"]["float16"]
@@ -56,7 +58,9 @@ def test_the_script_that_a_failure_prints_shows_it_again(backend: Path) -> None:
     failure = next(clause["failure"] for clause in clauses.values() if clause["failure"])
     script = backend.parent / "again.py"
     script.write_text(failure["reproduce"])
-    done = subprocess.run([sys.executable, str(script)], cwd=backend.parent, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, str(script)], cwd=backend.parent, capture_output=True, text=True, check=True
+    )
     assert "violated by relu in float32" in done.stdout
     assert failure["message"].splitlines()[0] in done.stdout
 
@@ -79,10 +83,22 @@ def test_two_processes_find_what_one_finds(backend: Path) -> None:
     verdicts = []
     for jobs in ("1", "2"):
         report = backend.parent / f"{jobs}.json"
-        arguments = ("--operation", "relu", "--profile", "quick", "--seed", "4", "--jobs", jobs, "--no-shrink")
+        arguments = (
+            "--operation",
+            "relu",
+            "--profile",
+            "quick",
+            "--seed",
+            "4",
+            "--jobs",
+            jobs,
+            "--no-shrink",
+        )
         run("conform", backend.name, "--report", str(report), *arguments, cwd=backend.parent)
         by_dtype = json.loads(report.read_text())["operations"]["relu"]
-        verdicts.append({dtype: [c["verdict"] for c in e["clauses"].values()] for dtype, e in by_dtype.items()})
+        verdicts.append(
+            {dtype: [c["verdict"] for c in e["clauses"].values()] for dtype, e in by_dtype.items()}
+        )
     assert verdicts[0] == verdicts[1]
 
 
@@ -91,7 +107,10 @@ def test_two_processes_find_what_one_finds(backend: Path) -> None:
     [
         (["conform", "nothing.py"], "there is no file nothing.py"),
         (["conform", "numpy", "--operation", "gem"], "there is no operation 'gem'; did you mean gemm"),
-        (["conform", "numpy", "--dtype", "fp8"], "there is no dtype 'fp8'; did you mean fp16"),
+        (
+            ["conform", "numpy", "--dtype", "fp8"],
+            "there is no dtype 'fp8'; did you mean float32, float16, bfloat16",
+        ),
         (["conform", "numpy", "--report", "no/such/folder/r.json"], "--report: there is no folder"),
         (["spec", "GEMM-S99"], "there is no clause 'GEMM-S99'; did you mean GEMM-S"),
     ],
@@ -143,7 +162,9 @@ def test_devices_says_what_the_kernels_run_on(capsys: pytest.CaptureFixture[str]
 def test_an_operation_that_crashes_violates_and_the_others_are_still_judged(backend: Path) -> None:
     backend.write_text(GOOD + "\nimport os\n\ndef tanh(x):\n    os.abort()\n")
     report = backend.parent / "r.json"
-    done = run("conform", backend.name, "--report", str(report), "--dtype", "fp32", *QUICK, cwd=backend.parent)
+    done = run(
+        "conform", backend.name, "--report", str(report), "--dtype", "fp32", *QUICK, cwd=backend.parent
+    )
     assert done.returncode == 1
     operations = json.loads(report.read_text())["operations"]
     assert operations["relu"]["float32"]["verdict"] == "conforming"

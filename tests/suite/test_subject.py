@@ -54,7 +54,9 @@ def ask(name: str, problem: Problem = RELU, **options: object) -> object:
         ),
     ],
 )
-def test_a_file_that_is_no_backend_is_refused_with_a_reason(backend: Write, source: str, message: str) -> None:
+def test_a_file_that_is_no_backend_is_refused_with_a_reason(
+    backend: Write, source: str, message: str
+) -> None:
     with pytest.raises(BackendError) as refused:
         Subject(backend(source))
     assert message in str(refused.value)
@@ -67,8 +69,8 @@ def test_a_file_that_is_no_backend_is_refused_with_a_reason(backend: Write, sour
         ("no_such_file.py", "there is no file no_such_file.py"),
         ("no_such_backend", "no adapter (gpu, numpy, onnxruntime), no importable module and no .py file"),
         ("kernels.cu", "needs a Python file around it"),
-        ("math", "has none of the spec's operations"),
-        ("math:gemm", "math has no attribute 'gemm'"),
+        ("json", "has none of the spec's operations"),
+        ("json:gemm", "json has no attribute 'gemm'"),
     ],
 )
 def test_a_name_that_leads_nowhere_is_refused_with_a_reason(name: str, message: str) -> None:
@@ -102,7 +104,9 @@ def test_an_answer_that_is_no_result_is_a_failed_call(backend: Write, source: st
         ("def relu(x):\n while True: pass", "no answer within 2 s"),
     ],
 )
-def test_a_crash_or_a_hang_is_noticed_and_the_process_replaced(backend: Write, source: str, message: str) -> None:
+def test_a_crash_or_a_hang_is_noticed_and_the_process_replaced(
+    backend: Write, source: str, message: str
+) -> None:
     subject = Subject(backend(source + "\ndef relu6(x): return np.clip(x, 0, 6)"), 2.0)
     try:
         with pytest.raises(Lost, match=message):
@@ -113,6 +117,7 @@ def test_a_crash_or_a_hang_is_noticed_and_the_process_replaced(backend: Write, s
     assert answer.raw.shape == (5,)
 
 
+@pytest.mark.spec("GEN-D4")
 def test_not_implemented_means_unsupported(backend: Write) -> None:
     with pytest.raises(Unsupported, match="no half precision"):
         ask(backend("def relu(x): raise NotImplementedError('no half precision')"))
@@ -147,3 +152,16 @@ def test_an_output_that_is_not_written_holds_poison(backend: Write) -> None:
     problem = Problem("relu", "float32", RELU.arrays, out=Layout())
     answer = ask(backend("def relu(x, out=None): pass"), problem)
     assert np.all(getattr(answer, "values", np.zeros(1)) > 1e36)
+
+
+@pytest.mark.spec("GEN-D5")
+@pytest.mark.parametrize(
+    ("source", "refused"), [("raise ValueError('ACT-C1: x is int32')", True), ("return x", False)]
+)
+def test_a_misuse_is_refused_by_raising(backend: Write, source: str, refused: bool) -> None:
+    subject = Subject(backend(f"def relu(x): {source}"), 2.0)
+    try:
+        refusal = subject.refusal(Problem("relu", "float32", RELU.arrays, dtypes={"x": "int32"}))
+    finally:
+        subject.close()
+    assert (refusal is not None) == refused
