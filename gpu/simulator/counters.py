@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
+
 from gaugeblock.gpu.simulator.vm.settings import settings
 
 if TYPE_CHECKING:

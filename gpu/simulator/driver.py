@@ -28,6 +28,8 @@ from enum import Enum
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
+
 from gaugeblock.gpu.simulator.errors import Error, Fault, LaunchError, LogicError, MemoryError
 from gaugeblock.gpu.simulator.module import LoadedModule
 from gaugeblock.gpu.simulator.vm.launch import (
@@ -39,7 +41,6 @@ from gaugeblock.gpu.simulator.vm.launch import (
     launch,
 )
 from gaugeblock.gpu.simulator.vm.memory import BASE, Allocation, GlobalMemory
-from numpy.typing import NDArray
 
 __all__ = [
     "Context",

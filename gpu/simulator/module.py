@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
+
 from gaugeblock.gpu.simulator.errors import LogicError
 from gaugeblock.gpu.simulator.ptx import PtxError, parse
 from gaugeblock.gpu.simulator.ptx.syntax import SIZES, Float, Integer, Module, Name, Operand, Variable

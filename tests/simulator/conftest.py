@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from gaugeblock.gpu import compiler
 from gaugeblock.gpu.simulator import driver
 

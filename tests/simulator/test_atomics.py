@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from gaugeblock.gpu.simulator import settings
 
 
@@ -114,3 +115,24 @@ def test_shared_counters_belong_to_their_block(cuda):
         x,
     )
     assert x.tolist() == [25 + b for b in range(5)]
+
+
+def test_a_global_sum_of_floats_flushes_subnormals_and_a_shared_one_does_not(cuda):
+    tiny = np.float32(1e-40)
+    x = np.array([0, 0], np.float32)
+    cuda(
+        """
+        extern "C" __global__ void k(float* x, float tiny) {
+            __shared__ float s;
+            s = 0;
+            atomicAdd(&s, tiny);
+            atomicAdd(&x[0], tiny);
+            x[1] = s;
+        }
+        """,
+        1,
+        1,
+        x,
+        tiny,
+    )
+    assert x.tolist() == [0, tiny]

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from gaugeblock.gpu.simulator import Fault, settings
 
 REVERSE = """

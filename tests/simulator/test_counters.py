@@ -1,6 +1,7 @@
 """The counters count exactly what a kernel does."""
 
 import numpy as np
+
 from gaugeblock.gpu.simulator import counting
 
 SAXPY = """

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from gaugeblock.gpu import compiler
 from gaugeblock.gpu.simulator import Fault, driver, settings
 

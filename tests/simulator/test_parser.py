@@ -1,6 +1,7 @@
 """PTX text becomes the tree that it says."""
 
 import pytest
+
 from gaugeblock.gpu.simulator.ptx import PtxError, parse
 from gaugeblock.gpu.simulator.ptx.syntax import (
     Address,

@@ -1,4 +1,4 @@
-"""Loads, stores and atomics: decoding, and what they do to memory.
+"""Loads and stores: decoding, and what they do to memory.
 
 An access goes to the state space that the instruction names or, for generic addresses, to the one that the
 addresses lie in. Addresses are checked (alignment, bounds, lifetime, initialisation) before
@@ -12,12 +12,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
 from gaugeblock.gpu.simulator.ptx.syntax import SIZES
-from gaugeblock.gpu.simulator.vm import floating
 from gaugeblock.gpu.simulator.vm.decoder import Decoder, Modifiers
-from gaugeblock.gpu.simulator.vm.memory import LOCAL_WINDOW, SHARED_WINDOW, WINDOW, Array, Bytes, Prepared
+from gaugeblock.gpu.simulator.vm.memory import LOCAL_WINDOW, SHARED_WINDOW, WINDOW, Array, Prepared
 from gaugeblock.gpu.simulator.vm.operands import Arg, ParameterOperand, Sink, Slot
-from gaugeblock.gpu.simulator.vm.operation import BF16, DTYPES, F16, U16, U32, U64, Effect, Pure, Registers
+from gaugeblock.gpu.simulator.vm.operation import DTYPES, U16, U32, U64, Effect, Pure, Registers
 
 if TYPE_CHECKING:
     from gaugeblock.gpu.simulator.vm.frame import Frame
@@ -33,7 +33,7 @@ _HINTS = (
 )  # fmt: skip
 
 
-def _space(m: Modifiers) -> str | None:
+def read_space(m: Modifiers) -> str | None:
     """Read the state space and drop hints, which change speed and nothing else."""
     m.flag(*_ORDER)
     m.flag(*_SCOPE)
@@ -44,7 +44,7 @@ def _space(m: Modifiers) -> str | None:
     return name or None
 
 
-def _locate(frame: Frame, space: str, slot: int) -> tuple[Any, Prepared]:
+def locate(frame: Frame, space: str, slot: int) -> tuple[Any, Prepared]:
     """Return the memory of a space, and the analysed addresses in a slot."""
     batch = frame.batch
     if space in ("global", "const", "param"):  # one arena; the names tell the counters apart
@@ -96,7 +96,7 @@ def _generic(
     return run
 
 
-def _emit(
+def emit(
     d: Decoder,
     access: Access,
     slot: int,
@@ -117,7 +117,7 @@ def _emit(
     d.emit(Effect(run, (slot, *reads), writes), guarded=True)
 
 
-def _address(d: Decoder, arg: Arg, space: str | None) -> tuple[int, int, str | None]:
+def find_address(d: Decoder, arg: Arg, space: str | None) -> tuple[int, int, str | None]:
     """Return slot and offset of an address, and its space: named by the instruction or by the variable."""
     slot, offset, named = d.address(arg)
     return slot, offset, space or named
@@ -130,7 +130,7 @@ def _vector(m: Modifiers) -> int:
 def load(d: Decoder) -> None:
     """``ld`` and ``ldu``."""
     m = d.modifiers
-    space = _space(m)
+    space = read_space(m)
     count, type_ = _vector(m), m.type()
     m.done()
     target, address = d.instruction.operands[:2]
@@ -143,10 +143,10 @@ def load(d: Decoder) -> None:
     slots, extensions = _load_targets(d, targets, type_)
     plain = not any(extensions)
     source = d.instruction
-    slot, offset, space = _address(d, address, space)
+    slot, offset, space = find_address(d, address, space)
 
     def access(registers: Registers, frame: Frame, where: str, slot: int) -> None:
-        memory, prepared = _locate(frame, where, slot)
+        memory, prepared = locate(frame, where, slot)
         memory.check_read(prepared, offset, nbytes)
         places = prepared.offset + offset if offset else prepared.offset
         values = memory.bytes.gather(places, size, count)
@@ -159,7 +159,7 @@ def load(d: Decoder) -> None:
             for place, value, extend in zip(slots, values, extensions, strict=True):
                 registers[place] = extend(value) if extend else value
 
-    _emit(d, access, slot, offset, space, (), tuple(slots))
+    emit(d, access, slot, offset, space, (), tuple(slots))
 
 
 def _load_targets(d: Decoder, targets: tuple[Arg, ...], type_: str) -> tuple[list[int], list[Any]]:
@@ -196,7 +196,7 @@ def _load_parameter(d: Decoder, type_: str, targets: tuple[Arg, ...], address: P
 def store(d: Decoder) -> None:
     """``st``."""
     m = d.modifiers
-    space = _space(m)
+    space = read_space(m)
     count, type_ = _vector(m), m.type()
     m.done()
     address, value = d.instruction.operands[:2]
@@ -209,17 +209,17 @@ def store(d: Decoder) -> None:
     slots = [d.source(arg, type_) for arg in values]
     unsigned = _UNSIGNED[size]
     source = d.instruction
-    slot, offset, space = _address(d, address, space)
+    slot, offset, space = find_address(d, address, space)
 
     def access(registers: Registers, frame: Frame, where: str, slot: int) -> None:
-        memory, prepared = _locate(frame, where, slot)
+        memory, prepared = locate(frame, where, slot)
         memory.check_write(prepared, offset, nbytes)
         places = prepared.offset + offset if offset else prepared.offset
         memory.bytes.scatter(places, size, [registers[s].view(unsigned) for s in slots])
         if frame.batch.watching:
             frame.batch.watch(frame, source, where, places, nbytes, write=True)
 
-    _emit(d, access, slot, offset, space, tuple(slots), ())
+    emit(d, access, slot, offset, space, tuple(slots), ())
 
 
 def _store_parameter(d: Decoder, type_: str, values: tuple[Arg, ...], address: Arg) -> None:
@@ -229,100 +229,6 @@ def _store_parameter(d: Decoder, type_: str, values: tuple[Arg, ...], address: A
         place = ParameterOperand(address.name, address.offset + number * SIZES[type_], False)
         slot = d.parameter(place, type_)
         d.emit(Pure(lambda x: x, (d.source(arg, type_),), (DTYPES[type_],), slot), guarded=True)
-
-
-# Atomics.
-
-
-def _atomic_function(d: Decoder, operation: str, type_: str) -> Callable[..., Array]:
-    def exchange(old: Array, new: Array) -> Array:
-        return new
-
-    def compare_and_swap(old: Array, expected: Array, new: Array) -> Array:
-        return np.where(old == expected, new, old)
-
-    def increment(old: Array, limit: Array) -> Array:
-        return np.where(old >= limit, 0, old + 1).astype(old.dtype)
-
-    def decrement(old: Array, limit: Array) -> Array:
-        return np.where((old == 0) | (old > limit), limit, old - 1).astype(old.dtype)
-
-    is_float = type_ in ("f16", "bf16", "f32", "f64", "f16x2", "bf16x2")
-    functions: dict[str, Callable[..., Array]] = {
-        "add": floating.add if is_float else np.add,
-        "min": floating.minimum if is_float else np.minimum,
-        "max": floating.maximum if is_float else np.maximum,
-        "and": np.bitwise_and,
-        "or": np.bitwise_or,
-        "xor": np.bitwise_xor,
-        "exch": exchange,
-        "cas": compare_and_swap,
-        "inc": increment,
-        "dec": decrement,
-    }
-    if operation not in functions:
-        raise d.error(f".{operation} is not supported")
-    return functions[operation]
-
-
-def _apply_in_order(bytes_: Bytes, places: Array, dtype: np.dtype[Any], size: int,
-                    function: Callable[..., Array], operands: list[Array]) -> Array:  # fmt: skip
-    """Apply an atomic lane after lane: in rounds, each of which touches every address at most once."""
-    view = bytes_.view(False, size, 1)
-    rows = places >> (size.bit_length() - 1)
-    old = np.empty(len(rows), dtype)
-    order = np.argsort(rows, kind="stable")
-    ordered = rows[order]
-    first = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
-    lengths = np.diff(np.r_[first, len(ordered)])
-    rank = np.empty(len(rows), np.intp)
-    rank[order] = np.arange(len(rows)) - np.repeat(first, lengths)
-    for turn in range(int(lengths.max())):
-        now = np.flatnonzero(rank == turn)
-        before = view[rows[now]].view(dtype)
-        old[now] = before
-        after = function(before, *(operand[now] for operand in operands))
-        view[rows[now]] = after.view(view.dtype)
-    return old
-
-
-def atomic(d: Decoder) -> None:
-    """``atom`` and ``red``."""
-    m = d.modifiers
-    returns = d.instruction.opcode == "atom"
-    space = _space(m)
-    operation = m.one_of("add", "min", "max", "and", "or", "xor", "exch", "cas", "inc", "dec")
-    m.flag("noftz")
-    type_ = m.type()
-    m.done()
-    function = _atomic_function(d, operation, type_)
-    operands = d.instruction.operands
-    address, *arguments = operands[1:] if returns else operands
-    slots = tuple(d.source(arg, type_) for arg in arguments)
-    targets = (d.destination(operands[0], type_),) if returns else ()
-    element = {"f16x2": F16, "bf16x2": BF16}.get(type_)
-    dtype = DTYPES[type_] if element is None else U32
-    size = dtype.itemsize
-    source = d.instruction
-    slot, offset, space = _address(d, address, space)
-    if element is not None:
-        from gaugeblock.gpu.simulator.vm.arithmetic import packed
-
-        function = packed(function, element)
-
-    def access(registers: Registers, frame: Frame, where: str, slot: int) -> None:
-        memory, prepared = _locate(frame, where, slot)
-        memory.check_read(prepared, offset, size)
-        memory.check_write(prepared, offset, size)
-        places = frame.expand(prepared.offset + offset)
-        values = [frame.expand(registers[s].view(dtype)) for s in slots]
-        old = _apply_in_order(memory.bytes, places, dtype, size, function, values)
-        if frame.batch.watching:
-            frame.batch.watch(frame, source, where, places, size, write=True, atomic=True)
-        for target in targets:
-            registers[target] = old
-
-    _emit(d, access, slot, offset, space, slots, targets)
 
 
 # What moves nothing.
@@ -349,7 +255,6 @@ def is_space(d: Decoder) -> None:
 TABLE: dict[str, Callable[[Decoder], None]] = {
     **dict.fromkeys(("ld", "ldu"), load),
     "st": store,
-    **dict.fromkeys(("atom", "red"), atomic),
     **dict.fromkeys(("membar", "fence", "prefetch", "prefetchu", "nanosleep", "pmevent", "setmaxnreg"), hint),
     "isspacep": is_space,
 }

@@ -32,6 +32,7 @@ from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 import numpy as np
+
 from gaugeblock.gpu.simulator.vm.rounding import (
     BFLOAT16,
     BITS,

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, Literal, cast
 
 import numpy as np
+
 from gaugeblock.gpu.simulator.vm import approximate, conversion, floating, integer
 from gaugeblock.gpu.simulator.vm.decoder import Decoder
 from gaugeblock.gpu.simulator.vm.memory import LOCAL_WINDOW, SHARED_WINDOW, Array

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
+
 from gaugeblock.gpu.simulator.ptx.syntax import Integer
 from gaugeblock.gpu.simulator.vm.decoder import Decoder
 from gaugeblock.gpu.simulator.vm.frame import Index
 from gaugeblock.gpu.simulator.vm.operands import Arg, Lowered
 from gaugeblock.gpu.simulator.vm.operation import U32, Effect, Registers
-from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from gaugeblock.gpu.simulator.vm.frame import Frame

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
+
 from gaugeblock.gpu.simulator.vm.async_copy import Copies
 from gaugeblock.gpu.simulator.vm.decode import Program
 from gaugeblock.gpu.simulator.vm.frame import Frame, Index
@@ -14,7 +16,6 @@ from gaugeblock.gpu.simulator.vm.operands import Lowered
 from gaugeblock.gpu.simulator.vm.sanitizer import Races
 from gaugeblock.gpu.simulator.vm.settings import Settings
 from gaugeblock.gpu.simulator.vm.warp import WARP
-from numpy.typing import NDArray
 
 Dim = tuple[int, int, int]
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
+
 from gaugeblock.gpu.simulator.vm import floating
 from gaugeblock.gpu.simulator.vm.frame import Index
 from gaugeblock.gpu.simulator.vm.operands import Lowered

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import numpy as np
+
 from gaugeblock.gpu.simulator.vm.rounding import (
     BFLOAT16,
     BITS,

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+
 from gaugeblock.gpu.simulator.ptx.syntax import SIZES, PtxError
-from gaugeblock.gpu.simulator.vm import access, arithmetic, async_copy, control, matrix, warp
+from gaugeblock.gpu.simulator.vm import access, arithmetic, async_copy, atomics, control, matrix, warp
 from gaugeblock.gpu.simulator.vm.compose import Operation, compose
 from gaugeblock.gpu.simulator.vm.decoder import Decoder, Modifiers
 from gaugeblock.gpu.simulator.vm.lowering import Flat
@@ -25,6 +26,7 @@ from gaugeblock.gpu.simulator.vm.warp import POISON
 TABLE: Mapping[str, Callable[[Decoder], None]] = {
     **arithmetic.TABLE,
     **access.TABLE,
+    **atomics.TABLE,
     **control.TABLE,
     **warp.TABLE,
     **matrix.TABLE,

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+
 from gaugeblock.gpu.simulator.ptx.syntax import SIZES, Float, Integer, PtxError
 from gaugeblock.gpu.simulator.vm.integer import truncate
 from gaugeblock.gpu.simulator.vm.lowering import Flat

@@ -21,6 +21,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
+
 from gaugeblock.gpu.simulator.vm.rounding import (
     BFLOAT16,
     BITS,

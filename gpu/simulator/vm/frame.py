@@ -10,9 +10,10 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
+
 from gaugeblock.gpu.simulator.vm.memory import Array, Prepared
 from gaugeblock.gpu.simulator.vm.operation import Registers
-from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from gaugeblock.gpu.simulator.vm.batch import Batch

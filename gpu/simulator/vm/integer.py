@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+
 from gaugeblock.gpu.simulator.vm.memory import Array
 from gaugeblock.gpu.simulator.vm.operation import S32, S64, U8, U32, U64
 

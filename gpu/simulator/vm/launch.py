@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 
 import numpy as np
+
 from gaugeblock.gpu.simulator.errors import Fault, LaunchError
 from gaugeblock.gpu.simulator.vm.batch import Batch, Dim
 from gaugeblock.gpu.simulator.vm.decode import Program

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
+
 from gaugeblock.gpu.simulator.errors import LaneFault
 from gaugeblock.gpu.simulator.vm import tensor_core
 from gaugeblock.gpu.simulator.vm.decoder import Decoder

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
+
 from gaugeblock.gpu.simulator.errors import LaneFault, LogicError
 from gaugeblock.gpu.simulator.errors import MemoryError as DeviceMemoryError
-from numpy.typing import NDArray
 
 Array: TypeAlias = NDArray[Any]
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import ml_dtypes
 import numpy as np
+
 from gaugeblock.gpu.simulator.vm.memory import Array
 
 if TYPE_CHECKING:

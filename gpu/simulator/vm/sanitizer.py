@@ -19,11 +19,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
+
 from gaugeblock.gpu.simulator.errors import LaneFault
 from gaugeblock.gpu.simulator.vm.frame import Frame, Index
 from gaugeblock.gpu.simulator.vm.operands import Lowered
 from gaugeblock.gpu.simulator.vm.warp import WARP
-from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from gaugeblock.gpu.simulator.vm.batch import Batch

@@ -17,6 +17,8 @@ from itertools import count
 from typing import Any, cast
 
 import numpy as np
+from numpy.typing import NDArray
+
 from gaugeblock.gpu.simulator.errors import LaneFault
 from gaugeblock.gpu.simulator.vm.batch import Batch
 from gaugeblock.gpu.simulator.vm.decode import Segment
@@ -24,7 +26,6 @@ from gaugeblock.gpu.simulator.vm.frame import Frame, Index
 from gaugeblock.gpu.simulator.vm.operands import Lowered
 from gaugeblock.gpu.simulator.vm.operation import Barrier, Branch, Collective, Exit
 from gaugeblock.gpu.simulator.vm.warp import WARP
-from numpy.typing import NDArray
 
 Groups = dict[int, Index | None]
 _EVERYONE = 0xFFFFFFFF

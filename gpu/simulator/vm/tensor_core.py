@@ -20,6 +20,7 @@ from fractions import Fraction
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
+
 from gaugeblock.gpu.simulator.vm.rounding import (
     FLOAT16,
     FLOAT32,

@@ -10,11 +10,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
+
 from gaugeblock.gpu.simulator.vm.decoder import Decoder
 from gaugeblock.gpu.simulator.vm.memory import Array
 from gaugeblock.gpu.simulator.vm.operands import Arg, Sink, Slot, Two
 from gaugeblock.gpu.simulator.vm.operation import S32, U32, Collective, Registers
-from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from gaugeblock.gpu.simulator.vm.frame import Frame
