@@ -10,11 +10,12 @@ from types import ModuleType
 from typing import Any, Final
 
 import numpy as np
+from measuring import Array, Roof, Side, Work, best
+
 from gaugeblock import gpu, reference
 from gaugeblock.conformance.adapters import numpy as numpy_adapter
 from gaugeblock.gpu.device import DTYPES, DeviceArray, device
 from gaugeblock.gpu.simulator import counting
-from measuring import Array, Roof, Side, Work, best
 
 MEBI: Final = 2**20
 CALLS: Final = 20

@@ -8,9 +8,10 @@ import itertools
 from typing import Any, Final
 
 from contenders import CALLS, rotation
+from measuring import Array, Side
+
 from gaugeblock import gpu
 from gaugeblock.gpu.device import DeviceArray, device
-from measuring import Array, Side
 
 TYPES: Final = {"float32": 0, "float16": 2, "bfloat16": 14}
 """``cudaDataType_t``."""

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+
 from gaugeblock.spec.accuracy import FORMATS, Arithmetic, accept
 from gaugeblock.spec.operations import OPERATIONS
-from numpy.typing import NDArray
 
 Array = NDArray[Any]
 

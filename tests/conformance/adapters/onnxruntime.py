@@ -14,8 +14,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from gaugeblock.conformance.backends import BackendError
 from numpy.typing import NDArray
+
+from gaugeblock.conformance.backends import BackendError
 
 try:
     import onnx
@@ -124,8 +125,8 @@ def gemm(
         raise ValueError(f"c has shape {c.shape}, the result {shape}")
     arrays = {"a": a, "b": b} if c is None or beta == 0 else {"a": a, "b": b, "c": c}
     factors: dict[str, Any] = {
-        "alpha": alpha,
-        "beta": beta,
+        "alpha": float(alpha),
+        "beta": float(beta),
         "transpose_a": transpose_a,
         "transpose_b": transpose_b,
     }
