@@ -8,9 +8,9 @@ The command ``gaugeblock conform BACKEND`` runs it; :func:`replay` repeats one f
 """
 
 from gaugeblock.conformance.backends import BackendError
-from gaugeblock.conformance.engine import replay
+from gaugeblock.conformance.engine import Effort, replay
 from gaugeblock.conformance.problem import Array, Layout, Problem
 from gaugeblock.conformance.report import Report
 from gaugeblock.conformance.runner import judge, plan, run
 
-__all__ = ["Array", "BackendError", "Layout", "Problem", "Report", "judge", "plan", "replay", "run"]
+__all__ = ["Array", "BackendError", "Effort", "Layout", "Problem", "Report", "judge", "plan", "replay", "run"]

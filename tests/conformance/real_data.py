@@ -12,7 +12,6 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.datasets import load_digits
 
 from gaugeblock.reference.logistic_regression import Model, fit
 
@@ -24,6 +23,8 @@ TRAINED_ON = 1200
 
 @cache
 def _images_and_labels() -> tuple[Floats, NDArray[np.int64]]:
+    from sklearn.datasets import load_digits  # late: it takes a second to import
+
     images, labels = load_digits(return_X_y=True)
     return np.asarray(images, np.float64) / 16, np.asarray(labels, np.int64)
 

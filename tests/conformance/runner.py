@@ -6,7 +6,7 @@ import contextlib
 import io
 import secrets
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from gaugeblock.conformance import plugin
 from gaugeblock.conformance.engine import Case, Effort, Outcome, cases, try_case
 from gaugeblock.conformance.report import Entry, Report, versions
 from gaugeblock.conformance.subject import Subject
+from gaugeblock.spec.accuracy import FORMATS
 from gaugeblock.spec.operations import OPERATIONS
 
 Progress = Callable[[Case, Outcome, Entry], None]
@@ -40,7 +41,7 @@ class Plan:
     """
 
     backend: str
-    description: dict[str, Any]
+    description: Mapping[str, Any]
     cases: tuple[Case, ...]
     effort: Effort
     time_limit: float
@@ -65,13 +66,28 @@ def plan(
     backend: str,
     *,
     operations: Iterable[str] | None = None,
-    dtypes: Sequence[str] = ("float32", "float16", "bfloat16"),
+    dtypes: Sequence[str] = tuple(FORMATS),
     profile: str = "ci",
     seed: int | None = None,
     shrink: bool = True,
     time_limit: float = 60.0,
 ) -> Plan:
     """Load a backend once, to learn what it is, and plan the run.
+
+    Parameters
+    ----------
+    backend
+        A file, a module or an adapter.
+    operations, dtypes
+        What to try; all if not given.
+    profile
+        How hard: ``quick``, ``ci`` or ``deep``.
+    seed
+        Of the run; drawn if not given.
+    shrink
+        Whether to make failing problems small.
+    time_limit
+        Seconds a call may take.
 
     Raises
     ------
@@ -80,9 +96,8 @@ def plan(
     """
     subject = Subject(backend, time_limit)
     subject.close()
-    chosen = tuple(cases(operations or OPERATIONS, dtypes))
     effort = Effort(profile, secrets.randbits(32) if seed is None else seed, shrink)
-    return Plan(backend, dict(subject.description), chosen, effort, time_limit)
+    return Plan(backend, subject.description, tuple(cases(operations or OPERATIONS, dtypes)), effort, time_limit)
 
 
 class _Collector:
@@ -171,23 +186,39 @@ def _sort(report: Report, plan: Plan) -> None:
     report.entries = dict(sorted(report.entries.items(), key=lambda item: order[item[0]]))
 
 
-def judge(plan: Plan, *, stop_at_first: bool = False) -> Report:
-    """Run a plan in this process, without pytest: for tests of the suite and for tools.
+def judge(
+    backend: str,
+    *,
+    operations: Iterable[str] | None = None,
+    dtypes: Sequence[str] = tuple(FORMATS),
+    effort: Effort | None = None,
+    time_limit: float = 60.0,
+    stop_at_first: bool = False,
+) -> Report:
+    """Hold a backend against the spec in this process, without pytest: for tests of the suite and for tools.
 
     Parameters
     ----------
-    plan
-        What to do.
+    backend
+        A file, a module or an adapter.
+    operations, dtypes
+        What to try; all if not given.
+    effort
+        Profile and seed.
+    time_limit
+        Seconds a call may take.
     stop_at_first
         Whether to end at the first violation.
     """
+    subject = Subject(backend, time_limit)
+    effort = effort or Effort()
+    plan = Plan(backend, subject.description, tuple(cases(operations or OPERATIONS, dtypes)), effort, time_limit)
     report = plan.report()
-    subject = Subject(plan.backend, plan.time_limit)
     try:
         for case in plan.cases:
             if case.operation not in subject.operations:
                 continue
-            outcome = try_case(case, subject, plan.effort)
+            outcome = try_case(case, subject, effort)
             report.add(case, outcome)
             if stop_at_first and outcome.verdict == "violating":
                 break
