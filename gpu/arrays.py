@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
+
 from gaugeblock.gpu.device import (
     DTYPES,
     DeviceArray,
@@ -20,7 +22,6 @@ from gaugeblock.gpu.device import (
     span,
 )
 from gaugeblock.gpu.layout import overlaps_itself
-from numpy.typing import NDArray
 
 __all__ = ["Exchange", "upload"]
 

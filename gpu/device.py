@@ -17,9 +17,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
-from gaugeblock.gpu import compiler
 from ml_dtypes import bfloat16
 from numpy.typing import NDArray
+
+from gaugeblock.gpu import compiler
 
 __all__ = [
     "DTYPES",

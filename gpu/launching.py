@@ -6,6 +6,7 @@ import struct
 from typing import Final
 
 import numpy as np
+
 from gaugeblock.gpu.device import DeviceArray
 from gaugeblock.gpu.layout import Layout
 

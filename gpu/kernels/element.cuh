@@ -82,22 +82,27 @@ __device__ __forceinline__ Vector<T> load_vector(const T* address) {
 }
 
 template <typename T>
-__device__ __forceinline__ void store_vector(T* address, const Vector<T>& vector) {
-    uint4 raw;
-    if constexpr (sizeof(T) == 4) {
-        raw.x = __float_as_uint(vector.lane[0]);
-        raw.y = __float_as_uint(vector.lane[1]);
-        raw.z = __float_as_uint(vector.lane[2]);
-        raw.w = __float_as_uint(vector.lane[3]);
-    } else {
-        unsigned words[4];
+__device__ __forceinline__ uint4 words_of(const Vector<T>& vector) {
+    unsigned words[4];
 #pragma unroll
-        for (int i = 0; i < 4; ++i) {
+    for (int i = 0; i < 4; ++i) {
+        if constexpr (sizeof(T) == 4) {
+            words[i] = __float_as_uint(vector.lane[i]);
+        } else {
             words[i] = vector.lane[2 * i].bits | static_cast<unsigned>(vector.lane[2 * i + 1].bits) << 16;
         }
-        raw = make_uint4(words[0], words[1], words[2], words[3]);
     }
-    *reinterpret_cast<uint4*>(address) = raw;
+    return make_uint4(words[0], words[1], words[2], words[3]);
+}
+
+// To global memory. Spelled as PTX since the compiler splits the store of a struct in four where its words are
+// computed apart from each other, which costs four times the traffic.
+template <typename T>
+__device__ __forceinline__ void store_vector(T* address, const Vector<T>& vector) {
+    const uint4 words = words_of(vector);
+    asm volatile("st.global.v4.b32 [%0], {%1, %2, %3, %4};" ::"l"(__cvta_generic_to_global(address)),
+                 "r"(words.x), "r"(words.y), "r"(words.z), "r"(words.w)
+                 : "memory");
 }
 
 template <typename T>

@@ -148,7 +148,7 @@ __device__ __forceinline__ void copy_step(const Operand& operand, long long k, l
             for (int lane = 0; lane < LANES; ++lane) {
                 held.lane[lane] = lane < valid ? from[lane * operand.k_stride] : ELEMENT{};
             }
-            store_vector(stage + place_of<COPY>(outer, kk), held);
+            *reinterpret_cast<uint4*>(stage + place_of<COPY>(outer, kk)) = words_of(held);
         }
     }
 }
@@ -200,9 +200,12 @@ __device__ __forceinline__ void write_rows(
         ELEMENT* place = out + (m + row) * gemm.out.row + n * gemm.out.column;
         const int valid = clamp_to_lanes(gemm.N - n);
         if (wide && valid == LANES) {
+            const float4 low = *reinterpret_cast<const float4*>(sums);
+            const float4 high = *reinterpret_cast<const float4*>(sums + 4);
+            const float all[LANES] = {low.x, low.y, low.z, low.w, high.x, high.y, high.z, high.w};
             Vector<ELEMENT> result;
 #pragma unroll
-            for (int i = 0; i < LANES; ++i) result.lane[i] = finish(sums[i], alpha, beta, terms + i * step);
+            for (int i = 0; i < LANES; ++i) result.lane[i] = finish(all[i], alpha, beta, terms + i * step);
             store_vector(place, result);
         } else {
 #pragma unroll 1

@@ -12,18 +12,20 @@
 #include "element.cuh"
 #include "layout.cuh"
 
-// The place of the first maximum among `pieces` values.
-__device__ __forceinline__ long long first_maximum(const ELEMENT* group, long long step, long long pieces) {
-    long long place = 0;
-    float best = widen(group[0]);
+struct Maximum {
+    ELEMENT value;
+    long long place;
+};
+
+// The first maximum among `pieces` values.
+__device__ __forceinline__ Maximum first_maximum(const ELEMENT* group, long long step, long long pieces) {
+    Maximum best = {group[0], 0};
     for (long long i = 1; i < pieces; ++i) {
-        const float value = widen(group[i * step]);
-        if (best == best && !(value <= best)) {  // greater, or the first NaN
-            best = value;
-            place = i;
-        }
+        const ELEMENT value = group[i * step];
+        const float champion = widen(best.value);
+        if (champion == champion && !(widen(value) <= champion)) best = {value, i};  // greater, or the first NaN
     }
-    return place;
+    return best;
 }
 
 extern "C" __global__ void __launch_bounds__(256) maxout_groups(
@@ -33,12 +35,12 @@ extern "C" __global__ void __launch_bounds__(256) maxout_groups(
     const long long i = global_thread();
     if (i >= groups) return;
     const Offsets at = offsets_of(layout, rank, i);
-    const long long place = first_maximum(x + at.x, x_step, pieces);
+    const Maximum best = first_maximum(x + at.x, x_step, pieces);
 #if BACKWARD
     const ELEMENT gradient = dy[at.dy];
-    for (long long j = 0; j < pieces; ++j) out[at.out + j * out_step] = j == place ? gradient : ELEMENT{};
+    for (long long j = 0; j < pieces; ++j) out[at.out + j * out_step] = j == best.place ? gradient : ELEMENT{};
 #else
-    out[at.out] = x[at.x + place * x_step];
+    out[at.out] = best.value;
 #endif
 }
 
@@ -50,11 +52,11 @@ extern "C" __global__ void __launch_bounds__(256) maxout_naive(
 #if BACKWARD
     if (i >= groups * pieces) return;
     const Offsets at = split_index(layout, rank, static_cast<unsigned long long>(i / pieces));
-    const bool chosen = first_maximum(x + at.x, x_step, pieces) == i % pieces;
+    const bool chosen = first_maximum(x + at.x, x_step, pieces).place == i % pieces;
     out[at.out + i % pieces * out_step] = chosen ? dy[at.dy] : ELEMENT{};
 #else
     if (i >= groups) return;
     const Offsets at = split_index(layout, rank, static_cast<unsigned long long>(i));
-    out[at.out] = x[at.x + first_maximum(x + at.x, x_step, pieces) * x_step];
+    out[at.out] = first_maximum(x + at.x, x_step, pieces).value;
 #endif
 }

@@ -4,12 +4,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+
 from gaugeblock import gpu
 from gaugeblock.gpu.device import DTYPES, to_device
 from gaugeblock.spec.accuracy import FORMATS, accept
 from gaugeblock.spec.arithmetic import Arithmetic
 from gaugeblock.spec.operations import OPERATIONS, Operation
-from numpy.typing import NDArray
 
 Array = NDArray[Any]
 generator = np.random.default_rng(9)

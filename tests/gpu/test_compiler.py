@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 from gaugeblock.gpu import compiler
 
 KERNEL = 'extern "C" __global__ void twice(float* x) { x[threadIdx.x] *= FACTOR; }\n'

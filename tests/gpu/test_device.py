@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from gaugeblock import gpu
 from gaugeblock.gpu import device as devices
 from gaugeblock.gpu.device import DTYPES, DeviceArray, as_device_array, to_device

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+
 from gaugeblock import gpu
 from gaugeblock.gpu.device import DTYPES, DeviceArray, as_device_array, to_device
-from numpy.typing import NDArray
 
 Array = NDArray[Any]
 generator = np.random.default_rng(9)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from gaugeblock.gpu import compiler, rowwise
 from gaugeblock.gpu.device import ELEMENTS
 

@@ -1,0 +1,87 @@
+"""What the kernels move, counted on the simulated device: the least a kernel can, by the widest accesses."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gaugeblock import gpu
+from gaugeblock.gpu import device as devices
+from gaugeblock.gpu.device import DTYPES, DeviceArray, to_device
+
+if not devices.device().simulated:
+    pytest.skip("counts and faults are the simulated device's", allow_module_level=True)
+
+from gaugeblock.gpu.simulator import Counters, Fault, counting
+
+generator = np.random.default_rng(3)
+
+
+def normal(dtype: str, *shape: int) -> DeviceArray:
+    return to_device(generator.normal(size=shape).astype(DTYPES[dtype]))
+
+
+def vectors(counters: Counters, kind: str) -> int:
+    """Bytes that 16-byte instructions of a kind moved, after asserting that no other instruction did."""
+    used = {name: count for name, count in counters.instructions.items() if name.startswith(kind)}
+    assert all(".v4." in name for name in used), used
+    return 16 * sum(used.values())
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ["relu", "silu", "gelu", "tanh_backward", "gelu_backward"])
+def test_an_activation_reads_and_writes_every_sector_once(name: str, dtype: str) -> None:
+    x = normal(dtype, 1 << 14)
+    arrays = [x] * (2 if name.endswith("backward") else 1)
+    with counting() as counters:
+        getattr(gpu, name)(*arrays)
+    assert counters.loads["global"].moved == len(arrays) * x.nbytes
+    assert counters.stores["global"].moved == x.nbytes
+    assert vectors(counters, "st.global") == x.nbytes
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n", [32, 256, 1024, 4096, 8192, 16384])
+def test_softmax_reads_and_writes_every_row_once(dtype: str, n: int) -> None:
+    x = normal(dtype, 4, n)
+    with counting() as counters:
+        gpu.softmax(x)
+    assert vectors(counters, "ld.global") == vectors(counters, "st.global") == x.nbytes
+    assert counters.stores["global"].moved == x.nbytes
+
+
+def test_softmax_of_a_row_that_does_not_fit_reads_it_twice() -> None:
+    x = normal("float32", 2, 1 << 15)
+    with counting() as counters:
+        gpu.softmax(x)
+    assert vectors(counters, "ld.global") == 2 * x.nbytes
+    assert vectors(counters, "st.global") == x.nbytes
+
+
+@pytest.mark.parametrize(
+    ("dtype", "algorithm", "side"), [("float32", "tile128", 128), ("bfloat16", "tensor128", 128)]
+)
+@pytest.mark.parametrize("transpose", [False, True])
+def test_gemm_reads_a_tile_s_operands_once(dtype: str, algorithm: str, side: int, transpose: bool) -> None:
+    n = 256
+    a, b = normal(dtype, n, n), normal(dtype, n, n)
+    with counting() as counters:
+        gpu.gemm(a, b, transpose_a=transpose, algorithm=algorithm)
+    least = 2 * a.nbytes * n // side
+    assert least <= counters.loads["global"].moved <= 1.05 * least
+    assert counters.stores["global"].moved == a.nbytes
+    assert "local" not in counters.loads
+    assert counters.loads["shared"].conflicts == 0
+
+
+def test_a_read_beyond_an_array_is_a_fault_that_names_the_line_of_the_kernel() -> None:
+    x = normal("float32", 64)
+    longer = DeviceArray((200,), x.dtype, pointer=x.pointer, owner=x)
+    with pytest.raises(Fault, match=r"activation\.cu:\d+|element\.cuh:\d+"):
+        gpu.relu(longer)
+
+
+def test_an_input_that_was_never_written_is_a_fault() -> None:
+    unwritten: Any = DeviceArray((64,), np.dtype(np.float32))
+    with pytest.raises(Fault, match=r"(activation\.cu|element\.cuh):"):
+        gpu.relu(unwritten)
