@@ -32,6 +32,7 @@ WINDOW = 0x1_0000_0000
 RED_ZONE = 256
 _QUARANTINE = 128
 _LARGE = 1 << 20
+_LEAST = 1 << 26
 _ALLOCATED, _WRITTEN = 1, 3
 _FULL = {size: int.from_bytes(bytes([_WRITTEN]) * size, "little") for size in (1, 2, 4, 8)}
 _HALF = {size: int.from_bytes(bytes([_ALLOCATED]) * size, "little") for size in (1, 2, 4, 8)}
@@ -147,8 +148,7 @@ class GlobalMemory:
     """Device memory: an arena reserved once, pages committed as they are touched."""
 
     def __init__(self, capacity: int = 1 << 33) -> None:
-        self.capacity = capacity
-        self._maps = [_reserve(capacity), _reserve(capacity)]
+        self.capacity, self._maps = _reserve(capacity)
         self.bytes = Bytes(np.frombuffer(self._maps[0], np.uint8), np.frombuffer(self._maps[1], np.uint8))
         self._top = RED_ZONE
         self._starts: list[int] = []
@@ -315,6 +315,7 @@ class Window:
         self.bytes = Bytes(np.zeros(total, np.uint8), shadow)
         self.base = base
         self.all_written = False
+        self._barriers = 0
 
     def prepare(self, addresses: Array, lanes: NDArray[np.intp] | None) -> Prepared:
         """Analyse a register of offsets into the window, for these lanes of the batch."""
@@ -361,19 +362,28 @@ class Window:
 
     def settle(self) -> None:
         """At a barrier: if everything has been written, later reads need no check of that."""
-        if not self.all_written and self.size:
+        self._barriers += 1
+        rare = self._barriers & (self._barriers - 1) == 0  # at powers of two: looking is not free
+        if rare and not self.all_written and self.size:
             rows = self.bytes.shadow.reshape(-1, self.stride)[:, : self.size]
             self.all_written = bool((rows == _WRITTEN).all())
 
 
-def _reserve(size: int) -> mmap.mmap:
-    """Reserve address space whose pages read as zero and cost nothing until they are touched."""
-    flags = (
-        getattr(mmap, "MAP_PRIVATE", 0)
-        | getattr(mmap, "MAP_ANONYMOUS", 0)
-        | getattr(mmap, "MAP_NORESERVE", 0)
-    )
-    return mmap.mmap(-1, size, flags=flags) if flags else mmap.mmap(-1, size)
+def _reserve(size: int) -> tuple[int, list[mmap.mmap]]:
+    """Reserve address space for data and shadow; return how much, and the two maps.
+
+    Pages read as zero and cost nothing until they are touched. Where the system does not allow that
+    much, it is halved.
+    """
+    names = ("MAP_PRIVATE", "MAP_ANONYMOUS", "MAP_NORESERVE")
+    flags = {"flags": sum(getattr(mmap, name, 0) for name in names)} if hasattr(mmap, "MAP_PRIVATE") else {}
+    while True:
+        try:
+            return size, [mmap.mmap(-1, size, **flags) for _ in range(2)]
+        except OSError:
+            size //= 2
+            if size < _LEAST:
+                raise
 
 
 def _size_class(size: int) -> int:

@@ -108,7 +108,7 @@ class Scheduler:
         later = [other for other in groups if other > number]
         limit = min(later) if later else len(self.segments)
         written: set[int] = set()
-        alone = not groups and len(self.units) == 1
+        alone = not (groups or self.at_barrier or self.at_collective) and len(self.units) == 1
         end = self.issued + _SLICE
         while True:
             segment = self.segments[number]
