@@ -14,8 +14,9 @@ import tempfile
 from dataclasses import dataclass
 
 import numpy as np
-from gaugeblock.conformance.problem import Layout
 from numpy.typing import NDArray
+
+from gaugeblock.conformance.problem import Layout
 
 SIZE = 1 << 30
 """Bytes of the shared file; it is sparse, only what is touched takes memory."""
@@ -55,7 +56,7 @@ class View:
 
 
 def create_file() -> int:
-    """Return the descriptor of a new, unnamed file of ``SIZE`` bytes, in memory where the system allows it."""
+    """Return the descriptor of a new, unnamed file of ``SIZE`` bytes, in memory where that is possible."""
     folder = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with tempfile.TemporaryFile(dir=folder) as file:
         os.ftruncate(file.fileno(), SIZE)

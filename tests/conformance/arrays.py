@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-from gaugeblock.conformance.arena import GUARD_BYTES, View
 from numpy.typing import NDArray
+
+from gaugeblock.conformance.arena import GUARD_BYTES, View
 
 if TYPE_CHECKING:
     from gaugeblock.gpu.device import DeviceArray
@@ -72,7 +73,7 @@ class NumpyArrays:
 
 
 class CudaArrays:
-    """Objects with ``__cuda_array_interface__`` on the device that ``gaugeblock.gpu`` found, real or simulated."""
+    """Objects with ``__cuda_array_interface__`` on the device that ``gaugeblock.gpu`` found."""
 
     def __init__(self) -> None:
         from gaugeblock.gpu import device
@@ -98,7 +99,7 @@ class CudaArrays:
             self.driver.memcpy_dtoh(block, array.pointer - (view.position - first))
 
     def _ends(self, view: View) -> tuple[int, int]:
-        """Where the device's copy starts and stops: a simulated device has guard zones of its own, exact ones."""
+        """Return the block to copy; a simulated device has guard zones of its own, exact ones."""
         guard = 0 if self.device.device().simulated else GUARD_BYTES
         return view.start - guard, view.stop + guard
 
@@ -128,7 +129,7 @@ class CudaArrays:
         return False
 
 
-KINDS = {"numpy": NumpyArrays, "cuda": CudaArrays}
+KINDS: Mapping[str, Callable[[], Arrays]] = {"numpy": NumpyArrays, "cuda": CudaArrays}
 
 
 def of_kind(kind: str) -> Arrays:

@@ -10,14 +10,15 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from rich.console import Console
+from rich.markdown import Markdown
+
 from gaugeblock.conformance import runner
 from gaugeblock.conformance.backends import ADAPTERS, BackendError
 from gaugeblock.conformance.console import RunDisplay, show
 from gaugeblock.conformance.engine import PROFILES
 from gaugeblock.spec import clauses
 from gaugeblock.spec.operations import OPERATIONS
-from rich.console import Console
-from rich.markdown import Markdown
 
 CONFORMING, VIOLATING, USAGE = 0, 1, 2
 """Exit codes."""
@@ -130,7 +131,7 @@ def conform_backend(options: argparse.Namespace) -> int:
     ]
     if options.report is not None and not options.report.resolve().parent.is_dir():
         raise UsageError(f"--report: there is no folder {options.report.resolve().parent}")
-    # The stream of now: pytest's own words go elsewhere. Tables keep their columns where there is no terminal.
+    # The stream of now, since pytest's words go elsewhere; wide enough for the table without a terminal.
     console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else 120)
     plan = runner.plan(
         options.backend,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from gaugeblock.conformance.engine import Case, Outcome
-from gaugeblock.conformance.report import Entry, Report
 from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
+
+from gaugeblock.conformance.engine import Case, Outcome
+from gaugeblock.conformance.report import Entry, Report
 
 STYLES = {"conforming": "green", "violating": "bold red", "unsupported": "yellow"}
 
@@ -98,7 +99,7 @@ def _table(report: Report) -> Table:
     for (operation, dtype), entry in report.entries.items():
         verdict = Text(entry.verdict, style=STYLES[entry.verdict])
         if entry.unsupported and entry.verdict != "unsupported":
-            verdict.append(f" (unsupported: {', '.join(entry.unsupported)})", style="yellow")
+            verdict.append(f" ({len(entry.unsupported)} clauses unsupported)", style="yellow")
         table.add_row(
             operation if operation != last else "",
             dtype,

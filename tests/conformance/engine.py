@@ -10,14 +10,15 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from hypothesis import HealthCheck, Phase, given, reject, seed, settings
+from hypothesis.errors import Flaky, Unsatisfiable
+
 from gaugeblock.conformance.checks import checks_of
 from gaugeblock.conformance.checks.check import Check
 from gaugeblock.conformance.problem import Problem
 from gaugeblock.conformance.subject import Lost, Subject, Unsupported
 from gaugeblock.conformance.trial import Trial, Violation, at_one_element
 from gaugeblock.spec.operations import OPERATIONS
-from hypothesis import HealthCheck, Phase, given, reject, seed, settings
-from hypothesis.errors import Flaky, Unsatisfiable
 
 PROFILES: Mapping[str, int] = {"quick": 4, "ci": 12, "deep": 400}
 """Examples of a check of ordinary weight."""
@@ -115,6 +116,10 @@ class _Enough(BaseException):
     """Shrinking has had its time."""
 
 
+PATIENCE = 5
+"""Calls that a backend may answer with ``NotImplementedError`` before it is taken at its word."""
+
+
 class _Run:
     """The examples of one case."""
 
@@ -122,17 +127,19 @@ class _Run:
         self.check = case.check
         self.trial = Trial(subject)
         self.examples = 0
-        self.supported = 0
+        self.unsupported = 0
         self.failure: Violation | None = None
         self.failed_at = 0.0
 
     def __call__(self, problem: Problem) -> None:
         if self.failure is not None and time.monotonic() - self.failed_at > SHRINK_SECONDS:
             raise _Enough
-        self.examples += 1
         try:
             self.check.holds(self.trial, problem)
         except Unsupported:
+            self.unsupported += 1
+            if self.examples == 0 and self.unsupported == PATIENCE:
+                raise _Enough from None
             reject()
         except Violation as violation:
             if self.failure is None:
@@ -142,7 +149,7 @@ class _Run:
         except Lost as lost:
             self.failure = Violation(problem, str(lost))
             raise
-        self.supported += 1
+        self.examples += 1
 
 
 def try_case(case: Case, subject: Subject, effort: Effort) -> Outcome:
@@ -177,7 +184,7 @@ def try_case(case: Case, subject: Subject, effort: Effort) -> Outcome:
         run.failure = _alone(run, run.failure)
         script = reproduce(subject.name, case.clause, run.failure.problem)
         return done("violating", seconds=seconds, message=run.failure.reason + note, reproduce=script)
-    return done("conforming" if run.supported else "unsupported", seconds=seconds)
+    return done("conforming" if run.examples else "unsupported", seconds=seconds)
 
 
 def _alone(run: _Run, violation: Violation) -> Violation:
@@ -232,13 +239,12 @@ def _first_failure(run: _Run, problems: Iterable[Problem]) -> Violation | None:
         except Unsupported:
             continue
         except Violation as violation:
+            run.examples += 1
             return violation
         except Lost as lost:
             run.failure = Violation(problem, str(lost))
             raise
-        finally:
-            run.examples += 1
-        run.supported += 1
+        run.examples += 1
     return None
 
 

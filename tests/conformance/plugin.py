@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+
 from gaugeblock.conformance.engine import PROFILES, Case, Effort, Outcome, cases, try_case
 from gaugeblock.conformance.subject import Subject
 from gaugeblock.spec.accuracy import FORMATS
@@ -61,7 +62,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Share the cases between processes such that an operation in a dtype stays in one, in its order."""
     from xdist.scheduler import LoadScopeScheduling
 
-    class ByOperation(LoadScopeScheduling):
+    class ByOperation(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
         def _split_scope(self, nodeid: str) -> str:
             return "-".join(nodeid.rpartition("[")[2].split("-")[:2])
 

@@ -14,10 +14,11 @@ from math import prod
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
+
 from gaugeblock.conformance import real_data
 from gaugeblock.spec import accuracy
 from gaugeblock.spec.operations import OPERATIONS, Operation
-from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
@@ -292,6 +293,14 @@ class Problem:
         form = accuracy.FORMATS[self.dtype]
         with np.errstate(all="ignore"):
             return self.record.bound({**self.arguments(), **self.parameters}, want, form, arithmetic)
+
+    def plain(self) -> Problem:
+        """Return the same call with packed arrays and a result that the backend allocates.
+
+        Where an axis repeats one element, its data are others: pass this problem's own.
+        """
+        packed = {name: replace(array, layout=PACKED) for name, array in self.arrays.items()}
+        return replace(self, arrays=packed, out=None, alias=None)
 
     def with_arrays(self, **arrays: Array) -> Problem:
         """Return the same call with some arrays replaced."""

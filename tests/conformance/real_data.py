@@ -1,8 +1,9 @@
 """Real data: photographs of handwritten digits, and a classifier that the reference trained on them.
 
 The images are the test part of the NIST handwriting set that scikit-learn carries (1797 images of
-8×8 pixels); the classifier is multinomial logistic regression (:mod:`gaugeblock.reference.logistic_regression`).
-Its matrix product and its softmax are what a kernel does for a living.
+8×8 pixels); the classifier is multinomial logistic regression
+(:mod:`gaugeblock.reference.logistic_regression`). Its matrix product and its softmax are what a
+kernel does for a living.
 """
 
 from __future__ import annotations

@@ -24,11 +24,12 @@ class Entry:
 
     @property
     def verdict(self) -> str:
-        """Violating if a clause is; unsupported if all are; conforming otherwise."""
-        verdicts = {outcome.verdict for outcome in self.clauses.values()}
-        if "violating" in verdicts:
+        """Violating if a clause is; conforming if another than a constraint is; unsupported otherwise."""
+        if self.failures:
             return "violating"
-        return "conforming" if "conforming" in verdicts else "unsupported"
+        kept = (clause for clause, outcome in self.clauses.items() if outcome.verdict == "conforming")
+        # Whoever supports nothing refuses everything: that keeps the constraints, and means nothing.
+        return "conforming" if any("-C" not in clause for clause in kept) else "unsupported"
 
     @property
     def examples(self) -> int:

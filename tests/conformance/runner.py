@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from gaugeblock.conformance import plugin
 from gaugeblock.conformance.engine import Case, Effort, Outcome, cases, try_case
 from gaugeblock.conformance.report import Entry, Report, versions
@@ -97,7 +98,9 @@ def plan(
     subject = Subject(backend, time_limit)
     subject.close()
     effort = Effort(profile, secrets.randbits(32) if seed is None else seed, shrink)
-    return Plan(backend, subject.description, tuple(cases(operations or OPERATIONS, dtypes)), effort, time_limit)
+    return Plan(
+        backend, subject.description, tuple(cases(operations or OPERATIONS, dtypes)), effort, time_limit
+    )
 
 
 class _Collector:
@@ -212,7 +215,9 @@ def judge(
     """
     subject = Subject(backend, time_limit)
     effort = effort or Effort()
-    plan = Plan(backend, subject.description, tuple(cases(operations or OPERATIONS, dtypes)), effort, time_limit)
+    plan = Plan(
+        backend, subject.description, tuple(cases(operations or OPERATIONS, dtypes)), effort, time_limit
+    )
     report = plan.report()
     try:
         for case in plan.cases:

@@ -11,10 +11,11 @@ from dataclasses import replace
 from math import prod
 from typing import Any
 
-from gaugeblock.conformance.problem import PACKED, Array, Layout, Problem
-from gaugeblock.spec.operations import OPERATIONS, Operation
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
+
+from gaugeblock.conformance.problem import PACKED, Array, Layout, Problem
+from gaugeblock.spec.operations import OPERATIONS, Operation
 
 SIZES = (1, 2, 3, 4, 5, 7, 8, 9, 11, 15, 16, 17, 31, 32, 33, 63, 64, 65, 97, 127, 128, 129)
 """Sizes where tiles, warps and vectors end: powers of two, one beside them, primes, N mod 4 = 3."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -13,13 +14,14 @@ from multiprocessing.connection import Connection, Pipe
 from typing import IO, Any
 
 import numpy as np
+from numpy.typing import NDArray
+
 from gaugeblock.conformance import arena
 from gaugeblock.conformance.arena import GUARD, POISON, Arena, View
 from gaugeblock.conformance.backends import BackendError
 from gaugeblock.conformance.problem import Floats, Problem
 from gaugeblock.conformance.worker import Call
 from gaugeblock.spec import accuracy
-from numpy.typing import NDArray
 
 LOAD_SECONDS = 120.0
 
@@ -33,7 +35,7 @@ class Unsupported(Exception):
 
 
 class Lost(BaseException):
-    """The process crashed or did not answer in time. Not an ``Exception``: retrying would cost as much again."""
+    """The process crashed or did not answer in time. No ``Exception``: a retry would cost as much again."""
 
 
 @dataclass(frozen=True)
@@ -135,10 +137,8 @@ class Subject:
         if self._process is None:
             return
         self._connection.close()
-        try:
+        with contextlib.suppress(ProcessLookupError):  # it ended by itself
             os.killpg(self._process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass  # it ended by itself
         self._process.wait()
         self._process = None
 
@@ -201,7 +201,7 @@ class Subject:
         return Answer(raw, tuple(self._intrusions(blocks, before, problem, dtype)))
 
     def refusal(self, problem: Problem) -> str | None:
-        """Put a misuse to the backend and return the exception it raises, or ``None`` where it raises none."""
+        """Put a misuse to the backend and return the exception it raises, or ``None``."""
         views = self._lay(problem, accuracy.FORMATS[problem.dtype].dtype, {})
         try:
             self._run(Call(problem.operation, views, problem.parameters, None, None, self._arena.top))

@@ -25,10 +25,11 @@ from typing import Any
 
 import ml_dtypes  # noqa: F401  makes np.dtype("bfloat16") known
 import numpy as np
+from numpy.typing import NDArray
+
 from gaugeblock.conformance import arena, arrays, backends
 from gaugeblock.conformance.arena import GUARD_BYTES, View
 from gaugeblock.conformance.arrays import WrongResult
-from numpy.typing import NDArray
 
 ALIGNMENT = 512
 
@@ -81,9 +82,9 @@ class Worker:
             out = keywords["out"] = self._enter(call.out)
         result = function(*given.values(), **keywords)
         self.arrays.synchronize()
-        if out is not None:
-            if result is not None and result is not out and not self.arrays.same(result, out):
-                raise WrongResult(f"{call.operation} was given out= and returned another array")
+        returned = result is not None and result is not out
+        if out is not None and returned and not self.arrays.same(result, out):
+            raise WrongResult(f"{call.operation} was given out= and returned another array")
         for name, view in call.arrays.items():
             self.arrays.leave(given[name], self.memory, view)
         if out is None:

@@ -74,7 +74,7 @@ def test_a_file_that_is_no_backend_is_refused_with_a_reason(
     ],
 )
 def test_a_name_that_leads_nowhere_is_refused_with_a_reason(name: str, message: str) -> None:
-    with pytest.raises(BackendError, match="^[^\n]*$") as refused:
+    with pytest.raises(BackendError, match=r"^[^\n]*$") as refused:
         Subject(name)
     assert message in str(refused.value)
 

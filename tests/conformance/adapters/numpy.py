@@ -86,7 +86,7 @@ def _forward(function: Callable[..., Array]) -> Callable[..., Array]:
     return operation
 
 
-def _backward(derivative: Callable[..., Array]) -> Callable[..., Array]:
+def _backward(derivative: Callable[..., tuple[Array, Array]]) -> Callable[..., Array]:
     """Make a backward operation of a derivative: dx = dy·f′(x), and 0 on a dead piece whatever dy is."""
 
     def operation(dy: Array, x: Array, *, out: Array | None = None, **parameters: Any) -> Array:
@@ -193,7 +193,7 @@ def _gelu_slope(x: Array, approximate: str = "none") -> Array:
         slope = s + 2 * wide * du * _sigmoid_slope(2 * _tanh_argument(wide))
     else:
         raise ValueError(f"approximate is {approximate!r}, expected 'none' or 'tanh'")
-    return slope
+    return np.asarray(slope)
 
 
 def _silu(x: Array) -> Array:
@@ -202,7 +202,7 @@ def _silu(x: Array) -> Array:
 
 def _silu_slope(x: Array) -> Array:
     wide = np.clip(x, -800, 800)
-    return _sigmoid(wide) + wide * _sigmoid_slope(wide)
+    return np.asarray(_sigmoid(wide) + wide * _sigmoid_slope(wide))
 
 
 relu = _forward(lambda x: np.maximum(x, D(0)))
@@ -245,7 +245,7 @@ def softmax(x: Array, *, axis: int = -1, out: Array | None = None) -> Array:
 def _softmax(x: Array, axis: int) -> Array:
     with np.errstate(all="ignore"):
         e = np.exp(_shift(x, axis))
-        return e / e.sum(axis, keepdims=True)
+        return np.asarray(e / e.sum(axis, keepdims=True))
 
 
 def log_softmax(x: Array, *, axis: int = -1, out: Array | None = None) -> Array:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+from hypothesis.strategies import SearchStrategy
+
 from gaugeblock.conformance.problem import Problem
 from gaugeblock.conformance.trial import Trial
 from gaugeblock.spec.accuracy import Arithmetic
 from gaugeblock.spec.operations import Operation
-from hypothesis.strategies import SearchStrategy
 
 Problems = Callable[[Operation, str, Arithmetic], SearchStrategy[Problem]]
 Holds = Callable[[Trial, Problem], None]

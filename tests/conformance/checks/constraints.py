@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+from hypothesis import strategies as st
+from hypothesis.strategies import SearchStrategy
+
 from gaugeblock.conformance.checks.check import Check
 from gaugeblock.conformance.problem import Array, Problem
 from gaugeblock.conformance.strategies import Shapes
 from gaugeblock.conformance.trial import Trial, Violation
 from gaugeblock.spec.accuracy import Arithmetic
 from gaugeblock.spec.operations import Operation
-from hypothesis import strategies as st
-from hypothesis.strategies import SearchStrategy
 
 Misuse = tuple[Shapes, dict[str, Any], dict[str, str]]
 """Shapes, parameters and the dtypes that differ."""

@@ -7,6 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from hypothesis import strategies as st
+from hypothesis.strategies import DrawFn, SearchStrategy
+
 from gaugeblock.conformance import strategies
 from gaugeblock.conformance.checks.check import Check, by_role
 from gaugeblock.conformance.checks.generic import empty, everyday, handles_empty_and_single, repeats_itself
@@ -15,8 +18,6 @@ from gaugeblock.conformance.trial import Trial, Violation
 from gaugeblock.spec import accuracy
 from gaugeblock.spec.accuracy import FORMATS, Arithmetic
 from gaugeblock.spec.operations import Operation
-from hypothesis import strategies as st
-from hypothesis.strategies import DrawFn, SearchStrategy
 
 INFINITY = float("inf")
 NOT_A_NUMBER = float("nan")
@@ -55,7 +56,7 @@ def integers(
     factors: bool = True,
     along: int = 0,
 ) -> Problem:
-    """Draw products of integers so small that no order of summation rounds, nor a sum ``along`` as many terms."""
+    """Draw products of integers so small that no order of summation rounds, ``along`` as many terms too."""
     drawn, flags = draw(strategies.gemm_shapes() if shapes is None else shapes)
     k = max(_length(drawn, flags), along)
     arrays = _integer_arrays(drawn, max(k, 1), draw(strategies.seeds), draw(st.booleans()), dtype, arithmetic)
@@ -68,7 +69,7 @@ def integers(
 
 
 def is_exact_on_integers(trial: Trial, problem: Problem) -> None:
-    """On integers that no order of summation rounds, the result is exact, rounded once to the output's type."""
+    """On integers that no order of summation rounds, the result is exact, and rounded once."""
     answer = trial.ask(problem)
     form = FORMATS[problem.dtype]
     want = accuracy.round_to(problem.want(), form).astype(np.float64)
@@ -154,14 +155,13 @@ def long_sums(draw: DrawFn, operation: Operation, dtype: str, arithmetic: Arithm
     problem = draw(integers(operation, dtype, arithmetic, st.just((shapes, flags)), factors=False))
     if draw(st.booleans()):
         return problem
-    values = draw(st.sampled_from(("normal", "uniform")))
+    positive = draw(st.booleans())
     scale = 1 / 64 if dtype == "float16" else 1.0
-    return problem.with_arrays(
-        **{
-            name: Array(array.shape, values, scale=scale, seed=array.seed)
-            for name, array in problem.arrays.items()
-        }
-    )
+
+    def rounded(array: Array) -> Array:
+        return Array(array.shape, "uniform" if positive else "normal", scale=scale, seed=array.seed)
+
+    return problem.with_arrays(**{name: rounded(array) for name, array in problem.arrays.items()})
 
 
 def sums_all_terms(trial: Trial, problem: Problem) -> None:
@@ -265,7 +265,7 @@ def is_linear(trial: Trial, problem: Problem) -> None:
 
 
 def _sum_to(trial: Trial, problem: Problem, whole: Any, parts: tuple[Any, ...], relation: str) -> None:
-    """Hold a result to the sum of others: exactly on integers, but for the rounding of each to a narrow type."""
+    """Hold a result to the sum of others, exactly but for the rounding of each to a narrow type."""
     narrow = problem.dtype != "float32"
     u = FORMATS[problem.dtype].unit_roundoff if narrow else 0.0
     slack = u * sum((np.abs(part) for part in parts), start=np.abs(whole))
@@ -368,7 +368,7 @@ def accumulates_in_place(trial: Trial, problem: Problem) -> None:
 
 
 def aligned_first(operation: Operation, dtype: str, arithmetic: Arithmetic) -> Iterator[Problem]:
-    """Yield products of whole tiles: the next call in the check is one longer, and a cached choice must not stick."""
+    """Yield products of whole tiles; the check's next call is one longer: a cached choice must not stick."""
     for flags in ((False, False), (True, False), (False, True)):
         problem = _product(dtype, arithmetic, 64, 64, 64)
         yield problem.with_parameters(transpose_a=flags[0], transpose_b=flags[1])

@@ -6,6 +6,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
+from hypothesis import strategies as st
+from hypothesis.strategies import DrawFn
+
 from gaugeblock.conformance import strategies
 from gaugeblock.conformance.checks.check import Check, by_role
 from gaugeblock.conformance.checks.elementwise import in_place, works_in_place
@@ -14,8 +17,6 @@ from gaugeblock.conformance.problem import Array, Problem
 from gaugeblock.conformance.trial import Trial
 from gaugeblock.spec.accuracy import Arithmetic
 from gaugeblock.spec.operations import Operation
-from hypothesis import strategies as st
-from hypothesis.strategies import DrawFn
 
 LONG = tuple(
     n + d for n in (64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 65536) for d in (0, 1, -1)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from hypothesis import strategies as st
+from hypothesis.strategies import DrawFn
+
 from gaugeblock.conformance import strategies
 from gaugeblock.conformance.checks.check import Check, by_role
 from gaugeblock.conformance.checks.generic import everyday
@@ -9,8 +12,6 @@ from gaugeblock.conformance.problem import Array, Problem
 from gaugeblock.conformance.trial import Trial
 from gaugeblock.spec.accuracy import Arithmetic, exact_bound
 from gaugeblock.spec.operations import Operation
-from hypothesis import strategies as st
-from hypothesis.strategies import DrawFn
 
 
 def is_one_of_its_inputs(trial: Trial, problem: Problem) -> None:
