@@ -24,7 +24,7 @@ struct Gemm {
     Strides a, b, c, out;
 };
 
-// The three batch offsets and the place in the grid of one output tile.
+// Where one output tile lies.
 struct TilePlace {
     long long a, b, c, out;  // offset of the matrices
     long long m, n;          // first row and column of the tile

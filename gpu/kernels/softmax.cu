@@ -34,7 +34,6 @@ __device__ __forceinline__ float infinity() { return __int_as_float(0x7f800000);
 
 struct Row {
     long long n;
-    long long x_step, out_step, dy_step;
     bool valid;  // the last warp may hold places without a row
 };
 
@@ -124,10 +123,6 @@ __device__ __forceinline__ bool is_inside(const Row& shape, long long first, int
     return element_of(first, item / LANES, VECTORS ? 0 : item % LANES) < shape.n;
 }
 
-__device__ __forceinline__ float forward(float x, float maximum, float sum, float log_sum) {
-    return LOGARITHM ? (x - maximum) - log_sum : expf(x - maximum) / sum;
-}
-
 #define ROW_PARAMETERS                                                                                              \
     const Layout layout, const ELEMENT *x, const ELEMENT *dy, ELEMENT *out, long long rows, int rank, long long n, \
         long long x_step, long long out_step, long long dy_step
@@ -139,7 +134,7 @@ extern "C" __global__ void __launch_bounds__(BLOCK, BLOCKS) softmax_rows(ROW_PAR
     const long long stride = static_cast<long long>(gridDim.x) * ROWS_PER_BLOCK;
     for (long long block = static_cast<long long>(blockIdx.x) * ROWS_PER_BLOCK; block < rows; block += stride) {
         const long long index = block + threadIdx.x / THREADS;
-        const Row shape = {n, x_step, out_step, dy_step, index < rows};
+        const Row shape = {n, index < rows};
         const Offsets at = offsets_of(layout, rank, shape.valid ? index : 0);
 
         float items[ITEMS];
@@ -188,7 +183,7 @@ extern "C" __global__ void __launch_bounds__(BLOCK, BLOCKS) softmax_rows(ROW_PAR
 
 extern "C" __global__ void __launch_bounds__(BLOCK, BLOCKS) softmax_long(ROW_PARAMETERS) {
     constexpr long long SWEEP = static_cast<long long>(THREADS) * ITEMS;
-    const Row shape = {n, x_step, out_step, dy_step, true};
+    const Row shape = {n, true};
     for (long long index = blockIdx.x; index < rows; index += gridDim.x) {
         const Offsets at = offsets_of(layout, rank, index);
         float items[ITEMS];
@@ -241,7 +236,9 @@ extern "C" __global__ void __launch_bounds__(BLOCK, BLOCKS) softmax_long(ROW_PAR
             }
 #else
 #pragma unroll
-            for (int i = 0; i < ITEMS; ++i) items[i] = forward(items[i], maximum, sum, log_sum);
+            for (int i = 0; i < ITEMS; ++i) {
+                items[i] = LOGARITHM ? (items[i] - maximum) - log_sum : expf(items[i] - maximum) / sum;
+            }
 #endif
             write_items(out + at.out, out_step, shape, first, items);
         }
