@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.markdown import Markdown
 
 from gaugeblock.conformance import runner
 from gaugeblock.conformance.backends import ADAPTERS, BackendError
@@ -182,7 +181,7 @@ def show_clauses(options: argparse.Namespace) -> int:
     for name in options.clause:
         clause = known[_known(name.upper(), known, "clause")]
         console.print(f"[bold]{clause.id}[/bold]  [dim]{clause.kind} · {clause.page}[/dim]")
-        console.print(Markdown(clause.text))
+        console.print(clause.text.strip(), markup=False, soft_wrap=True)
     return CONFORMING
 
 

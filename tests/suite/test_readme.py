@@ -1,0 +1,42 @@
+"""The README tells the truth: its commands are those that CI runs, its examples do what it says."""
+
+import doctest
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def test_ci_runs_exactly_the_test_command() -> None:
+    command = blocks("sh")[1].strip()
+    assert command.endswith("tox")
+    assert command in (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
+
+
+def test_the_example_of_a_kernel_fails_as_shown(tmp_path: Path) -> None:
+    (tmp_path / "my_kernels.py").write_text(blocks("python")[0])
+    arguments = ["conform", "my_kernels.py", "--operation", "relu", "--dtype", "fp32", "--seed", "1"]
+    command = [sys.executable, "-m", "gaugeblock.conformance.command", *arguments]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    shown = blocks("console")[0].partition("\n")[2].splitlines()
+    missing = [line for line in shown[1:] if line not in done.stdout]
+    assert missing == []
+
+
+def test_the_example_of_a_call_runs() -> None:
+    example = next(block for block in blocks("python") if ">>>" in block)
+    test = doctest.DocTestParser().get_doctest(example, {}, "README", "README.md", 0)
+    assert doctest.DocTestRunner().run(test).failed == 0
+
+
+def test_every_link_leads_somewhere() -> None:
+    for target in re.findall(r"\]\(([^)#:]+)\)", README):
+        assert (ROOT / target).exists(), target
