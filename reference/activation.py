@@ -29,6 +29,7 @@ import operator
 from typing import Any, NamedTuple
 
 import numpy as np
+
 from gaugeblock.reference._arguments import Array, Shape, check_numbers, check_same_dtype, like, widened
 from gaugeblock.reference._wide import Float, Wide, distance, erfc, exp, expm1, log1p
 

@@ -7,6 +7,7 @@ can refuse the same arguments with the same words.
 from __future__ import annotations
 
 import numpy as np
+
 from gaugeblock.reference._arguments import Array, Shape, like, widened
 
 __all__ = ["gemm", "result_shape"]

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+
 from gaugeblock.reference._arguments import Array, widened
 from gaugeblock.reference.activation import log_softmax, softmax
 from gaugeblock.reference.gemm import gemm

@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
 from gaugeblock.spec.arithmetic import TF32, Arithmetic
 from gaugeblock.spec.formats import FORMATS, Float64, Format, _nearest, format_of, round_to, ulp
 from gaugeblock.spec.running import FUNCTION_LIMITS, Running, gamma, select, worst
-from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
     "FORMATS",

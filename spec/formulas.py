@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+
 from gaugeblock.spec.arithmetic import Arithmetic
 from gaugeblock.spec.running import Running, select, worst
 

@@ -12,11 +12,12 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
+
 from gaugeblock import reference
 from gaugeblock.spec.accuracy import Arithmetic, Bound, Format, contraction_bound, exact_bound, formula_bound
 from gaugeblock.spec.formats import FORMATS, Float64
 from gaugeblock.spec.formulas import FORMULAS
-from numpy.typing import ArrayLike
 
 __all__ = ["OPERATIONS", "Operation", "Parameter", "Symmetry"]
 

@@ -17,9 +17,10 @@ from functools import reduce
 from typing import Union
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
 from gaugeblock.spec.arithmetic import Arithmetic
 from gaugeblock.spec.formats import FORMATS, Float64, _nearest, ulp
-from numpy.typing import ArrayLike, NDArray
 
 __all__ = ["FUNCTION_LIMITS", "Running", "gamma", "select", "worst"]
 

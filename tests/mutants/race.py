@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from gaugeblock.gpu.compiler import compile_source
 from softmax import DType, Rowwise
 from workshop import Array, Backend
+
+from gaugeblock.gpu.compiler import compile_source
 
 SOURCE = Path(__file__).with_name("race.cu")
 THREADS = 128

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from gaugeblock.gpu.simulator.errors import Fault
 from gaugeblock.reference import activation as reference_activation
 from gaugeblock.reference.gemm import gemm as reference_gemm

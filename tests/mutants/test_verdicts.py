@@ -8,14 +8,14 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from gaugeblock.conformance import Effort, judge
 
 sys.path.insert(0, str(Path(__file__).parent))
 from catalogue import MUTANTS, VARIANTS, Mutant, Variant
 
-
 SEED = int(os.environ.get("GAUGEBLOCK_SEED", "1"))
-"""Seed of the runs: the same in every check of ours, so that a result can be repeated; any other must give the same."""
+"""Seed of the runs, fixed so that a result can be repeated; every other must give the same verdicts."""
 
 
 def each(records: tuple[Variant, ...]) -> list[object]:

@@ -11,11 +11,12 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
-from gaugeblock import reference
-from gaugeblock.reference import activation
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as nps
+
+from gaugeblock import reference
+from gaugeblock.reference import activation
 
 Inf, NaN = np.inf, np.nan
 

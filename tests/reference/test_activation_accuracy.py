@@ -12,8 +12,9 @@ from typing import Any
 import mpmath
 import numpy as np
 import pytest
-from gaugeblock import reference
 from mpmath import mp, mpf
+
+from gaugeblock import reference
 
 CLAIM = 2.0  # ulp
 LARGEST = mpf(np.finfo(np.float64).max)

@@ -8,10 +8,11 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
-from gaugeblock.reference import gemm
-from gaugeblock.reference.gemm import result_shape
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from gaugeblock.reference import gemm
+from gaugeblock.reference.gemm import result_shape
 
 SIZES = st.integers(0, 4)
 

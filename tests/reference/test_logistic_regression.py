@@ -4,9 +4,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sklearn.datasets import load_digits
+
 from gaugeblock.reference import gemm, log_softmax, softmax
 from gaugeblock.reference.logistic_regression import Model, fit
-from sklearn.datasets import load_digits
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ import inspect
 import pathlib
 
 import pytest
+
 from gaugeblock import reference
 from gaugeblock.reference import activation
 

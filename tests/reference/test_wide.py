@@ -6,11 +6,12 @@ from fractions import Fraction
 import mpmath
 import numpy as np
 import pytest
-from gaugeblock.reference import _wide
-from gaugeblock.reference._wide import Wide
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mpmath import mp, mpf
+
+from gaugeblock.reference import _wide
+from gaugeblock.reference._wide import Wide
 
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)
 

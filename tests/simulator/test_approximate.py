@@ -7,6 +7,7 @@ import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 import pytest
+
 from gaugeblock.gpu.simulator.vm import approximate
 
 Array = npt.NDArray[Any]

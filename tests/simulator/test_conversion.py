@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from gaugeblock.gpu.simulator.vm.conversion import TYPES, cvt, cvt_packed
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from gaugeblock.gpu.simulator.vm.conversion import TYPES, cvt, cvt_packed
 
 Array = npt.NDArray[Any]
 EVERY_PATTERN = np.arange(65536, dtype=np.uint16)

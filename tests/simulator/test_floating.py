@@ -11,10 +11,11 @@ import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 import pytest
-from gaugeblock.gpu.simulator.vm import floating
-from gaugeblock.gpu.simulator.vm.rounding import Direction
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from gaugeblock.gpu.simulator.vm import floating
+from gaugeblock.gpu.simulator.vm.rounding import Direction
 
 Array = npt.NDArray[Any]
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)

@@ -9,9 +9,10 @@ import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 import pytest
-from gaugeblock.gpu.simulator.vm.tensor_core import Model, fraction_bits, mma
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from gaugeblock.gpu.simulator.vm.tensor_core import Model, fraction_bits, mma
 
 Array = npt.NDArray[Any]
 Operand = Literal["f16", "bf16", "tf32"]

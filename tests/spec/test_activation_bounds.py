@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+
 from gaugeblock.spec.accuracy import (
     FORMATS,
     FUNCTION_LIMITS,
@@ -23,7 +25,6 @@ from gaugeblock.spec.accuracy import (
     ulp,
 )
 from gaugeblock.spec.operations import OPERATIONS
-from numpy.typing import NDArray
 
 Array = NDArray[Any]
 F = np.float32

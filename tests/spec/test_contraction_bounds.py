@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+
 from gaugeblock.spec import OPERATIONS
 from gaugeblock.spec.accuracy import (
     FORMATS,
@@ -22,7 +24,6 @@ from gaugeblock.spec.accuracy import (
     round_to,
     statistics,
 )
-from numpy.typing import NDArray
 
 Array = NDArray[Any]
 F = np.float32

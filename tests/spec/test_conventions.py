@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from gaugeblock.spec import OPERATIONS, Operation
 from gaugeblock.spec.accuracy import FORMATS, Arithmetic, accept, round_to
 from gaugeblock.spec.operations import Parameter

@@ -5,9 +5,10 @@ from fractions import Fraction
 import ml_dtypes
 import numpy as np
 import pytest
-from gaugeblock.spec.accuracy import FORMATS, Format, accept, format_of, round_to, ulp
 from hypothesis import given
 from hypothesis import strategies as st
+
+from gaugeblock.spec.accuracy import FORMATS, Format, accept, format_of, round_to, ulp
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 NEAR = st.builds(

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from gaugeblock import reference
 from gaugeblock.spec import OPERATIONS, Operation, clause, load
 from gaugeblock.spec.accuracy import FORMATS, Arithmetic

@@ -4,6 +4,7 @@ import doctest
 import re
 
 import pytest
+
 from gaugeblock.spec import Clause, UnknownClause, clause, load
 from gaugeblock.spec.clauses import KINDS, pages
 

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+
 from gaugeblock.spec.accuracy import FORMATS, Arithmetic, accept, round_to, ulp
 from gaugeblock.spec.operations import OPERATIONS
-from numpy.typing import NDArray
 
 Array = NDArray[Any]
 F = np.float32
