@@ -16,10 +16,10 @@ EVERYWHERE = {"semantics", "accuracy", "special_values", "empty", "strides", "ou
 ROLES = {
     "contraction": {
         *("exact", "statistics", "batch", "transpose", "linearity", "partition", "adjointness"),
-        *("unread", "scale", "long_sum", "aliasing"),
+        *("unread", "scale", "long_sum", "real_data", "aliasing"),
     },
     "elementwise": {"sweep", "monotonicity", "symmetry", "aliasing", "tail"},
-    "rowwise": {"shift", "row_sum", "permutation", "long_row", "aliasing"},
+    "rowwise": {"shift", "row_sum", "permutation", "long_row", "real_data", "aliasing"},
     "selection": {"selection", "ties"},
 }
 records = pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
