@@ -7,10 +7,13 @@
 from __future__ import annotations
 
 import secrets
+import tempfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis.configuration import set_hypothesis_home_dir
 
 from gaugeblock.conformance.engine import PROFILES, Case, Effort, Outcome, cases, try_case
 from gaugeblock.conformance.subject import Subject
@@ -38,6 +41,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Register the marker of the suite, and fix the seed before workers inherit the options."""
     config.addinivalue_line("markers", "spec(clause): the spec clause that a test checks")
+    # Hypothesis keeps notes beside the code under test; that folder is the user's.
+    set_hypothesis_home_dir(Path(tempfile.gettempdir(), "gaugeblock-hypothesis"))
     if config.option.conformance_seed is None:
         config.option.conformance_seed = secrets.randbits(32)
 
