@@ -19,7 +19,7 @@ from gaugeblock.conformance.engine import PROFILES
 from gaugeblock.spec import clauses
 from gaugeblock.spec.operations import OPERATIONS
 
-CONFORMING, VIOLATING, USAGE = 0, 1, 2
+CONFORMING, VIOLATING, USAGE, BROKEN = 0, 1, 2, 3
 """Exit codes."""
 
 DTYPES = {
@@ -37,7 +37,7 @@ class UsageError(Exception):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit code: 0 conforming, 1 not, 2 for a usage error."""
+    """Run the command and return its exit code: 0 conforming, 1 not, 2 for a usage error, 3 for one of ours."""
     options = _parser().parse_args(arguments)
     try:
         code: int = options.run(options)
@@ -45,6 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (UsageError, BackendError) as error:
         print(f"gaugeblock: {error}", file=sys.stderr)
         return USAGE
+    except runner.SuiteError as error:
+        print(f"gaugeblock: the suite itself failed, please report this:\n{error}", file=sys.stderr)
+        return BROKEN
     except KeyboardInterrupt:
         print("gaugeblock: interrupted", file=sys.stderr)
         return 130

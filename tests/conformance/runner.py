@@ -177,6 +177,8 @@ def run(plan: Plan, *, jobs: int = 1, progress: Progress | None = None) -> Repor
     ]
     with contextlib.redirect_stdout(io.StringIO()) as words:
         code = pytest.main(arguments, plugins=[collector])
+    if code == pytest.ExitCode.INTERRUPTED and not collector.broken:
+        raise KeyboardInterrupt
     if collector.broken or code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
         raise SuiteError("\n".join(collector.broken) or words.getvalue())
     _sort(report, plan)
