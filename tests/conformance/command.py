@@ -37,7 +37,7 @@ class UsageError(Exception):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit code: 0 conforming, 1 not, 2 for a usage error, 3 for one of ours."""
+    """Run the command and return its exit code: 0 conforming, 1 not, 2 a usage error, 3 an error of ours."""
     options = _parser().parse_args(arguments)
     try:
         code: int = options.run(options)
