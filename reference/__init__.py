@@ -43,9 +43,27 @@ from gaugeblock.reference.activation import (
     tanh,
     tanh_backward,
 )
+from gaugeblock.reference.convolution import (
+    conv,
+    conv_backward_bias,
+    conv_backward_input,
+    conv_backward_weight,
+    conv_fused,
+    conv_transpose,
+    convolve,
+    cross_correlate,
+)
 from gaugeblock.reference.gemm import gemm
 
 __all__ = [
+    "conv",
+    "conv_backward_bias",
+    "conv_backward_input",
+    "conv_backward_weight",
+    "conv_fused",
+    "conv_transpose",
+    "convolve",
+    "cross_correlate",
     "elu",
     "elu_backward",
     "gelu",

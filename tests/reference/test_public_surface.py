@@ -7,7 +7,7 @@ import pathlib
 import pytest
 
 from gaugeblock import reference
-from gaugeblock.reference import activation
+from gaugeblock.reference import activation, convolution
 
 FOLDER = pathlib.Path(inspect.getfile(reference)).parent
 
@@ -18,7 +18,9 @@ def test_all_is_exactly_the_public_functions() -> None:
         for name, value in vars(reference).items()
         if inspect.isfunction(value) and not name.startswith("_")
     ]
-    assert sorted(functions) == reference.__all__ == sorted({*activation.__all__, "gemm"})
+    assert (
+        sorted(functions) == reference.__all__ == sorted({*activation.__all__, *convolution.__all__, "gemm"})
+    )
 
 
 def test_every_activation_has_its_backward_function() -> None:
@@ -46,6 +48,10 @@ def test_the_reference_imports_numpy_and_the_standard_library_alone(path: pathli
                 "operator",
             }
         elif isinstance(node, ast.ImportFrom):
-            assert node.module in {"__future__", "dataclasses", "fractions", "typing"} or str(
-                node.module
-            ).startswith("gaugeblock.reference.")
+            assert node.module in {
+                "__future__",
+                "collections.abc",
+                "dataclasses",
+                "fractions",
+                "typing",
+            } or str(node.module).startswith("gaugeblock.reference.")
