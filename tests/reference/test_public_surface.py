@@ -18,9 +18,8 @@ def test_all_is_exactly_the_public_functions() -> None:
         for name, value in vars(reference).items()
         if inspect.isfunction(value) and not name.startswith("_")
     ]
-    assert (
-        sorted(functions) == reference.__all__ == sorted({*activation.__all__, *convolution.__all__, "gemm"})
-    )
+    everything = {*activation.__all__, *convolution.__all__, "gemm"}
+    assert sorted(functions) == reference.__all__ == sorted(everything)
 
 
 def test_every_activation_has_its_backward_function() -> None:
@@ -54,4 +53,5 @@ def test_the_reference_imports_numpy_and_the_standard_library_alone(path: pathli
                 "dataclasses",
                 "fractions",
                 "typing",
-            } or str(node.module).startswith("gaugeblock.reference.")
+                "numpy.lib.stride_tricks",
+            } or str(node.module).startswith("gaugeblock.reference")

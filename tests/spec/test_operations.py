@@ -41,7 +41,7 @@ def test_each_function_is_followed_by_its_gradient_and_gemm_comes_first() -> Non
     names = list(OPERATIONS)
     assert names[0] == "gemm"
     assert names[2::2] == [f"{name}_backward" for name in names[1::2]]
-    assert set(names) == set(reference.__all__)
+    assert set(names) <= set(reference.__all__)  # which also has what no device is asked for
 
 
 @records
