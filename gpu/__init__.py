@@ -1,5 +1,6 @@
-"""GEMM and activations as CUDA kernels, on a GPU through PyCUDA or on a simulated device.
+"""GEMM, convolution, pooling and activations as CUDA kernels, on a GPU or on a simulated device.
 
+A GPU is reached through PyCUDA; without one the kernels run on the simulator.
 Importing this package touches no GPU; the first call chooses the device (:mod:`gaugeblock.gpu.device`).
 
 Attributes
@@ -13,6 +14,14 @@ from typing import Any, Final
 from gaugeblock.gpu.activation import *  # noqa: F403
 from gaugeblock.gpu.activation import __all__ as _activations
 from gaugeblock.gpu.compiler import CompileError, CompilerUnavailable
+from gaugeblock.gpu.convolution import (
+    conv,
+    conv_backward_bias,
+    conv_backward_input,
+    conv_backward_weight,
+    conv_fused,
+    conv_transpose,
+)
 from gaugeblock.gpu.device import DeviceArray, DeviceUnavailable, to_device
 from gaugeblock.gpu.gemm import gemm
 
@@ -29,6 +38,12 @@ __all__ = [
     "CompilerUnavailable",
     "DeviceArray",
     "DeviceUnavailable",
+    "conv",
+    "conv_backward_bias",
+    "conv_backward_input",
+    "conv_backward_weight",
+    "conv_fused",
+    "conv_transpose",
     "gemm",
     "to_device",
     *_activations,

@@ -99,7 +99,9 @@ class Exchange:
 
     # Output ----------------------------------------------------------------------------------------------
 
-    def set_output(self, shape: tuple[int, ...], out: Any, may_be: tuple[str, ...]) -> None:
+    def set_output(
+        self, shape: tuple[int, ...], out: Any, may_be: tuple[str, ...], dtype: Any = None
+    ) -> None:
         """Take `out` as the place of the result, or decide to make a new one.
 
         Parameters
@@ -110,8 +112,11 @@ class Exchange:
             What the caller gave, or None.
         may_be : tuple of str
             The inputs that `out` may be; with every input it may share no memory otherwise.
+        dtype : dtype, optional
+            The result's element type if it is not the inputs'.
         """
         self._shape, self._out = shape, out
+        self._result_dtype = DTYPES[self.dtype] if dtype is None else np.dtype(dtype)
         if out is None:
             return
         kind = _kind(OUT_FITS, "out", out)
@@ -121,8 +126,9 @@ class Exchange:
         layout: Any = out if kind == "numpy" else as_device_array(out)
         if tuple(layout.shape) != shape:
             raise ValueError(f"{OUT_FITS}: out has shape {tuple(layout.shape)}, the result has shape {shape}")
-        if layout.dtype != DTYPES[self.dtype]:
-            raise ValueError(f"{OUT_FITS}: out has dtype {layout.dtype}, the result has dtype {self.dtype}")
+        if layout.dtype != self._result_dtype:
+            message = f"out has dtype {layout.dtype}, the result has dtype {self._result_dtype}"
+            raise ValueError(f"{OUT_FITS}: {message}")
         if not (layout.flags.writeable if kind == "numpy" else layout.writable):
             raise ValueError(f"{OUT_FITS}: out is read-only")
         if overlaps_itself(layout.shape, layout.strides, layout.dtype.itemsize):
@@ -151,7 +157,7 @@ class Exchange:
 
     def output(self) -> DeviceArray:
         """Return where on the device the kernel shall write; ask for all inputs first."""
-        dtype = DTYPES[self.dtype]
+        dtype = self._result_dtype
         if self._out is None:
             if self._kind == "gpuarray":
                 self._out = sys.modules["pycuda.gpuarray"].GPUArray(self._shape, dtype)

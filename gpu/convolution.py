@@ -3,8 +3,8 @@
 Every function takes and returns NumPy arrays, PyCUDA's ``GPUArray`` or any object with
 ``__cuda_array_interface__`` (the result is then a :class:`~gaugeblock.gpu.DeviceArray`), of float32, float16
 or bfloat16, with one to three spatial axes, in any layout: channels-last is a matter of strides. Sums are
-float32; the result is rounded once to the type of the inputs. Names, arguments and special values are those of
-:mod:`gaugeblock.reference`.
+float32; the result is rounded once to the type of the inputs. Names, arguments and special values are those
+of :mod:`gaugeblock.reference`.
 
 Two keywords are common to all:
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import struct
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from gaugeblock.gpu.device import ELEMENTS, DeviceArray, device
 from gaugeblock.gpu.launching import MOST_BLOCKS, steps
