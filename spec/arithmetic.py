@@ -10,10 +10,11 @@ from typing import Any, Literal, get_args
 
 from gaugeblock.spec.formats import FORMATS, Format
 
-__all__ = ["TF32", "Accumulator", "Arithmetic", "Multiplier"]
+__all__ = ["TF32", "Accumulator", "Algorithm", "Arithmetic", "Multiplier"]
 
 Accumulator = Literal["float32", "float16", "tensor_core"]
 Multiplier = Literal["tf32", "float16", "bfloat16"]
+Algorithm = Literal["direct", "winograd_2", "winograd_4", "fft"]
 
 #: The operand type of TF32 tensor-core instructions: float32's range with eleven bits of significand.
 TF32 = Format("tf32", 11, -126, 127)
@@ -38,6 +39,9 @@ class Arithmetic:
         Subnormal float32 numbers may be read and written as zero.
     fast_exp : bool
         The exponential is CUDA's ``__expf``, whose error grows with its argument.
+    algorithm : {"direct", "winograd_2", "winograd_4", "fft"}
+        Convolutions only: what may be used where it can do the call. Products are added up directly, or
+        through transforms that cancel out, but whose errors do not.
 
     Examples
     --------
@@ -55,11 +59,13 @@ class Arithmetic:
     block: int | None = None
     flush_subnormals: bool = False
     fast_exp: bool = False
+    algorithm: Algorithm = "direct"
 
     def __post_init__(self) -> None:
         _one_of("accumulator", self.accumulator, get_args(Accumulator))
         if self.multiplier is not None:
             _one_of("multiplier", self.multiplier, get_args(Multiplier))
+        _one_of("algorithm", self.algorithm, get_args(Algorithm))
         for name in ("fraction_bits", "block"):
             self._check_tensor_core_field(name, getattr(self, name))
         for name in ("flush_subnormals", "fast_exp"):

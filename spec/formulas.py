@@ -29,7 +29,9 @@ _THRESHOLD = 20.0  # above it, softplus(x) is x and its derivative 1 in float32
 
 
 def _x(arguments: Arguments, arithmetic: Arithmetic) -> Running:
-    return Running.exact(arguments["x"], arithmetic)
+    """Return the argument: an exact input, or a number that already carries an error."""
+    x = arguments["x"]
+    return x if isinstance(x, Running) else Running.exact(x, arithmetic)
 
 
 def _dy(arguments: Arguments, arithmetic: Arithmetic) -> Running:

@@ -322,6 +322,15 @@ def test_nothing_is_demanded_where_a_partial_sum_may_overflow() -> None:
     assert accept(np.array([[np.nan]]), want, bound, FLOAT32)
 
 
+@pytest.mark.spec("GEMM-X2")
+def test_an_infinite_result_is_demanded() -> None:
+    a, b = np.array([[np.inf, 1.0], [np.inf, 3e38]]), np.array([[1.0], [-2.0]])
+    bound = GEMM.bound({"a": a, "b": b}, GEMM.reference(a, b), FLOAT32, PLAIN)
+    want = np.full((2, 1), np.inf)
+    assert accept(want, want, bound, FLOAT32).all()
+    assert accept(np.full((2, 1), 3e38), want, bound, FLOAT32).ravel().tolist() == [False, True]
+
+
 @pytest.mark.spec("GEMM-S3")
 @pytest.mark.spec("GEMM-X1")
 def test_what_is_not_read_is_not_in_the_bound() -> None:

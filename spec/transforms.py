@@ -1,0 +1,233 @@
+"""What convolutions through transforms may be off by: Winograd's and Fourier's (clauses CONV-A6, CONV-A7).
+
+Both replace sums of products by fewer multiplications between transforms, whose terms cancel in exact
+arithmetic. Their rounding errors do not, so neither is held by the operator on absolute inputs. Winograd's
+algorithm is held by the same transforms on absolute values, Fourier's by the norms of whole planes.
+
+A product here is any of the three that a convolution and its gradients are: of input and kernel, of gradient
+and kernel, of gradient and input.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+from gaugeblock.reference.convolution_algorithms import winograd_matrices
+from gaugeblock.reference.windows import Windows
+from gaugeblock.spec.accuracy import Bound
+from gaugeblock.spec.formats import FORMATS, Float64
+from gaugeblock.spec.running import gamma
+
+__all__ = ["FOURIER_ROUNDINGS", "Planes", "Tiles", "larger", "winograd_roundings"]
+
+_FLOAT32 = FORMATS["float32"]
+_TAPS = 3  # kernel elements per axis that Winograd's algorithm is allowed for
+
+#: Roundings of one butterfly in units of u: √2 γ₄ and the error of a root of unity, 3 u (Higham, section 24.1).
+FOURIER_ROUNDINGS = 9
+
+
+def larger(direct: Bound, other: Bound, name: str) -> Bound:
+    """Return, element by element, the larger of two bounds, with the terms of the one that it is."""
+    exceeds = other.value > direct.value
+    terms = {term: np.where(exceeds, 0.0, value) for term, value in direct.terms.items()}
+    terms |= {f"{name}: {term}": np.where(exceeds, value, 0.0) for term, value in other.terms.items()}
+    return Bound(terms)
+
+
+# Winograd
+
+
+def winograd_roundings(m: int, axes: int) -> int:
+    """Return the roundings of an element of F(m, 3) besides those of the sum over the channels.
+
+    A transform along an axis multiplies by rounded coefficients and adds 3, or m + 2, terms; the transformed
+    kernel and input are multiplied once.
+
+    Examples
+    --------
+    >>> winograd_roundings(2, axes=2)
+    29
+    """
+    return axes * (_TAPS + 1 + 2 * (m + _TAPS)) + 1
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """The input of F(m, 3) cut into overlapping tiles, one for every m results of each axis.
+
+    Attributes
+    ----------
+    x : float64 array, shape (N, C, *tiles, *t)
+        The tiles, t = m + 2 long, zero where they lie in the padding.
+    w : float64 array, shape (K, C / groups, *kernel)
+        The kernels.
+    groups : int
+        Blocks of channels.
+    output : tuple of int
+        Lengths of the result.
+    m : int
+        Results per tile and axis.
+    """
+
+    x: Float64
+    w: Float64
+    groups: int
+    output: tuple[int, ...]
+    m: int
+
+    @classmethod
+    def cut(
+        cls, x: Float64, w: Float64, *, before: tuple[int, ...], output: tuple[int, ...], groups: int, m: int
+    ) -> "Tiles":
+        """Cut tiles that begin at the first result, ``before`` cells in front of the input (or behind it)."""
+        axes = len(output)
+        count = tuple(-(-length // m) for length in output)
+        padded = np.zeros((*x.shape[:2], *(tiles * m + _TAPS - 1 for tiles in count)))
+        overlap = [_overlap(*sizes) for sizes in zip(x.shape[2:], padded.shape[2:], before, strict=True)]
+        target, source = (tuple(pair[side] for pair in overlap) for side in (0, 1))
+        padded[(..., *target)] = x[(..., *source)]
+        t = m + _TAPS - 1
+        patches = sliding_window_view(padded, (t,) * axes, axis=tuple(range(-axes, 0)))
+        return cls(patches[(..., *(slice(None, None, m),) * axes, *(slice(None),) * axes)], w, groups, output, m)
+
+    def absolute(self) -> Float64:
+        """Return the sum over the channels of |transformed kernel| · |transformed input|, transformed back."""
+        A, B, G = _magnitudes(self.m)
+        kernels, inputs = _along(G, np.abs(self.w), self._axes), _along(B, np.abs(self.x), self._axes)
+        return self._back(A, self._mixed(kernels, inputs))
+
+    def operands(self) -> Float64:
+        """Return the sum over the channels of |transformed kernel| + |transformed input|, transformed back."""
+        A, B, G = _magnitudes(self.m)
+        kernels, inputs = _along(G, np.abs(self.w), self._axes), _along(B, np.abs(self.x), self._axes)
+        mixed = self._mixed(kernels, np.ones_like(inputs)) + self._mixed(np.ones_like(kernels), inputs)
+        return self._back(A, mixed)
+
+    def touched(self, x: Float64, w: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Tell which results share a tile with a marked element; ``x`` are tiles of marks, not zero."""
+        A, B, G = (np.ones_like(matrix) for matrix in _magnitudes(self.m))
+        kernels, inputs = _along(G, w.astype(np.float64), self._axes), _along(B, x, self._axes)
+        mixed = self._mixed(kernels, np.ones_like(inputs)) + self._mixed(np.ones_like(kernels), inputs)
+        return self._back(A, mixed) > 0
+
+    @property
+    def _axes(self) -> int:
+        return len(self.output)
+
+    def _mixed(self, kernels: Float64, inputs: Float64) -> Float64:
+        """Sum products over the channels of a group, for every tile and every cell of it."""
+        (K, per_group, *t), N, groups = kernels.shape, inputs.shape[0], self.groups
+        tiles, cells = inputs.shape[2 : 2 + self._axes], math.prod(t)
+        mixed = np.einsum(
+            "ngcTt,gkct->ngkTt",
+            inputs.reshape(N, groups, per_group, math.prod(tiles), cells),
+            kernels.reshape(groups, K // groups, per_group, cells),
+        )
+        return np.asarray(mixed.reshape(N, K, *tiles, *t))
+
+    def _back(self, A: Float64, mixed: Float64) -> Float64:
+        """Transform tiles back and lay their results side by side."""
+        axes = self._axes
+        results = _along(A.T, mixed, axes)
+        tiles = results.shape[2 : 2 + axes]
+        order = [axis for i in range(axes) for axis in (2 + i, 2 + axes + i)]
+        whole = results.transpose(0, 1, *order).reshape(*results.shape[:2], *(self.m * n for n in tiles))
+        return np.asarray(whole[(..., *(slice(length) for length in self.output))])
+
+
+def _overlap(length: int, room: int, before: int) -> tuple[slice, slice]:
+    """Return where an input lies in its padded copy, and which part of it does; padding may cut off."""
+    start = max(-before, 0)
+    count = max(min(length - start, room - max(before, 0)), 0)
+    return slice(max(before, 0), max(before, 0) + count), slice(start, start + count)
+
+
+@cache
+def _magnitudes(m: int) -> tuple[Float64, Float64, Float64]:
+    """Return |A|, |Bᵀ| and |G| of F(m, 3)."""
+    A, B, G = (np.abs(matrix.astype(np.float64)) for matrix in winograd_matrices(m, _TAPS))
+    return A, B.T, G
+
+
+def _along(matrix: Float64, array: Float64, axes: int) -> Float64:
+    """Multiply each of the last axes by a matrix."""
+    for axis in range(-axes, 0):
+        array = np.moveaxis(np.tensordot(array, matrix, axes=(axis, 1)), -1, axis)
+    return array
+
+
+# Fourier
+
+
+@dataclass(frozen=True)
+class Planes:
+    """The two arrays that are multiplied, as planes with norms.
+
+    Attributes
+    ----------
+    left, right : float64 array
+        Without NaN and infinities. The first two axes tell the planes apart.
+    product : callable
+        The same product for planes of one element, which adds up the channels (or the batch) that meet.
+    addends : int
+        How many of them do.
+    windows : Windows
+        Of the convolution, which say how long its transforms are.
+    """
+
+    left: Float64
+    right: Float64
+    product: Callable[[Float64, Float64], Float64]
+    addends: int
+    windows: Windows
+
+    def terms(self, u: float) -> Mapping[str, Float64]:
+        """Return the terms of the bound, one number for each plane of the result."""
+        f, length = self._transform(u), self._length
+        roundings = gamma(self.addends + 2 ** len(self.windows.size) + 4, u)
+        left, right = (_norm(plane, 2) for plane in (self.left, self.right))
+        spread_left, spread_right = (
+            _norm(plane, 1) + f * math.sqrt(length) * norm
+            for plane, norm in ((self.left, left), (self.right, right))
+        )
+        back = np.minimum(self.product(left, spread_right), self.product(spread_left, right))
+        tiny = 4 * _FLOAT32.smallest_subnormal * length * max(math.log2(length), 1)
+        return {
+            "products": ((1 + f) ** 2 * (1 + roundings) - 1) * self.product(left, right),
+            "transform back": 2 * f * back,
+            "subnormals": tiny * (1 + self.met(left, right)),
+        }
+
+    def size(self) -> Float64:
+        """Return what no element of a spectrum exceeds: the sum of products of 1-norms."""
+        return self.product(_norm(self.left, 1), _norm(self.right, 1))
+
+    def met(self, left: Float64, right: Float64) -> Float64:
+        """Return the sum of two numbers of each pair of planes that is multiplied."""
+        return self.product(left, np.ones_like(right)) + self.product(np.ones_like(left), right)
+
+    @property
+    def _length(self) -> int:
+        """Elements of a transform: per axis the padded input and the dilated kernel, to a power of two."""
+        axes = zip(
+            self.windows.size, self.windows.before, self.windows.after, self.windows.extent, strict=True
+        )
+        return math.prod(1 << (sum(axis) - 1).bit_length() for axis in axes)
+
+    def _transform(self, u: float) -> float:
+        """Return the relative error of a transform in the 2-norm."""
+        t = FOURIER_ROUNDINGS * u * max(math.log2(self._length), 1)
+        return t / (1 - t)
+
+
+def _norm(planes: Float64, order: int) -> Float64:
+    """Return the norm of every plane, with axes of length 1 in its place."""
+    axes = tuple(range(2, planes.ndim))
+    total = np.sum(np.abs(planes) ** order, axis=axes, keepdims=True)
+    return np.asarray(np.sqrt(total) if order == 2 else total)
