@@ -341,7 +341,7 @@ def cross_correlate(x: Array, w: Array, *, mode: str = "full") -> Array:
     The offset o and the size of y are the mode's: in mode "full" every p counts where the kernel overlaps the
     array at all, in "valid" where it lies within, and "same" is the middle of "full", of the size of `x`.
 
-    Spec: CONV-S1.
+    Spec: CONV-S9.
 
     Parameters
     ----------
@@ -398,7 +398,7 @@ def convolve(x: Array, w: Array, *, mode: str = "full") -> Array:
     Reversal makes the operation commutative (mode "full") and associative, and turns it into a product of
     polynomials, of spectra, of probabilities of a sum. It is `cross_correlate` with ``w[::-1]``.
 
-    Spec: CONV-S2.
+    Spec: CONV-S10.
 
     Parameters
     ----------
@@ -463,7 +463,7 @@ def conv(
     p, r, s, d and before stand for one number per spatial axis. The inner sum takes only the cells of x that
     exist. With groups, kernel k sees the channels of its own group alone.
 
-    Spec: CONV-S3; special values CONV-X1.
+    Spec: CONV-S1; special values CONV-X1, CONV-X2.
 
     Parameters
     ----------
@@ -551,7 +551,7 @@ def conv_backward_input(
     It is the adjoint of ``x ↦ conv(x, w)``: :math:`\langle conv(x, w), dy \rangle = \langle x, dx \rangle`.
     An input that no window looks at has the gradient 0.
 
-    Spec: CONV-S4; special values CONV-X1.
+    Spec: CONV-S2; special values CONV-X1, CONV-X2.
 
     Parameters
     ----------
@@ -601,7 +601,7 @@ def conv_backward_weight(
 
     It is the adjoint of ``w ↦ conv(x, w)``. Over no images, or no windows, it is 0.
 
-    Spec: CONV-S5; special values CONV-X1.
+    Spec: CONV-S3; special values CONV-X1, CONV-X2.
 
     Parameters
     ----------
@@ -646,7 +646,7 @@ def conv_backward_bias(dy: Array) -> Array:
 
     .. math:: db_k = \sum_n \sum_p dy_{nkp}
 
-    Spec: CONV-S6; special values CONV-X1.
+    Spec: CONV-S4; special values CONV-X1, CONV-X2.
 
     Parameters
     ----------
@@ -690,7 +690,7 @@ def conv_transpose(
     A convolution with stride s makes maps s times smaller; its transpose makes them s times larger, every
     input cell painting the kernel, scaled by its value, into the output. It does not invert the convolution.
 
-    Spec: CONV-S7; special values CONV-X1.
+    Spec: CONV-S5; special values CONV-X1, CONV-X2.
 
     Parameters
     ----------
@@ -757,7 +757,7 @@ def conv_fused(
 ) -> Array:
     r"""Convolution with what usually follows it: ``activation(conv(x, w, bias) + residual)``.
 
-    Spec: CONV-S8; special values CONV-X2.
+    Spec: CONV-S6; special values CONV-X1, CONV-X2.
 
     Parameters
     ----------
