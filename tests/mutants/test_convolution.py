@@ -151,6 +151,17 @@ def put(operation: str, function: Callable[..., Array], call: Call, dtype: str =
     return out.astype(np.float64)
 
 
+def test_every_row_of_the_catalogue_has_its_mutant() -> None:
+    rows = [f"C{i}" for i in range(1, 30, 2)] + [f"D{i}" for i in range(1, 12, 2)]
+    assert [mutant.name for mutant in MUTANTS] == rows
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=named)
+def test_mutants_name_the_thread_that_reports_their_bug(mutant: Mutant) -> None:
+    assert mutant.source
+    assert all("/" in source and source.partition("#")[2].isdigit() for source in mutant.source)
+
+
 @pytest.mark.parametrize("mutant", MUTANTS, ids=named)
 def test_mutants_differ_from_their_correct_sibling_on_the_exposing_input(mutant: Mutant) -> None:
     for operation, kernel in backend(mutant).kernels.items():

@@ -21,9 +21,12 @@ import elementwise
 import gemm
 import race
 import softmax
-from catalogue import MUTANTS, VARIANTS, Mutant, Variant
+from catalogue import Mutant, Variant, records
 from workshop import DTYPES, Array, Backend
 
+RECORDS = records(gemm, softmax, race, elementwise)  # the other families have test files of their own
+MUTANTS = [record for record in RECORDS if isinstance(record, Mutant)]
+VARIANTS = [record for record in RECORDS if not isinstance(record, Mutant)]
 Arguments = dict[str, Any]
 POISON = 123.0
 
