@@ -5,7 +5,8 @@ analysis holds everything else (`formula_bound`), and `accept` compares. What th
 `gaugeblock.spec.formats`, `gaugeblock.spec.arithmetic` and `gaugeblock.spec.running`; the names are repeated
 here, so that one import serves.
 
-The derivations are the accuracy clauses of the pages: GEMM-A1 to GEMM-A4 and ACT-A1 to ACT-A7.
+The derivations are the accuracy clauses of the pages: GEMM-A1 to GEMM-A4, ACT-A1 to ACT-A7, CONV-A1 to
+CONV-A8 and POOL-A1 to POOL-A4.
 """
 
 import math
@@ -39,6 +40,7 @@ __all__ = [
     "gamma",
     "mean_square_limit",
     "round_to",
+    "rounded",
     "select",
     "statistics",
     "ulp",
@@ -143,14 +145,22 @@ def formula_bound(
     usable = np.isfinite(wanted)
     size = np.abs(np.where(usable, wanted, 0.0))
     error = np.where(usable, formula.error, 0.0) + np.where(formula.error > 0, _ORACLE_ERROR * size, 0.0)
-    terms = {"formula in float32": error}
-    if output != _FLOAT32:
-        terms[f"rounding to {output.name}"] = _output_rounding(size, error, output)
+    terms = dict(rounded(Bound({"formula in float32": error}), wanted, output).terms)
     if transcendental:
         below = usable & (size < _FLOAT32.smallest_normal)
         elsewhere = _PARTIAL_UNDERFLOW if gradient else 0.0
         terms["underflow"] = np.where(below, _FLOAT32.smallest_normal, elsewhere)
     return Bound(terms)
+
+
+def rounded(bound: Bound, want: ArrayLike, output: Format) -> Bound:
+    """Return the bound of a result that is rounded from float32 to the output format after all its errors."""
+    if output == _FLOAT32:
+        return bound
+    wanted = np.asarray(want, dtype=np.float64)
+    size = np.abs(np.where(np.isfinite(wanted), wanted, 0.0))
+    last = {f"rounding to {output.name}": _output_rounding(size, bound.value, output)}
+    return Bound({**bound.terms, **last})
 
 
 def _output_rounding(size: Float64, error: Float64, output: Format) -> Float64:
@@ -169,11 +179,13 @@ def contraction_bound(
     product: ArrayLike,
     addend: ArrayLike,
     operands: ArrayLike,
-    reduction: int,
+    reduction: ArrayLike,
     output: Format,
     arithmetic: Arithmetic,
     alpha: float = 1.0,
     beta: float = 0.0,
+    roundings: int = 0,
+    inputs: Format | None = None,
 ) -> Bound:
     r"""Return the bound L1 of alpha·(a sum of products) + beta·c, in any order of summation (GEMM-A1).
 
@@ -187,14 +199,18 @@ def contraction_bound(
         |beta|·|c|, zero where beta is. Both together are S, the operator on absolute inputs.
     operands : array_like
         |alpha|·Σₖ(|a| + |b|): the operands that a result's products use.
-    reduction : int
-        K, the number of products in one sum.
+    reduction : array_like of int
+        K, the number of roundings that an addend goes through in its sum: one number, or one per result.
     output : Format
-        The format of the result and of the inputs.
+        The format of the result.
     arithmetic : Arithmetic
         What the backend declares.
     alpha, beta : float
         The factors.
+    roundings : int
+        How many roundings there are besides those of the sum and of the factors.
+    inputs : Format, optional
+        The format of the inputs, if it is not that of the result.
     """
     wanted = np.asarray(want, dtype=np.float64)
 
@@ -205,10 +221,12 @@ def contraction_bound(
         product=spread(product),
         addend=spread(addend),
         operands=spread(operands),
-        reduction=reduction if alpha else 0,
+        reduction=spread(reduction if alpha else 0),
         alpha=alpha,
         beta=beta,
+        roundings=roundings,
         output=output,
+        inputs=inputs or output,
         arithmetic=arithmetic,
     ).bound(wanted)
 
@@ -220,10 +238,12 @@ class _Contraction:
     product: Float64
     addend: Float64
     operands: Float64
-    reduction: int
+    reduction: Float64
     alpha: float
     beta: float
+    roundings: int
     output: Format
+    inputs: Format
     arithmetic: Arithmetic
 
     def bound(self, want: Float64) -> Bound:
@@ -251,7 +271,7 @@ class _Contraction:
     def _operand_share(self) -> float:
         """The relative error of a product of two operands that are rounded to the multiplier's type."""
         narrow = self.arithmetic.operand_format
-        return 0.0 if narrow is None else _operand_share(narrow, self.output)
+        return 0.0 if narrow is None else _operand_share(narrow, self.inputs)
 
     def _sum(self) -> Float64:
         """γ_K·S, or the truncations of a tensor core."""
@@ -259,13 +279,13 @@ class _Contraction:
             return np.asarray(gamma(self.reduction, self.arithmetic.sum_roundoff) * self._size)
         assert self.arithmetic.fraction_bits is not None
         assert self.arithmetic.block is not None
-        blocks = math.ceil(self.reduction / self.arithmetic.block)
+        blocks = np.ceil(self.reduction / self.arithmetic.block)
         share = self.reduction * 2.0**-self.arithmetic.fraction_bits + blocks * 2.0**-23
-        return np.asarray(share / (1 - share) * self._size if share < 0.5 else 2 * share * self._size)
+        return np.asarray(np.where(share < 0.5, share / (1 - share), 2 * share) * self._size)
 
     def _factors(self) -> Float64:
         """One rounding each: of alpha, of beta, of the two products with them, of the sum with c."""
-        roundings = 0
+        roundings = self.roundings
         for factor in (self.alpha, self.beta):
             roundings += factor not in (0.0, 1.0, -1.0)
             roundings += bool(_nearest(np.asarray(factor), _FLOAT32) != factor)
@@ -299,7 +319,7 @@ class _Contraction:
         scale = abs(self.alpha) or 1.0
         over = np.maximum(sums, sums / scale) > self.arithmetic.sum_format.largest
         narrow = self.arithmetic.operand_format
-        if narrow is not None and narrow.maximum_exponent < self.output.maximum_exponent:
+        if narrow is not None and narrow.maximum_exponent < self.inputs.maximum_exponent:
             over = over | (self.operands / scale > narrow.largest)
         return np.asarray(over)
 
@@ -333,7 +353,7 @@ def exact_integer_limit(reduction: int, dtype: Any, arithmetic: Arithmetic) -> i
     Returns
     -------
     int
-        An odd number, or 0 where the reduction is too long for any.
+        An odd number, or 0 where the reduction is too long for any, or where the algorithm is not direct.
 
     Examples
     --------
@@ -342,6 +362,8 @@ def exact_integer_limit(reduction: int, dtype: Any, arithmetic: Arithmetic) -> i
     >>> exact_integer_limit(512, "bfloat16", Arithmetic())
     255
     """
+    if arithmetic.algorithm != "direct":
+        return 0
     held: list[int] = [2 ** format_of(dtype).precision]
     if (operand := arithmetic.operand_format) is not None:
         held.append(2**operand.precision)

@@ -14,7 +14,7 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import reduce
-from typing import Union
+from typing import Union, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -45,14 +45,21 @@ _erf = np.vectorize(math.erf, otypes=[np.float64])
 _erfc = np.vectorize(math.erfc, otypes=[np.float64])
 
 
-def gamma(n: int, unit_roundoff: float) -> float:
+@overload
+def gamma(n: int, unit_roundoff: float) -> float: ...
+@overload
+def gamma(n: Float64, unit_roundoff: float) -> Float64: ...
+def gamma(n: int | Float64, unit_roundoff: float) -> float | Float64:
     """Return the constant γ_n of n roundings, n·u / (1 − n·u).
 
     From n·u = 1/2 on it is 2·n·u: the usual constant has a pole at 1, while the error of a sum or a product
     of two vectors never exceeds n·u, whatever n is (Jeannerod and Rump, SIAM J. Matrix Anal. Appl. 34, 2013).
     """
     total = n * unit_roundoff
-    return total / (1 - total) if total < 0.5 else 2 * total
+    if isinstance(total, float):
+        return total / (1 - total) if total < 0.5 else 2 * total
+    with np.errstate(divide="ignore"):
+        return np.where(total < 0.5, total / (1 - total), 2 * total)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from gaugeblock.reference.convolution_algorithms import winograd_matrices
-from gaugeblock.reference.windows import Windows
+from gaugeblock.reference.windows import Index, Windows
 from gaugeblock.spec.accuracy import Bound
 from gaugeblock.spec.formats import FORMATS, Float64
 from gaugeblock.spec.running import gamma
@@ -28,7 +28,7 @@ __all__ = ["FOURIER_ROUNDINGS", "Planes", "Tiles", "larger", "winograd_roundings
 _FLOAT32 = FORMATS["float32"]
 _TAPS = 3  # kernel elements per axis that Winograd's algorithm is allowed for
 
-#: Roundings of one butterfly in units of u: √2 γ₄ and the error of a root of unity, 3 u (Higham, section 24.1).
+#: Roundings of one butterfly in units of u: √2 γ₄, and 3 u for a root of unity (Higham, theorem 24.2).
 FOURIER_ROUNDINGS = 9
 
 
@@ -90,29 +90,31 @@ class Tiles:
         count = tuple(-(-length // m) for length in output)
         padded = np.zeros((*x.shape[:2], *(tiles * m + _TAPS - 1 for tiles in count)))
         overlap = [_overlap(*sizes) for sizes in zip(x.shape[2:], padded.shape[2:], before, strict=True)]
-        target, source = (tuple(pair[side] for pair in overlap) for side in (0, 1))
-        padded[(..., *target)] = x[(..., *source)]
+        target: Index = (..., *(into for into, _ in overlap))
+        source: Index = (..., *(out_of for _, out_of in overlap))
+        padded[target] = x[source]
         t = m + _TAPS - 1
         patches = sliding_window_view(padded, (t,) * axes, axis=tuple(range(-axes, 0)))
-        return cls(patches[(..., *(slice(None, None, m),) * axes, *(slice(None),) * axes)], w, groups, output, m)
+        every: Index = (..., *(slice(None, None, m),) * axes, *(slice(None),) * axes)
+        return cls(patches[every], w, groups, output, m)
 
     def absolute(self) -> Float64:
-        """Return the sum over the channels of |transformed kernel| · |transformed input|, transformed back."""
+        """Return Σ |transformed kernel| · |transformed input| over the channels, transformed back."""
         A, B, G = _magnitudes(self.m)
         kernels, inputs = _along(G, np.abs(self.w), self._axes), _along(B, np.abs(self.x), self._axes)
         return self._back(A, self._mixed(kernels, inputs))
 
     def operands(self) -> Float64:
-        """Return the sum over the channels of |transformed kernel| + |transformed input|, transformed back."""
+        """Return Σ |transformed kernel| + |transformed input| over the channels, transformed back."""
         A, B, G = _magnitudes(self.m)
         kernels, inputs = _along(G, np.abs(self.w), self._axes), _along(B, np.abs(self.x), self._axes)
         mixed = self._mixed(kernels, np.ones_like(inputs)) + self._mixed(np.ones_like(kernels), inputs)
         return self._back(A, mixed)
 
-    def touched(self, x: Float64, w: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Tell which results share a tile with a marked element; ``x`` are tiles of marks, not zero."""
+    def touched(self) -> NDArray[np.bool_]:
+        """Tell which results have an element other than zero in their tile, or in their kernel."""
         A, B, G = (np.ones_like(matrix) for matrix in _magnitudes(self.m))
-        kernels, inputs = _along(G, w.astype(np.float64), self._axes), _along(B, x, self._axes)
+        kernels, inputs = _along(G, np.abs(self.w), self._axes), _along(B, np.abs(self.x), self._axes)
         mixed = self._mixed(kernels, np.ones_like(inputs)) + self._mixed(np.ones_like(kernels), inputs)
         return self._back(A, mixed) > 0
 
@@ -138,7 +140,8 @@ class Tiles:
         tiles = results.shape[2 : 2 + axes]
         order = [axis for i in range(axes) for axis in (2 + i, 2 + axes + i)]
         whole = results.transpose(0, 1, *order).reshape(*results.shape[:2], *(self.m * n for n in tiles))
-        return np.asarray(whole[(..., *(slice(length) for length in self.output))])
+        inside: Index = (..., *(slice(length) for length in self.output))
+        return np.asarray(whole[inside])
 
 
 def _overlap(length: int, room: int, before: int) -> tuple[slice, slice]:
@@ -201,14 +204,22 @@ class Planes:
         return {
             "products": ((1 + f) ** 2 * (1 + roundings) - 1) * self.product(left, right),
             "transform back": 2 * f * back,
-            "subnormals": tiny * (1 + self.met(left, right)),
+            "subnormals": tiny * (1 + self._met(left, right)),
         }
 
-    def size(self) -> Float64:
-        """Return what no element of a spectrum exceeds: the sum of products of 1-norms."""
+    def product_of_norms(self) -> Float64:
+        """Return the sum of products of 2-norms, which no element of the result exceeds."""
+        return self.product(_norm(self.left, 2), _norm(self.right, 2))
+
+    def spectrum(self) -> Float64:
+        """Return the sum of products of 1-norms, which no element of the result's spectrum exceeds."""
         return self.product(_norm(self.left, 1), _norm(self.right, 1))
 
-    def met(self, left: Float64, right: Float64) -> Float64:
+    def touched(self) -> NDArray[np.bool_]:
+        """Tell which planes of the result are made of a plane with an element other than zero."""
+        return self._met(_norm(self.left, 1), _norm(self.right, 1)) > 0
+
+    def _met(self, left: Float64, right: Float64) -> Float64:
         """Return the sum of two numbers of each pair of planes that is multiplied."""
         return self.product(left, np.ones_like(right)) + self.product(np.ones_like(left), right)
 
