@@ -572,18 +572,24 @@ def group_after_group(a: Array, b: Array, dtype: str) -> Array:
 
 
 def by_fft(kernel: Convolution, p: Problem, x: Array, w: Array) -> Array:
-    """Multiply fp32 spectra; what is not finite goes to the implicit GEMM, lest it spread."""
-    if 0 in (*p.x, *p.w, *p.y) or not (np.isfinite(x).all() and np.isfinite(w).all()):
+    """Multiply fp32 spectra."""
+    if 0 in (*p.x, *p.w, *p.y):
         return implicit_gemm(kernel, p, x, w)
     return correlate_by_fft(p.axes, grouped(x, p.G, 1), grouped(w, p.G, 0))
 
 
+def by_fft_if_finite(kernel: Convolution, p: Problem, x: Array, w: Array) -> Array:
+    """Multiply fp32 spectra; what is not finite goes to the implicit GEMM, lest it spread."""
+    finite = np.isfinite(x).all() and np.isfinite(w).all()
+    return (by_fft if finite else implicit_gemm)(kernel, p, x, w)
+
+
 def by_winograd(m: int) -> Method:
-    """Return Winograd's F(m×m, 3×3); other kernels and what is not finite go to the implicit GEMM."""
+    """Return Winograd's F(m×m, 3×3), which leaves other kernels to the implicit GEMM."""
 
     def method(kernel: Convolution, p: Problem, x: Array, w: Array) -> Array:
         fits = p.taps == (3, 3) and all(axis.stride == axis.dilation == 1 for axis in p.axes)
-        if not fits or 0 in (*p.x, *p.w, *p.y) or not (np.isfinite(x).all() and np.isfinite(w).all()):
+        if not fits or 0 in (*p.x, *p.w, *p.y):
             return implicit_gemm(kernel, p, x, w)
         return correlate_by_winograd(m, p.axes, grouped(x, p.G, 1), grouped(w, p.G, 0), kernel.tiles)
 
@@ -726,7 +732,7 @@ C23 = Backend(
     "fp32 spectra are multiplied, and nobody says so: errors as large as the largest value's, everywhere",
     ["pytorch/pytorch#30934", "tensorflow/tensorflow#1299"],
     dtypes=["float32"],
-    conv=CONVOLUTION.broken(forward=by_fft),
+    conv=CONVOLUTION.broken(forward=by_fft_if_finite),
 )
 C25 = Backend(
     "the reduction is rounded up to 32, and the lanes beyond its end are stale",

