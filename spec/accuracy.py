@@ -255,8 +255,11 @@ class _Contraction:
                 "subnormals": self._subnormals(),
             }
             terms = {name: term for name, term in terms.items() if np.any(term != 0)} or {"sum": terms["sum"]}
+            # An infinite operand is no overflow: what it gives is demanded exactly (GEMM-X2).
+            terms = {name: np.where(np.isfinite(self._size), term, 0.0) for name, term in terms.items()}
             error = sum(terms.values(), start=np.zeros(want.shape))
-            terms = {name: np.where(self._overflows(), np.inf, term) for name, term in terms.items()}
+            over = self._overflows() & np.isfinite(self._size)
+            terms = {name: np.where(over, np.inf, term) for name, term in terms.items()}
             if self.output != _FLOAT32 or self.arithmetic.accumulator == "float16":
                 size = np.abs(np.where(np.isfinite(want), want, 0.0))
                 terms[f"rounding to {self.output.name}"] = _output_rounding(size, error, self.output)
