@@ -147,6 +147,11 @@ class Subject:
         """Names of the operations the backend has."""
         return tuple(self.description["takes_out"])
 
+    @property
+    def simulated(self) -> bool:
+        """Whether its device is a simulated one, on which large problems take long."""
+        return "simulated" in self.description["device"]
+
     def takes_out(self, operation: str) -> bool:
         """Whether the backend's function has a parameter ``out``."""
         return bool(self.description["takes_out"].get(operation))
@@ -188,7 +193,7 @@ class Subject:
         blocks = {**views, **({"out": out} if out else {})}
         before = {name: self._arena.snapshot(view) for name, view in blocks.items()} if watch else {}
         call = Call(problem.operation, views, problem.parameters, out, problem.alias, self._arena.top)
-        where = self._run(call)
+        where, complaint = self._run(call)
         if problem.alias is not None:
             where = views[problem.alias]
         where = where or out
@@ -197,6 +202,8 @@ class Subject:
             raise CallFailed(
                 f"returned {where.dtype} of shape {where.shape}, expected {dtype.name} of shape {shape}"
             )
+        if complaint is not None:
+            raise CallFailed(complaint)
         raw = where.on(self._arena.buffer, np.dtype(where.dtype)).copy()
         return Answer(raw, tuple(self._intrusions(blocks, before, problem, dtype)))
 
@@ -240,13 +247,13 @@ class Subject:
                 found.append(f"changed its input {name}")
         return found
 
-    def _run(self, call: Call) -> View | None:
-        """Send a call and translate the reply."""
+    def _run(self, call: Call) -> tuple[View | None, str | None]:
+        """Send a call and translate the reply: where the result is, and what is wrong with it."""
         if self._process is None:
             self.start()
         match self._ask(("call", call), self.time_limit, call.operation):
-            case ("done", View() | None as where):
-                return where
+            case ("done", View() | None as where, str() | None as complaint):
+                return where, complaint
             case ("unsupported", message):
                 raise Unsupported(message)
             case ("raised", kind, message, sticky):

@@ -7,7 +7,7 @@ inherits. It reads requests and writes replies, tuples whose first item is a wor
 request                    reply
 =========================  =====================================================================
 ``("describe",)``          ``("backend", {...})`` or ``("refused", message)`` when it cannot load
-``("call", Call)``         ``("done", View | None)``, ``("unsupported", message)``,
+``("call", Call)``         ``("done", View | None, complaint | None)``, ``("unsupported", message)``,
                            ``("raised", type, message, sticky)`` or ``("wrong", message)``
 =========================  =====================================================================
 """
@@ -32,6 +32,7 @@ from gaugeblock.conformance.arena import GUARD_BYTES, View
 from gaugeblock.conformance.arrays import WrongResult
 
 ALIGNMENT = 512
+NOTHING: tuple[NDArray[np.generic], bytes] = (np.empty(0), b"")
 
 
 @dataclass(frozen=True)
@@ -69,9 +70,10 @@ class Worker:
         self.backend = backend
         self.memory = memory
         self.arrays = arrays.of_kind(backend.arrays)
+        self.kept = NOTHING
 
-    def call(self, call: Call) -> View | None:
-        """Run one call; the result is in ``call.out`` or at the view that is returned."""
+    def call(self, call: Call) -> tuple[View | None, str | None]:
+        """Run one call; the result is in ``call.out`` or at the returned view, perhaps with a complaint."""
         function = self.backend.functions[call.operation]
         given = {name: self._enter(view) for name, view in call.arrays.items()}
         keywords = dict(call.parameters)
@@ -87,11 +89,28 @@ class Worker:
             raise WrongResult(f"{call.operation} was given out= and returned another array")
         for name, view in call.arrays.items():
             self.arrays.leave(given[name], self.memory, view)
+        self._expect_kept(call.operation)
         if out is None:
-            return self._store(call, self.arrays.fetch(result, call.operation))
+            fetched = self.arrays.fetch(result, call.operation)
+            self.kept = (fetched, fetched.tobytes())
+            return self._store(call, fetched), self._complaint(fetched, given)
         if call.out is not None:
             self.arrays.leave(out, self.memory, call.out)
+        return None, None
+
+    def _complaint(self, result: NDArray[np.generic], given: Mapping[str, Any]) -> str | None:
+        """Say whether a result that the function allocated is memory of an argument, not a new array."""
+        for name, array in given.items():
+            if result.size and isinstance(array, np.ndarray) and np.may_share_memory(result, array):
+                return f"returned memory of its argument {name}, not a new array"
         return None
+
+    def _expect_kept(self, operation: str) -> None:
+        """Fail if a call has changed what the call before returned."""
+        array, before = self.kept
+        if array.tobytes() != before:
+            self.kept = NOTHING
+            raise WrongResult(f"{operation} changed the result of an earlier call: it used its memory again")
 
     def _enter(self, view: View) -> Any:
         return self.arrays.enter(view.on(self.memory, np.dtype(view.dtype)), self.memory, view)
@@ -109,7 +128,7 @@ class Worker:
 def answer(worker: Worker, call: Call) -> tuple[Any, ...]:
     """Run a call and put what happened into words."""
     try:
-        return ("done", worker.call(call))
+        return ("done", *worker.call(call))
     except NotImplementedError as error:
         return ("unsupported", str(error))
     except WrongResult as error:
