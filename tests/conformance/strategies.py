@@ -166,7 +166,7 @@ def row_shapes(
 ) -> tuple[Shapes, dict[str, Any]]:
     """Draw a shape with a row along any axis; the other axes are short."""
     length = draw(st.sampled_from(lengths))
-    others = draw(st.lists(st.sampled_from((1, 2, 3, 5, 9, 33)), max_size=2))
+    others = draw(st.lists(st.sampled_from((1, 2, 3, 5, 9, 33)), max_size=3))
     others = fit([*others, 1], max(budget // max(length, 1), 1))[:-1]
     position = draw(st.integers(0, len(others)))
     shape = (*others[:position], length, *others[position:])

@@ -4,15 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import product
+from math import prod
 from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
-from gaugeblock.conformance import strategies
+from gaugeblock.conformance import forms, strategies
 from gaugeblock.conformance.checks.check import Check, by_role
-from gaugeblock.conformance.checks.generic import empty, everyday, handles_empty_and_single, repeats_itself
+from gaugeblock.conformance.checks.generic import (
+    empty,
+    everyday,
+    handles_empty_and_single,
+    is_accurate,
+    repeats_itself,
+    special,
+    treats_special_values_as_stated,
+    wide,
+)
 from gaugeblock.conformance.problem import PACKED, Array, Layout, Problem
 from gaugeblock.conformance.trial import Trial, Violation
 from gaugeblock.spec import accuracy
@@ -77,18 +88,64 @@ def is_exact_on_integers(trial: Trial, problem: Problem) -> None:
 
 
 def _product(
-    dtype: str, arithmetic: Arithmetic, m: int, n: int, k: int, c: tuple[int, ...] | None = None
+    dtype: str,
+    arithmetic: Arithmetic,
+    m: int,
+    n: int,
+    k: int,
+    c: tuple[int, ...] | None = None,
+    *,
+    batches: tuple[tuple[int, ...], tuple[int, ...]] = ((), ()),
+    flags: tuple[bool, bool] = (False, False),
 ) -> Problem:
     """Return a product of integers that no order of summation rounds, perhaps with an addend."""
-    shapes: strategies.Shapes = {"a": (m, k), "b": (k, n), **({"c": c} if c is not None else {})}
+    shapes: strategies.Shapes = {
+        "a": (*batches[0], k, m) if flags[0] else (*batches[0], m, k),
+        "b": (*batches[1], n, k) if flags[1] else (*batches[1], k, n),
+        **({"c": c} if c is not None else {}),
+    }
     arrays = _integer_arrays(shapes, max(k, 1), 1, True, dtype, arithmetic)
-    return Problem("gemm", dtype, arrays, {"beta": 1.0} if c is not None else {})
+    chosen: dict[str, Any] = {"beta": 1.0} if c is not None else {}
+    chosen |= {"transpose_a": True} if flags[0] else {}
+    chosen |= {"transpose_b": True} if flags[1] else {}
+    return Problem("gemm", dtype, arrays, chosen)
+
+
+FLAGS = ((False, False), (False, True), (True, False), (True, True))
 
 
 def ragged_products(operation: Operation, dtype: str, arithmetic: Arithmetic) -> Iterator[Problem]:
     """Yield products that fill tiles and miss them by one, and results longer than a grid's narrow axes."""
-    sizes = ((128, 128, 64), (129, 131, 67), (64, 63, 200), (1, 70001, 2), (70001, 1, 2))
-    return (_product(dtype, arithmetic, *size) for size in sizes)
+    for size in ((128, 128, 64), (129, 131, 67), (64, 63, 200), (1, 70001, 2), (70001, 1, 2), (401, 399, 8)):
+        yield _product(dtype, arithmetic, *size)
+    yield _product(dtype, arithmetic, 257, 256, 256)
+    for size in ((7, 7, 7), (33, 33, 33), (9, 1, 20), (1, 9, 20), (5, 6, 1), (16, 19, 40)):
+        yield from (_product(dtype, arithmetic, *size, flags=flags) for flags in FLAGS)
+
+
+BATCHES = (
+    ((2, 1), (1, 3)),
+    ((2, 1), (3,)),
+    ((3,), (2, 1)),
+    ((2, 3), (3,)),
+    ((2,), (2, 2)),
+    ((2, 2), (2,)),
+    ((), (2, 3)),
+    ((4, 1, 2), (3, 1)),
+)
+"""Batch axes of a and b that broadcast against each other."""
+
+ADDEND_BATCHES = ((), (3,), (2, 1), (1, 3), (2, 3), (1, 1), (1,))
+"""Batch axes of an addend to a batch of (2, 3)."""
+
+
+def broadcast_batches(operation: Operation, dtype: str, arithmetic: Arithmetic) -> Iterator[Problem]:
+    """Yield batches that broadcast in every way, with every addend, and more matrices than a grid is deep."""
+    for batches, flags in product(BATCHES, ((False, False), (True, True))):
+        yield _product(dtype, arithmetic, 5, 4, 3, batches=batches, flags=flags)
+    for batch, rows in product(ADDEND_BATCHES, (5, 1)):
+        yield _product(dtype, arithmetic, 5, 4, 3, (*batch, rows, 4), batches=((2, 3), (2, 3)))
+    yield _product(dtype, arithmetic, 1, 1, 1, batches=((65540,), (65540,)))
 
 
 def addends(operation: Operation, dtype: str, arithmetic: Arithmetic) -> Iterator[Problem]:
@@ -96,17 +153,90 @@ def addends(operation: Operation, dtype: str, arithmetic: Arithmetic) -> Iterato
     for m, n, k in ((5, 5, 3), (4, 7, 3), (33, 33, 8)):
         for c in ((m, n), (n,), (m, 1), (1, n), ()):
             yield _product(dtype, arithmetic, m, n, k, c)
+    yield from extreme_factors(dtype)
+
+
+def extreme_factors(dtype: str) -> Iterator[Problem]:
+    """Yield factors so small or large that a narrow format does not hold them, and one beside 1."""
+    for alpha, beta, scale in (
+        (2.0**-30, 1e-7, 64.0),
+        (1e-7, 0.0, 64.0),
+        (1e5, 1e5, 2.0**-9),
+        (-3000.0, 7.0, 2.0**-5),
+        (1.001, 0.999, 1.0),
+    ):
+        arrays = {
+            name: Array(shape, "normal", scale=scale, seed=seed)
+            for seed, (name, shape) in enumerate((("a", (9, 5)), ("b", (5, 11)), ("c", (9, 11))))
+        }
+        yield Problem("gemm", dtype, arrays, {"alpha": alpha, "beta": beta})
 
 
 def empty_sums(operation: Operation, dtype: str, arithmetic: Arithmetic) -> Iterator[Problem]:
     """Yield sums without terms, with and without an addend."""
     for c in (None, (3, 4), (4,), (3, 1)):
         yield _product(dtype, arithmetic, 3, 4, 0, c)
+    for batch in ((), (2,)):
+        problem = _product(dtype, arithmetic, 3, 4, 0, (*batch, 3, 4), batches=(batch, batch))
+        yield problem.with_parameters(alpha=0.5, beta=-0.5)
 
 
 def longest_sums(operation: Operation, dtype: str, arithmetic: Arithmetic) -> Iterator[Problem]:
-    """Yield sums past 2¹⁵ terms."""
-    yield _product(dtype, arithmetic, 2, 3, 33001)
+    """Yield sums past 2¹⁶ terms."""
+    yield _product(dtype, arithmetic, 2, 3, 65569)
+
+
+def special_products(operation: Operation, dtype: str, arithmetic: Arithmetic) -> Iterator[Problem]:
+    """Yield NaN and Inf beside zeros, at both ends of a sum: no padding may reach them, no zero hide them."""
+    for (m, n, k), bad in product(((3, 4, 5), (5, 6, 17), (4, 3, 40)), (NOT_A_NUMBER, INFINITY)):
+        problem = _product(dtype, arithmetic, m, n, k, (m, n))
+        ends = {"a": (k - 1, (m - 2) * k), "b": ((k - 1) * n + 1, 0), "c": (1, n)}
+        for name, places in ends.items():
+            array = replace(problem.arrays[name], planted=tuple((place, bad) for place in places))
+            yield problem.with_arrays(**{name: array})
+            if name == "a":  # the wide operand has no zeros of its own
+                zeros = replace(problem.arrays["b"], values="zeros")
+                yield problem.with_arrays(a=array, b=zeros)
+            elif name == "b":
+                yield problem.with_arrays(a=replace(problem.arrays["a"], values="zeros"), b=array)
+    yield from too_large(dtype)
+
+
+def too_large(dtype: str) -> Iterator[Problem]:
+    """Yield results that round to infinity, and sums that overflow a narrow format, not the accumulator."""
+    ones = {"a": Array((3, 2), "ones"), "b": Array((2, 4), "ones")}
+    if dtype == "float16":
+        for alpha in (1.0, -1.0, 2.0**-6):
+            arrays = {name: Array(array.shape, "zeros", shift=300.0) for name, array in ones.items()}
+            yield Problem("gemm", dtype, arrays, {"alpha": alpha})
+        arrays = {
+            name: Array(shape, "zeros", shift=20.0) for name, shape in (("a", (2, 512)), ("b", (512, 3)))
+        }
+        yield Problem(
+            "gemm", dtype, {**arrays, "c": Array((3,), "zeros", shift=-6e4)}, {"alpha": 0.5, "beta": 1.0}
+        )
+    if dtype == "bfloat16":
+        planted = ((0, 255 * 2.0**120), (1, 0.75 * 2.0**120), (2, -255 * 2.0**120), (3, -0.75 * 2.0**120))
+        yield Problem("gemm", dtype, {"a": replace(ones["a"], planted=planted), "b": ones["b"]})
+
+
+def tiny_and_short(operation: Operation, dtype: str, arithmetic: Arithmetic) -> Iterator[Problem]:
+    """Yield sums of a few terms, where every lost digit shows, and subnormal operands, sums and addends."""
+    smallest = FORMATS[dtype].smallest_normal
+    for k, scales in product((1, 2, 3, 9), ((1.0, 1.0), (smallest / 8, 1.0), (1.0, smallest / 8))):
+        arrays = {
+            "a": Array((13, k), "normal", scale=scales[0], seed=k),
+            "b": Array((k, 17), "normal", scale=scales[1], seed=k + 1),
+        }
+        yield Problem("gemm", dtype, arrays)
+        yield Problem(
+            "gemm",
+            dtype,
+            {**arrays, "c": Array((13, 17), "normal", scale=min(scales), seed=2)},
+            {"beta": 1.0},
+        )
+    half = 2.0 ** (np.log2(smallest) // 2)
+    yield Problem("gemm", dtype, {"a": Array((9, 4), scale=half), "b": Array((4, 9), scale=half / 8, seed=1)})
 
 
 @st.composite
@@ -119,8 +249,16 @@ def zero_mean(draw: DrawFn, operation: Operation, dtype: str, arithmetic: Arithm
     return Problem("gemm", dtype, arrays)
 
 
+def positive(operation: Operation, dtype: str, arithmetic: Arithmetic) -> Iterator[Problem]:
+    """Yield data of one sign for an accumulator that claims to round: there truncation adds up."""
+    if arithmetic.accumulator == "float32" and arithmetic.multiplier is None:
+        for k in (200, 512):
+            arrays = {"a": Array((40, k), "uniform", seed=k), "b": Array((k, 40), "uniform", seed=k + 1)}
+            yield Problem("gemm", dtype, arrays)
+
+
 def rounds_without_bias(trial: Trial, problem: Problem) -> None:
-    """On zero-mean data the errors are as small and as balanced as those of independent roundings."""
+    """On random data the errors are as small and as balanced as those of independent roundings."""
     answer = trial.ask(problem)
     want = problem.want()
     arguments = problem.arguments()
@@ -220,7 +358,7 @@ def _transposed(array: Array) -> Array:
 
 def transposes(trial: Trial, problem: Problem) -> None:
     """A flag is the same as a transposed argument, and (AB)ᵀ = BᵀAᵀ."""
-    product = trial.ask(problem)
+    straight = trial.ask(problem)
     is_exact_on_integers(trial, problem)
     flags = {
         "transpose_a": not problem.parameters["transpose_b"],
@@ -232,7 +370,7 @@ def transposes(trial: Trial, problem: Problem) -> None:
         parameters={**problem.parameters, **flags},
     )
     other = trial.ask(swapped).values.swapaxes(-1, -2)
-    trial.expect_related(problem, product.values, other, np.zeros_like(other), "(AB)ᵀ = BᵀAᵀ")
+    trial.expect_related(problem, straight.values, other, np.zeros_like(other), "(AB)ᵀ = BᵀAᵀ")
 
 
 def batched(operation: Operation, dtype: str, arithmetic: Arithmetic) -> SearchStrategy[Problem]:
@@ -242,6 +380,8 @@ def batched(operation: Operation, dtype: str, arithmetic: Arithmetic) -> SearchS
 
 def loops_over_its_batch(trial: Trial, problem: Problem) -> None:
     """Every matrix of a batch is the product of its own matrices, also where a batch axis broadcasts."""
+    if trial.subject.simulated and problem.dtype != "float32" and prod(problem.result_shape[:-2]) > 1000:
+        return  # a simulated device takes a minute for so many blocks; in float32 it is quicker
     is_exact_on_integers(trial, problem)
 
 
@@ -282,16 +422,18 @@ def adds_over_blocks(trial: Trial, problem: Problem) -> None:
         b = b.T
     m, k, n = (max(size // 2, 1) for size in (*a.shape, b.shape[1]))
 
-    def product(left: Any, right: Any) -> Any:
+    def multiplied(left: Any, right: Any) -> Any:
         if 0 in (*left.shape, *right.shape):
             return left @ right
         arrays = {"a": Array(left.shape), "b": Array(right.shape)}
         return trial.ask(Problem("gemm", problem.dtype, arrays), values={"a": left, "b": right}).values
 
-    _sum_to(trial, problem, whole, (product(a[:, :k], b[:k]), product(a[:, k:], b[k:])), "AB = A₁B₁ + A₂B₂")
-    rows = np.vstack([product(a[:m], b), product(a[m:], b)])
+    _sum_to(
+        trial, problem, whole, (multiplied(a[:, :k], b[:k]), multiplied(a[:, k:], b[k:])), "AB = A₁B₁ + A₂B₂"
+    )
+    rows = np.vstack([multiplied(a[:m], b), multiplied(a[m:], b)])
     _sum_to(trial, problem, whole, (rows,), "(A₁; A₂)B = (A₁B; A₂B)")
-    columns = np.hstack([product(a, b[:, :n]), product(a, b[:, n:])])
+    columns = np.hstack([multiplied(a, b[:, :n]), multiplied(a, b[:, n:])])
     _sum_to(trial, problem, whole, (columns,), "A(B₁, B₂) = (AB₁, AB₂)")
 
 
@@ -339,8 +481,14 @@ def unread_in_batches(operation: Operation, dtype: str, arithmetic: Arithmetic) 
     shapes: strategies.Shapes = {"a": (3, 5, 4), "b": (3, 4, 6), "c": (3, 5, 6)}
     problem = Problem("gemm", dtype, _integer_arrays(shapes, 4, 1, True, dtype, arithmetic))
     yield problem.with_parameters(alpha=0.0, beta=0.5)
+    for name in ("a", "b"):
+        for value in (NOT_A_NUMBER, INFINITY):
+            spoilt = replace(problem.arrays[name], planted=((0, value), (30, value)))
+            yield problem.with_arrays(**{name: spoilt}).with_parameters(alpha=0.0, beta=0.5)
+            yield problem.with_arrays(**{name: spoilt}).with_parameters(alpha=-0.0, beta=0.0)
     bad = replace(problem.arrays["c"], planted=((0, NOT_A_NUMBER), (50, INFINITY)))
-    yield problem.with_arrays(c=bad).with_parameters(alpha=1.0, beta=0.0)
+    for beta in (0.0, -0.0):
+        yield problem.with_arrays(c=bad).with_parameters(alpha=1.0, beta=beta)
 
 
 def does_not_read_what_is_scaled_by_zero(trial: Trial, problem: Problem) -> None:
@@ -360,6 +508,15 @@ def accumulating(draw: DrawFn, operation: Operation, dtype: str, arithmetic: Ari
     return replace(problem, alias="c", out=None)
 
 
+def strided_addends(operation: Operation, dtype: str, arithmetic: Arithmetic) -> Iterator[Problem]:
+    """Yield addends that are also the output, in each layout."""
+    for batch in ((), (2,)):
+        problem = _product(dtype, arithmetic, 5, 6, 7, (*batch, 5, 6), batches=(batch, batch))
+        for layout in (PACKED, *forms.layouts(len(batch) + 2)):
+            c = replace(problem.arrays["c"], layout=layout)
+            yield replace(problem.with_arrays(c=c), alias="c")
+
+
 def accumulates_in_place(trial: Trial, problem: Problem) -> None:
     """With c given as ``out`` too, the result replaces c, added to it once."""
     if not trial.subject.takes_out(problem.operation):
@@ -368,24 +525,32 @@ def accumulates_in_place(trial: Trial, problem: Problem) -> None:
 
 
 def aligned_first(operation: Operation, dtype: str, arithmetic: Arithmetic) -> Iterator[Problem]:
-    """Yield products of whole tiles; the check's next call is one longer: a cached choice must not stick."""
+    """Yield products of whole tiles, which the check makes one longer: a cached choice must not stick.
+
+    And sums that a kernel may cut among blocks, with rounding, so that the order of adding shows.
+    """
     for flags in ((False, False), (True, False), (False, True)):
         problem = _product(dtype, arithmetic, 64, 64, 64)
         yield problem.with_parameters(transpose_a=flags[0], transpose_b=flags[1])
+    for k in (700, 2100):
+        arrays = {"a": Array((7, k), seed=1), "b": Array((k, 9), seed=2), "c": Array((7, 9), seed=3)}
+        yield Problem("gemm", dtype, arrays, {"beta": 1.0})
 
 
 CONTRACTION = by_role(
     Check("determinism", everyday, repeats_itself, 0.5, aligned_first),
     Check("empty", empty, handles_empty_and_single, 0.7, empty_sums),
+    Check("special_values", special, treats_special_values_as_stated, 2.0, special_products),
+    Check("accuracy", wide, is_accurate, 1.0, tiny_and_short),
     Check("exact", integers, is_exact_on_integers, 2.0, ragged_products),
-    Check("statistics", zero_mean, rounds_without_bias, 0.4),
+    Check("statistics", zero_mean, rounds_without_bias, 0.4, positive),
     Check("long_sum", long_sums, sums_all_terms, 0.4, longest_sums),
     Check("scale", cancelling, scales_product_and_addend, 1.5, addends),
     Check("transpose", transposable, transposes),
-    Check("batch", batched, loops_over_its_batch),
+    Check("batch", batched, loops_over_its_batch, 1.0, broadcast_batches),
     Check("linearity", plain, is_linear, 0.5),
     Check("partition", plain, adds_over_blocks, 0.4),
     Check("adjointness", plain, is_adjoint, 0.5),
     Check("unread", with_unread_arguments, does_not_read_what_is_scaled_by_zero, 1.5, unread_in_batches),
-    Check("aliasing", accumulating, accumulates_in_place, 0.7),
+    Check("aliasing", accumulating, accumulates_in_place, 0.7, strided_addends),
 )

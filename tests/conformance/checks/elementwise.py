@@ -59,9 +59,11 @@ def tails(operation: Operation, dtype: str, arithmetic: Arithmetic) -> SearchStr
 
 
 def misaligned(operation: Operation, dtype: str, arithmetic: Arithmetic) -> Iterator[Problem]:
-    """Yield vectors of which only one starts where 16-byte accesses may."""
+    """Yield vectors of which only one starts where 16-byte accesses may, and long ones."""
     for offsets in ((0, 0, 0), (0, 1, 0), (1, 0, 0), (0, 0, 1), (0, 4, 0), (3, 3, 3)):
         yield _beside(operation, dtype, 1027, offsets, 1)
+    for length in (65536 + 5, (1 << 17) + 3):  # past 16-bit indices and a first wave of blocks
+        yield _beside(operation, dtype, length, (0, 0, 0), 1)
 
 
 def handles_every_length(trial: Trial, problem: Problem) -> None:

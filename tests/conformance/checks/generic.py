@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
-from gaugeblock.conformance import strategies
+from gaugeblock.conformance import forms, strategies
 from gaugeblock.conformance.checks.check import Check, by_role
 from gaugeblock.conformance.problem import PACKED, Array, Problem
+from gaugeblock.conformance.subject import Unsupported
 from gaugeblock.conformance.trial import Trial, Violation
 from gaugeblock.spec.accuracy import FORMATS, Arithmetic
 from gaugeblock.spec.operations import Operation
@@ -28,6 +29,13 @@ def everyday(operation: Operation, dtype: str, arithmetic: Arithmetic) -> Search
         data=strategies.fixed_data("normal"),
         shapes=strategies.everyday_shapes(operation),
     )
+
+
+def all_forms(operation: Operation, dtype: str, arithmetic: Arithmetic) -> Iterator[Problem]:
+    """Yield every form of call, arrays of many axes, and every parameter."""
+    yield from forms.forms(operation, dtype)
+    yield from forms.deep_forms(operation, dtype)
+    yield from forms.each_parameter(operation, dtype)
 
 
 def gives_the_result_of_its_definition(trial: Trial, problem: Problem) -> None:
@@ -100,13 +108,36 @@ def all_specials(operation: Operation, dtype: str, arithmetic: Arithmetic) -> It
         return
     if operation.kind != "elementwise":
         yield from _specials_in_every_position(operation, dtype)
+        yield from _special_rows(operation, dtype)
         return
     form = FORMATS[dtype]
     values = [NOT_A_NUMBER, INFINITY, -INFINITY, -0.0, 0.0, form.smallest_subnormal, -form.smallest_subnormal]
     values += [form.largest, -form.largest, 1.0, -1.0, 3.0, -3.0, 6.0, 50.0, -50.0, 300.0, -300.0]
-    planted = tuple(enumerate(values))
     arrays = {name: Array((len(values),), "ones") for name in operation.arrays}
-    yield Problem(operation.name, dtype, {**arrays, "x": replace(arrays["x"], planted=planted)})
+    yield Problem(operation.name, dtype, {**arrays, "x": replace(arrays["x"], planted=_listed(values))})
+    if "dy" in operation.arrays:
+        yield from _special_gradients(operation, dtype)
+
+
+def _listed(values: Sequence[float]) -> tuple[tuple[int, float], ...]:
+    """Return what to plant so that an array begins with these values."""
+    return tuple(enumerate(values))
+
+
+LIVELY = (-7.0, -3.0, -2.0, -0.5, -0.0, 0.0, 0.5, 2.0, 3.0, 6.0, 7.0, NOT_A_NUMBER)
+"""Arguments whose derivative is a dead unit's zero, or so large that every formula has its sign."""
+
+
+def _special_gradients(operation: Operation, dtype: str) -> Iterator[Problem]:
+    """Yield NaN and infinities as gradients of units dead and alive."""
+    vanishing = operation.name in ("gelu_backward", "elu_backward", "tanh_backward")
+    lively = [x for x in LIVELY if not (vanishing and abs(x) > 3)]
+    for dy in (NOT_A_NUMBER, INFINITY, -INFINITY):
+        arrays = {
+            "dy": Array((len(lively),), "ones", planted=_listed([dy] * len(lively))),
+            "x": Array((len(lively),), "zeros", planted=_listed(lively)),
+        }
+        yield Problem(operation.name, dtype, arrays)
 
 
 def _specials_in_every_position(operation: Operation, dtype: str) -> Iterator[Problem]:
@@ -120,6 +151,35 @@ def _specials_in_every_position(operation: Operation, dtype: str) -> Iterator[Pr
                 arrays = {"dy": Array(shape, "normal", seed=size + 1), **arrays}
             chosen = {"pieces": size} if operation.kind == "selection" else {}
             yield Problem(operation.name, dtype, arrays, chosen)
+
+
+ROWS = (
+    (-INFINITY, -INFINITY, -INFINITY, -INFINITY),
+    (INFINITY, 1.0, -INFINITY, INFINITY),
+    (NOT_A_NUMBER, INFINITY, NOT_A_NUMBER, 2.0),
+    (-0.0, 0.0, -1.0, 0.0),
+    (0.0, -0.0, -0.0, -2.0),
+    (-INFINITY, 1.0, -INFINITY, -3.0),
+    (-INFINITY, -INFINITY, NOT_A_NUMBER, NOT_A_NUMBER),
+    (0.5, -0.5, 2.0, 1.0),
+)
+"""Rows, or groups, in which several special values meet."""
+
+
+def _special_rows(operation: Operation, dtype: str) -> Iterator[Problem]:
+    """Yield rows in which special values meet, or at the ends of the range, with special gradients."""
+    largest = FORMATS[dtype].largest
+    rows = (*ROWS, (-largest,) * 4, (largest,) * 4, (largest, -largest, 0.0, 1.0), (-largest, -INFINITY) * 2)
+    x = Array((len(rows), 4), "zeros", planted=_listed([value for row in rows for value in row]))
+    chosen = {"pieces": 4} if operation.kind == "selection" else {}
+    if "dy" not in operation.arrays:
+        yield Problem(operation.name, dtype, {"x": x}, chosen)
+        return
+    columns = 1 if operation.kind == "selection" else 4
+    for value in (1.5, NOT_A_NUMBER, INFINITY, -INFINITY):
+        planted = tuple((i * columns + i % columns, value) for i in range(len(rows)))
+        dy = Array((len(rows), columns), "ones", planted=planted)
+        yield Problem(operation.name, dtype, {"dy": dy, "x": x}, chosen)
 
 
 def treats_special_values_as_stated(trial: Trial, problem: Problem) -> None:
@@ -174,6 +234,11 @@ def strided(operation: Operation, dtype: str, arithmetic: Arithmetic) -> SearchS
     )
 
 
+def all_layouts(operation: Operation, dtype: str, arithmetic: Arithmetic) -> Iterator[Problem]:
+    """Yield every form with its arrays in each layout."""
+    return forms.in_each_layout(operation, dtype)
+
+
 def reads_any_strides(trial: Trial, problem: Problem) -> None:
     """An array gives the same result wherever its elements lie in memory."""
     trial.expect_as_plain(problem)
@@ -186,12 +251,29 @@ def with_output(draw: DrawFn, operation: Operation, dtype: str, arithmetic: Arit
     return replace(problem, out=draw(strategies.layouts(len(problem.result_shape), repeat=False)))
 
 
+def all_outputs(operation: Operation, dtype: str, arithmetic: Arithmetic) -> Iterator[Problem]:
+    """Yield every form with ``out`` in each layout."""
+    return forms.with_each_output(operation, dtype)
+
+
 def writes_its_output_and_nothing_else(trial: Trial, problem: Problem) -> None:
     """A poisoned ``out`` is written whole, whatever its strides, and no byte beside it."""
     answer = trial.expect_as_plain(problem, watch=True)
     for intrusion in answer.intrusions:
         if intrusion.startswith("wrote outside"):
             raise Violation(problem, intrusion)
+
+
+def tempting_inputs(operation: Operation, dtype: str, arithmetic: Arithmetic) -> Iterator[Problem]:
+    """Yield inputs that a kernel might like to clean, to scale or to reuse."""
+    planted = ((0, NOT_A_NUMBER), (1, INFINITY), (2, -INFINITY), (3, -0.0))
+    for problem in forms.forms(operation, dtype):
+        yield replace(problem, out=PACKED)
+        yield problem.with_arrays(
+            **{name: replace(array, planted=planted) for name, array in problem.arrays.items()}
+        )
+        if operation.name == "gemm":
+            yield from (problem.with_parameters(alpha=a, beta=b) for a, b in ((1.0, 1.0), (-1.0, -1.0)))
 
 
 def leaves_its_inputs_unchanged(trial: Trial, problem: Problem) -> None:
@@ -204,10 +286,65 @@ def leaves_its_inputs_unchanged(trial: Trial, problem: Problem) -> None:
 def repeats_itself(trial: Trial, problem: Problem) -> None:
     """The same call gives the same bits again, also after calls with other arguments."""
     first = trial.expect_as_plain(problem)
-    trial.expect_as_plain(_with_other_parameters(problem))
-    trial.expect_as_plain(_one_larger(problem))
+    for other in _relatives(problem):
+        _expect_as_if_first(trial, other)
     again = trial.ask(problem)
     trial.expect_same(problem, first, again, "the same call a second time")
+
+
+def _relatives(problem: Problem) -> Iterator[Problem]:
+    """Yield calls that differ from a call in one respect, which a cache may have forgotten."""
+    other = _with_other_parameters(problem)
+    yield other
+    yield replace(problem, parameters=other.parameters)
+    for name, array in problem.arrays.items():
+        yield problem.with_arrays(**{name: replace(array, seed=array.seed + 1)})
+        yield problem.with_arrays(**{name: _swapped(array, problem.dtype)})
+    yield from _turned(problem)
+    yield replace(problem, dtype=next(d for d in problem.record.dtypes if d != problem.dtype))
+    yield _one_larger(problem)
+
+
+def _expect_as_if_first(trial: Trial, problem: Problem) -> None:
+    """Hold a call to its bound, unless it errs in a new process too: then no earlier call is to blame."""
+    try:
+        trial.expect_right(problem)
+    except Unsupported:
+        return
+    except Violation as violation:
+        trial.subject.start()
+        try:
+            trial.expect_right(problem)
+        except Violation:
+            return
+        raise Violation(problem, f"after other calls, though not before them: {violation}") from None
+
+
+def _swapped(array: Array, dtype: str) -> Array:
+    """Return the array with two inner elements exchanged: ends, sum and largest element are the same."""
+    if array.size < 4:
+        return array
+    values = array.build(dtype).reshape(-1)
+    i, j = array.size // 2 - 1, array.size // 2
+    return replace(array, planted=(*array.planted, (i, float(values[j])), (j, float(values[i]))))
+
+
+def _turned(problem: Problem) -> Iterator[Problem]:
+    """Yield the call on the very same shapes along another axis, or with a flag turned."""
+    shapes = problem.shapes
+    if problem.operation == "gemm" and len({*shapes["a"][-2:], *shapes["b"][-2:]}) == 1:
+        for flag in ("transpose_a", "transpose_b"):
+            yield problem.with_parameters(**{flag: not problem.parameters.get(flag, False)})
+    elif problem.record.kind == "rowwise":
+        axes = range(-len(shapes["x"]), 0)
+        now = axes[problem.parameters.get("axis", -1)]
+        yield from (problem.with_parameters(axis=axis) for axis in axes if axis != now)
+    elif problem.operation == "maxout":
+        pieces = problem.parameters.get("pieces", 2)
+        for axis, size in enumerate(shapes["x"]):
+            yield from (
+                problem.with_parameters(axis=axis, pieces=p) for p in {pieces, size} if p and size % p == 0
+            )
 
 
 def _with_other_parameters(problem: Problem) -> Problem:
@@ -257,12 +394,12 @@ def _grown(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
 
 
 GENERIC = by_role(
-    Check("semantics", everyday, gives_the_result_of_its_definition),
+    Check("semantics", everyday, gives_the_result_of_its_definition, 1.0, all_forms),
     Check("accuracy", wide, is_accurate),
     Check("special_values", special, treats_special_values_as_stated, 2.0, all_specials),
     Check("empty", empty, handles_empty_and_single, 0.7),
-    Check("strides", strided, reads_any_strides),
-    Check("output", with_output, writes_its_output_and_nothing_else, 0.7),
-    Check("inputs_unchanged", everyday, leaves_its_inputs_unchanged, 0.3),
+    Check("strides", strided, reads_any_strides, 1.0, all_layouts),
+    Check("output", with_output, writes_its_output_and_nothing_else, 0.7, all_outputs),
+    Check("inputs_unchanged", everyday, leaves_its_inputs_unchanged, 0.3, tempting_inputs),
     Check("determinism", everyday, repeats_itself, 0.5),
 )

@@ -12,10 +12,10 @@ from hypothesis.strategies import DrawFn
 from gaugeblock.conformance import strategies
 from gaugeblock.conformance.checks.check import Check, by_role
 from gaugeblock.conformance.checks.elementwise import in_place, works_in_place
-from gaugeblock.conformance.checks.generic import everyday
+from gaugeblock.conformance.checks.generic import everyday, repeats_itself
 from gaugeblock.conformance.problem import Array, Problem
 from gaugeblock.conformance.trial import Trial
-from gaugeblock.spec.accuracy import Arithmetic
+from gaugeblock.spec.accuracy import FORMATS, Arithmetic
 from gaugeblock.spec.operations import Operation
 
 LONG = tuple(
@@ -39,12 +39,13 @@ def ignores_a_shift(trial: Trial, problem: Problem) -> None:
     """Adding one number to a whole row changes nothing but roundings."""
     plain = trial.ask(problem).values
     x = problem.arguments()["x"]
-    bound = problem.bound(problem.want(), trial.arithmetic(problem)).value
+    want, arithmetic, form = problem.want(), trial.arithmetic(problem), FORMATS[problem.dtype]
+    bound = problem.bound(want, arithmetic).value
     for shift in (100.0, -90.0, 16.0):
         moved = trial.ask(problem, values={"x": x + shift}).values
-        trial.expect_related(
-            problem, moved, plain, 2 * np.broadcast_to(bound, x.shape), f"f(x + {shift}) = f(x)"
-        )
+        arguments = {**problem.arguments(), **problem.parameters, "x": x + shift}
+        both = bound + problem.record.bound(arguments, want, form, arithmetic).value
+        trial.expect_related(problem, moved, plain, np.broadcast_to(both, x.shape), f"f(x + {shift}) = f(x)")
 
 
 def has_its_row_sum(trial: Trial, problem: Problem) -> None:
@@ -106,7 +107,8 @@ def long_rows(draw: DrawFn, operation: Operation, dtype: str, arithmetic: Arithm
 
 
 def hard_rows(operation: Operation, dtype: str, arithmetic: Arithmetic) -> Iterator[Problem]:
-    """Yield long rows: the maximum late, a desert of −Inf first, all elements alike, all far below 0."""
+    """Yield long rows: a late maximum, −Inf first, all alike, all far below 0; columns; thousands of rows."""
+    largest = FORMATS[dtype].largest
     for n in (1025, 4096, 5000):
         late = n - 1 - n // 8
         for x in (
@@ -115,8 +117,24 @@ def hard_rows(operation: Operation, dtype: str, arithmetic: Arithmetic) -> Itera
             Array((n,), "ones"),
             Array((n,), "normal", shift=-120.0, seed=3),
         ):
-            arrays = {"dy": Array((n,), "normal", seed=4), "x": x} if "dy" in operation.arrays else {"x": x}
-            yield Problem(operation.name, dtype, arrays)
+            yield _row(operation, dtype, x)
+    for n in (5, 1025):
+        for depth, spread in ((60000.0, 64.0), (largest * 0.9, largest / 64), (largest, 0.0)):
+            yield _row(operation, dtype, Array((n,), "normal", scale=spread, shift=-depth, seed=5))
+    for shape, axis in (((66000,), 0), ((1300, 5), 0), ((3, 1300, 2), 1), ((65550, 2), 1), ((2, 65550), 0)):
+        yield _row(operation, dtype, Array(shape, "normal", seed=6), axis=axis)
+
+
+def _row(operation: Operation, dtype: str, x: Array, **chosen: int) -> Problem:
+    """Return the call on ``x``, with an everyday gradient where one is needed."""
+    dy = {"dy": Array(x.shape, "normal", seed=4)} if "dy" in operation.arrays else {}
+    return Problem(operation.name, dtype, {**dy, "x": x}, chosen)
+
+
+def repeatable_rows(operation: Operation, dtype: str, arithmetic: Arithmetic) -> Iterator[Problem]:
+    """Yield a row that a kernel may cut among blocks, and a square, whose axes a cache may confuse."""
+    yield _row(operation, dtype, Array((5000,), "normal", seed=1))
+    yield _row(operation, dtype, Array((24, 24), "normal", seed=2), axis=1)
 
 
 def handles_long_rows(trial: Trial, problem: Problem) -> None:
@@ -133,6 +151,7 @@ def deep(draw: DrawFn, operation: Operation, dtype: str, arithmetic: Arithmetic)
 
 
 ROWWISE = by_role(
+    Check("determinism", everyday, repeats_itself, 0.5, repeatable_rows),
     Check("shift", shifted, ignores_a_shift),
     Check("row_sum", deep, has_its_row_sum, 0.7),
     Check("permutation", deep, commutes_with_permutation, 0.7),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
 from gaugeblock.conformance import strategies
 from gaugeblock.conformance.checks.check import Check, by_role
-from gaugeblock.conformance.checks.generic import everyday
+from gaugeblock.conformance.checks.generic import everyday, repeats_itself
 from gaugeblock.conformance.problem import Array, Problem
 from gaugeblock.conformance.trial import Trial
 from gaugeblock.spec.accuracy import Arithmetic, exact_bound
@@ -40,7 +42,29 @@ def resolves_ties_as_stated(trial: Trial, problem: Problem) -> None:
     is_one_of_its_inputs(trial, problem)
 
 
+def many_groups(operation: Operation, dtype: str, arithmetic: Arithmetic) -> Iterator[Problem]:
+    """Yield long groups, and more of them than a first wave of blocks takes."""
+    for shape, axis, pieces in (
+        ((131080,), 0, 2),
+        ((131080, 2), 0, 2),
+        ((3, 2 * 257), 1, 257),
+        ((1030,), 0, 1030),
+    ):
+        result = tuple(size // pieces if i == axis else size for i, size in enumerate(shape))
+        dy = {"dy": Array(result, seed=1)} if "dy" in operation.arrays else {}
+        yield Problem(
+            operation.name, dtype, {**dy, "x": Array(shape, seed=2)}, {"axis": axis, "pieces": pieces}
+        )
+
+
+def confusing_groups(operation: Operation, dtype: str, arithmetic: Arithmetic) -> Iterator[Problem]:
+    """Yield a square, whose axes and pieces a cache may confuse."""
+    dy = {"dy": Array((6, 3), seed=1)} if "dy" in operation.arrays else {}
+    yield Problem(operation.name, dtype, {**dy, "x": Array((6, 6), seed=2)}, {"axis": 1, "pieces": 2})
+
+
 SELECTION = by_role(
-    Check("selection", everyday, is_one_of_its_inputs),
+    Check("determinism", everyday, repeats_itself, 0.5, confusing_groups),
+    Check("selection", everyday, is_one_of_its_inputs, 1.0, many_groups),
     Check("ties", tied, resolves_ties_as_stated),
 )
