@@ -24,13 +24,22 @@ from gaugeblock.gpu.convolution import (
 )
 from gaugeblock.gpu.device import DeviceArray, DeviceUnavailable, to_device
 from gaugeblock.gpu.gemm import gemm
+from gaugeblock.gpu.pooling import (
+    avg_pool,
+    avg_pool_backward,
+    max_pool,
+    max_pool_backward,
+    max_pool_indices,
+)
 
 _TENSOR_CORE: Final = {"accumulator": "tensor_core", "fraction_bits": 24, "block": 8}
 # The coarsest of the devices: 24 bits are kept from Turing to Ada, 25 on Hopper and Blackwell; Ampere adds 8
 # products at a time, later devices 16.
 
+_ON_TENSOR_CORES: Final = ("gemm",)
+
 arithmetic: Final[dict[str, dict[str, dict[str, Any]]]] = {
-    "gemm": {"float16": dict(_TENSOR_CORE), "bfloat16": dict(_TENSOR_CORE)},
+    name: {"float16": dict(_TENSOR_CORE), "bfloat16": dict(_TENSOR_CORE)} for name in _ON_TENSOR_CORES
 }
 
 __all__ = [
@@ -38,6 +47,8 @@ __all__ = [
     "CompilerUnavailable",
     "DeviceArray",
     "DeviceUnavailable",
+    "avg_pool",
+    "avg_pool_backward",
     "conv",
     "conv_backward_bias",
     "conv_backward_input",
@@ -45,6 +56,9 @@ __all__ = [
     "conv_fused",
     "conv_transpose",
     "gemm",
+    "max_pool",
+    "max_pool_backward",
+    "max_pool_indices",
     "to_device",
     *_activations,
 ]

@@ -45,7 +45,7 @@ __all__ = [
     "conv_transpose",
 ]
 
-ALGORITHMS: Final = ("auto", "naive", "tile32", "tile64", "tile128")
+ALGORITHMS: Final = ("auto", "naive", "tile32", "tile64", "tile128", "depthwise", "pointwise")
 """What a convolution may be told to use."""
 
 ACTIVATIONS: Final = {
@@ -181,7 +181,7 @@ def conv_backward_input(
         Of the kind and type of the inputs; 0 for a pixel that no window saw.
     """
     check_algorithm(algorithm, *ALGORITHMS)
-    exchange = Exchange({"dy": "CONV-C5", "w": "CONV-C5"}, {"dy": dy, "w": w})
+    exchange = _exchange({"dy": dy, "w": w})
     steps = {"stride": stride, "padding": padding, "dilation": dilation}
     dy_shape, w_shape = exchange.shapes["dy"], exchange.shapes["w"]
     shape = conv_backward_input_shape(dy_shape, w_shape, input_shape=input_shape, **steps, groups=groups)
@@ -229,7 +229,7 @@ def conv_transpose(
         Of the kind and type of the inputs.
     """
     check_algorithm(algorithm, *ALGORITHMS)
-    exchange = Exchange({"x": "CONV-C5", "w": "CONV-C5"}, {"x": x, "w": w, "bias": bias})
+    exchange = _exchange({"x": x, "w": w, "bias": bias}, optional=("bias",))
     steps = {"stride": stride, "padding": padding, "dilation": dilation}
     shapes = exchange.shapes
     shape = conv_transpose_shape(
@@ -275,7 +275,7 @@ def conv_backward_weight(
         Of the kind and type of the inputs.
     """
     check_algorithm(algorithm, *ALGORITHMS)
-    exchange = Exchange({"dy": "CONV-C5", "x": "CONV-C5"}, {"dy": dy, "x": x})
+    exchange = _exchange({"dy": dy, "x": x})
     steps = {"stride": stride, "padding": padding, "dilation": dilation}
     dy_shape, x_shape = exchange.shapes["dy"], exchange.shapes["x"]
     shape = conv_backward_weight_shape(dy_shape, x_shape, kernel_shape=kernel_shape, **steps, groups=groups)
@@ -288,6 +288,8 @@ def conv_backward_weight(
     chosen = _chosen(algorithm, WEIGHT, geometry)
     if chosen == "naive":
         problem.naive(WEIGHT, geometry, arrays, exchange.dtype)
+    elif chosen == "depthwise":
+        problem.depthwise(WEIGHT, geometry, arrays, exchange.dtype)
     else:
         pieces = _pieces(geometry, chosen)
         problem.tiled(WEIGHT, geometry, arrays, exchange.dtype, chosen, pieces=pieces)
@@ -310,7 +312,7 @@ def conv_backward_bias(dy: Any, *, out: Any = None, algorithm: str = "auto") -> 
         Of the kind and type of `dy`.
     """
     check_algorithm(algorithm, "auto")
-    exchange = Exchange({"dy": "CONV-C5"}, {"dy": dy})
+    exchange = _exchange({"dy": dy})
     shape = exchange.shapes["dy"]
     result = conv_backward_bias_shape(shape)
     exchange.set_output(result, out, may_be=())
@@ -323,14 +325,21 @@ def conv_backward_bias(dy: Any, *, out: Any = None, algorithm: str = "auto") -> 
     return exchange.result()
 
 
+def _exchange(arrays: dict[str, Any], optional: tuple[str, ...] = ()) -> Exchange:
+    """Take the arrays of a call; those that are optional may be None."""
+    given = {name: array for name, array in arrays.items() if array is not None or name not in optional}
+    return Exchange(dict.fromkeys(given, "CONV-C5"), given)
+
+
 # Choose and launch ---------------------------------------------------------------------------------------
 
 
-def choose(product: int, geometry: Geometry, *, multiprocessors: int) -> str:
+def choose(product: int, geometry: Geometry, *, plain: bool = True, multiprocessors: int) -> str:
     """Return the algorithm that ``algorithm="auto"`` takes.
 
-    The largest tile that is not mostly empty and still gives every multiprocessor a block. Strides have no
-    say: a layout must not change the bits of a result (GEN-S2).
+    ``"pointwise"``, a GEMM, for a kernel of one pixel at every position; ``"depthwise"`` for groups of one
+    input channel; else an implicit GEMM, with the largest tile that is not mostly empty and still gives every
+    multiprocessor a block. Strides have no say: a layout must not change the bits of a result (GEN-S2).
 
     Parameters
     ----------
@@ -338,6 +347,8 @@ def choose(product: int, geometry: Geometry, *, multiprocessors: int) -> str:
         FORWARD, INPUT or WEIGHT.
     geometry : Geometry
         The problem.
+    plain : bool
+        Whether nothing but a bias is added, and no activation follows.
     multiprocessors : int
         Of the device.
 
@@ -348,6 +359,10 @@ def choose(product: int, geometry: Geometry, *, multiprocessors: int) -> str:
     """
     if not geometry.is_short:
         return "naive"
+    if plain and product != WEIGHT and geometry.is_pointwise:
+        return "pointwise"
+    if geometry.C == 1 and geometry.groups > 1:
+        return "depthwise"
     M, N, _ = geometry.sizes(product)
     for name, (side, _) in problem.TILES.items():
         tiles = -(-M // side) * -(-N // side) * geometry.groups
@@ -360,10 +375,20 @@ def _geometry(x: tuple[int, ...], w: tuple[int, ...], steps: dict[str, Any], gro
     return Geometry(x[0], groups, w[0] // groups, w[1], conv_windows(x, w, **steps))
 
 
-def _chosen(algorithm: str, product: int, geometry: Geometry) -> str:
-    if algorithm != "auto":
-        return algorithm
-    return choose(product, geometry, multiprocessors=device().multiprocessors)
+def _chosen(algorithm: str, product: int, geometry: Geometry, plain: bool = True) -> str:
+    """Choose, or check that what the caller chose can do it."""
+    if algorithm == "auto":
+        return choose(product, geometry, plain=plain, multiprocessors=device().multiprocessors)
+    if algorithm != "naive" and not geometry.is_short:
+        raise ValueError(f"algorithm is {algorithm!r}, which takes no axes this long; 'naive' does")
+    if algorithm == "depthwise" and geometry.C != 1:
+        raise ValueError(f"algorithm is 'depthwise', a group has {geometry.C} input channels, expected 1")
+    if algorithm == "pointwise" and not (plain and product != WEIGHT and geometry.is_pointwise):
+        expected = (
+            "a kernel of one pixel, stride 1, no padding, no activation, no residual and no gradient of w"
+        )
+        raise ValueError(f"algorithm is 'pointwise', which takes {expected}")
+    return algorithm
 
 
 def _pieces(geometry: Geometry, tile: str) -> int:
@@ -391,7 +416,7 @@ def _forward(
 ) -> Any:
     check_algorithm(algorithm, *ALGORITHMS)
     given = {"x": x, "w": w, "bias": bias, "residual": residual}
-    exchange = Exchange({"x": "CONV-C5", "w": "CONV-C5"}, given)
+    exchange = _exchange(given, optional=("bias", "residual"))
     shapes = exchange.shapes
     steps = {"stride": stride, "padding": padding, "dilation": dilation}
     operands = shapes["x"], shapes["w"], shapes.get("bias")
@@ -413,10 +438,14 @@ def _forward(
         y=exchange.output(),
     )
     exchange.before_launch()
-    chosen = _chosen(algorithm, FORWARD, geometry)
+    chosen = _chosen(algorithm, FORWARD, geometry, activation == "none" and residual is None)
     function = ACTIVATIONS[activation]
     if chosen == "naive":
         problem.naive(FORWARD, geometry, arrays, exchange.dtype, function)
+    elif chosen == "depthwise":
+        problem.depthwise(FORWARD, geometry, arrays, exchange.dtype, function)
+    elif chosen == "pointwise":
+        problem.pointwise(FORWARD, geometry, arrays)
     else:
         problem.tiled(FORWARD, geometry, arrays, exchange.dtype, chosen, function)
     return exchange.result()
@@ -434,6 +463,10 @@ def _input_gradient(exchange: Exchange, gradient: str, geometry: Geometry, algor
     chosen = _chosen(algorithm, INPUT, geometry)
     if chosen == "naive":
         problem.naive(INPUT, geometry, arrays, exchange.dtype)
+    elif chosen == "depthwise":
+        problem.depthwise(INPUT, geometry, arrays, exchange.dtype)
+    elif chosen == "pointwise":
+        problem.pointwise(INPUT, geometry, arrays)
     else:
         problem.tiled(INPUT, geometry, arrays, exchange.dtype, chosen)
     return exchange.result()

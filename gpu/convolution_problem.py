@@ -11,10 +11,24 @@ from dataclasses import dataclass
 from typing import Final
 
 from gaugeblock.gpu.device import ELEMENTS, DeviceArray, device
+from gaugeblock.gpu.gemm import gemm
 from gaugeblock.gpu.launching import MOST_BLOCKS, steps
+from gaugeblock.gpu.layout import collapse
 from gaugeblock.reference.windows import Windows
 
-__all__ = ["FORWARD", "INPUT", "TILES", "WEIGHT", "Arrays", "Geometry", "naive", "sum_bias", "tiled"]
+__all__ = [
+    "FORWARD",
+    "INPUT",
+    "TILES",
+    "WEIGHT",
+    "Arrays",
+    "Geometry",
+    "depthwise",
+    "naive",
+    "pointwise",
+    "sum_bias",
+    "tiled",
+]
 
 FORWARD, INPUT, WEIGHT = range(3)
 """The three products: ``Pass`` of ``kernels/convolution.cu``."""
@@ -83,6 +97,12 @@ class Geometry:
         if product == INPUT:
             return self.C, self.batch * inputs, self.K * kernel
         return self.K, self.C * kernel, self.batch * outputs
+
+    @property
+    def is_pointwise(self) -> bool:
+        """Whether every output sees the one pixel of the same place."""
+        w = self.windows
+        return set(w.kernel) == {1} and set(w.stride) == {1} and not any((*w.before, *w.after))
 
     @property
     def is_short(self) -> bool:
@@ -179,9 +199,7 @@ def tiled(
     phases = _phases(geometry) if product == INPUT else 1
     tiles_n = -(-N // side)
     problem = _pack(geometry, arrays)
-    # Cut at multiples of every step; a piece is never empty.
-    piece = -(-max(K, 1) // (64 * pieces)) * 64
-    pieces = max(1, -(-K // piece))
+    piece, pieces = _cut(K, pieces)
     partial: DeviceArray | None = None
     if pieces > 1:
         partial = DeviceArray((pieces, *geometry.w_shape), "float32")
@@ -212,14 +230,22 @@ def tiled(
         *copies,
     )
     if partial is not None:
-        count = math.prod(geometry.w_shape)
-        add = device().function(
-            "convolution_sum.cu", "convolution_pieces", f"{STRUCT}PPq", (("ELEMENT", ELEMENTS[dtype]),)
-        )
-        blocks = min(-(-count // 256), MOST_BLOCKS)
-        add.prepared_async_call(
-            (blocks, 1, 1), (256, 1, 1), None, problem, partial.pointer, _pointer(arrays.w), pieces
-        )
+        _add_pieces(geometry, problem, arrays, dtype, partial)
+
+
+def _add_pieces(geometry: Geometry, problem: bytes, arrays: Arrays, dtype: str, partial: DeviceArray) -> None:
+    count = math.prod(geometry.w_shape)
+    defines = (("ELEMENT", ELEMENTS[dtype]),)
+    add = device().function("convolution_sum.cu", "convolution_pieces", f"{STRUCT}PPq", defines)
+    add.prepared_async_call(
+        (min(-(-count // 256), MOST_BLOCKS), 1, 1),
+        (256, 1, 1),
+        None,
+        problem,
+        partial.pointer,
+        _pointer(arrays.w),
+        partial.shape[0],
+    )
 
 
 def _phases(geometry: Geometry) -> int:
@@ -265,15 +291,114 @@ def _image_copy(product: int, geometry: Geometry, array: DeviceArray | None) -> 
     return _copy(array, channels, stride[1], stride[-1], (stride[0], *stride[2:-1]))
 
 
+def depthwise(
+    product: int, geometry: Geometry, arrays: Arrays, dtype: str, activation: str = "identity"
+) -> None:
+    """Launch the kernel for groups of one input channel."""
+    problem = _pack(geometry, arrays)
+    defines = (("ACTIVATION", activation), ("ELEMENT", ELEMENTS[dtype]))
+    source, block = "convolution_depthwise.cu", (256, 1, 1)
+    if product == WEIGHT:
+        last = _is_channels_last(arrays.x)
+        positions = geometry.batch * math.prod(geometry.windows.output)
+        elements = math.prod(geometry.w_shape)
+        piece, pieces = _cut(positions, -(-32 * max(device().multiprocessors, 4) // elements))
+        partial = DeviceArray((pieces, elements), "float32") if pieces > 1 else None
+        kernel = device().function(source, "depthwise_weight", f"{STRUCT}PPPPqi", defines)
+        kernel.prepared_async_call(
+            (-(-elements // (32 if last else 8)) * pieces, 1, 1),
+            block,
+            None,
+            problem,
+            *map(_pointer, (arrays.y, arrays.x, arrays.w, partial)),
+            piece,
+            int(last),
+        )
+        if partial is not None:
+            _add_pieces(geometry, problem, arrays, dtype, partial)
+        return
+    pointers: tuple[DeviceArray | None, ...]
+    if product == FORWARD:
+        entry, result = "depthwise_forward", arrays.y
+        pointers = (arrays.x, arrays.w, arrays.bias, arrays.residual, arrays.y)
+    else:
+        entry, result = "depthwise_input", arrays.x
+        pointers = (arrays.y, arrays.w, arrays.bias, arrays.x)
+    assert result is not None
+    kernel = device().function(source, entry, STRUCT + "P" * len(pointers) + "i", defines)
+    kernel.prepared_async_call(
+        (-(-math.prod(result.shape) // 256), 1, 1),
+        block,
+        None,
+        problem,
+        *map(_pointer, pointers),
+        int(_is_channels_last(result)),
+    )
+
+
+def pointwise(product: int, geometry: Geometry, arrays: Arrays) -> None:
+    """Multiply matrices instead: w (K, C), or its transpose, by the pixels of every image and group."""
+    images, result = (arrays.x, arrays.y) if product == FORWARD else (arrays.y, arrays.x)
+    assert arrays.w is not None
+    assert images is not None
+    assert result is not None
+    groups = geometry.groups
+    filters = _split(arrays.w, 0, groups)[(slice(None),) * 3 + (0,) * geometry.rank]
+    bias = arrays.bias
+    pixels, result = _pixels(groups, images, result)
+    gemm(
+        filters,
+        pixels,
+        None if bias is None else _split(bias, 0, groups)[..., None],
+        beta=0.0 if bias is None else 1.0,
+        transpose_a=product == INPUT,
+        out=result,
+    )
+
+
+def _split(array: DeviceArray, axis: int, groups: int) -> DeviceArray:
+    """Return a view with an axis of channels split in groups and channels of a group."""
+    length, stride = array.shape[axis] // groups, array.strides[axis]
+    shape = (*array.shape[:axis], groups, length, *array.shape[axis + 1 :])
+    strides = (*array.strides[:axis], length * stride, stride, *array.strides[axis + 1 :])
+    return DeviceArray(shape, array.dtype, strides, array.pointer, owner=array, writable=array.writable)
+
+
+def _pixels(groups: int, *arrays: DeviceArray) -> list[DeviceArray]:
+    """Return views (N, ..., groups, channels, pixels): axes that are one in every array become pixels."""
+    views = [_split(array, 1, groups) for array in arrays]
+    spatial = collapse(views[0].shape[3:], *(view.strides[3:] for view in views))
+    lengths = spatial.lengths or (1,)
+    found = []
+    for view, steps_of in zip(views, spatial.strides, strict=True):
+        step = steps_of or (view.dtype.itemsize,)
+        shape = (view.shape[0], *lengths[:-1], *view.shape[1:3], lengths[-1])
+        strides = (view.strides[0], *step[:-1], *view.strides[1:3], step[-1])
+        found.append(
+            DeviceArray(shape, view.dtype, strides, view.pointer, owner=view, writable=view.writable)
+        )
+    return found
+
+
+def _is_channels_last(array: DeviceArray | None) -> bool:
+    """Return whether neighbouring threads shall own neighbouring channels."""
+    assert array is not None
+    (stride,) = steps(array)
+    return array.shape[1] > 1 and abs(stride[1]) < abs(stride[-1])
+
+
+def _cut(terms: int, wanted: int) -> tuple[int, int]:
+    """Cut a sum in at most `wanted` pieces of whole steps; return the length of a piece and their number."""
+    pieces = max(1, min(wanted, terms // PIECE))
+    piece = -(-max(terms, 1) // (64 * pieces)) * 64
+    return piece, max(1, -(-terms // piece))
+
+
 def sum_bias(geometry: Geometry, arrays: Arrays, dtype: str) -> None:
     """Launch the gradient of the bias: `arrays.y` summed into `arrays.bias`."""
-    assert arrays.y is not None
-    (stride,) = steps(arrays.y)
-    along_channels = abs(stride[1]) < abs(stride[-1])
+    along_channels = _is_channels_last(arrays.y)
     channels, positions = geometry.K, geometry.batch * math.prod(geometry.windows.output)
-    pieces = max(1, min(positions // BIAS_PIECE, 4096))
-    piece = -(-max(positions, 1) // (32 * pieces)) * 32
-    pieces = max(1, -(-positions // piece))
+    piece, pieces = _cut(positions, min(positions // BIAS_PIECE, 4096))
     partial = DeviceArray((pieces, channels), "float32") if pieces > 1 else None
     problem, defines = _pack(geometry, arrays), (("ELEMENT", ELEMENTS[dtype]),)
     kernel = device().function("convolution_sum.cu", "convolution_bias", f"{STRUCT}PPPqi", defines)

@@ -23,7 +23,14 @@ from typing import Any, Final
 from gaugeblock.gpu.arrays import Exchange
 from gaugeblock.gpu.device import ELEMENTS, DeviceArray, device
 from gaugeblock.gpu.launching import MOST_BLOCKS, check_algorithm, float32, steps
-from gaugeblock.reference.windows import Windows, axis_pairs, axis_values
+from gaugeblock.reference.pooling import (
+    avg_pool_backward_shape,
+    avg_pool_shape,
+    max_pool_backward_shape,
+    max_pool_shape,
+    pool_windows,
+)
+from gaugeblock.reference.windows import Windows
 
 __all__ = ["avg_pool", "avg_pool_backward", "max_pool", "max_pool_backward", "max_pool_indices"]
 
@@ -79,16 +86,11 @@ def max_pool(
     array([[[3., 4., 9.]]], dtype=float32)
     """
     check_algorithm(algorithm, "auto", "naive")
-    exchange = Exchange({"x": CLAUSE}, {"x": x})
-    windows = pool_windows(
-        exchange.shapes["x"],
-        kernel=kernel,
-        stride=stride,
-        padding=padding,
-        dilation=dilation,
-        ceil_mode=ceil_mode,
-    )
-    exchange.set_output((*exchange.shapes["x"][:2], *windows.output), out, may_be=())
+    exchange = Exchange({"x": "POOL-C1"}, {"x": x})
+    sliding = _sliding(kernel, stride, padding, dilation, ceil_mode)
+    shape = max_pool_shape(exchange.shapes["x"], **sliding)
+    windows = pool_windows(exchange.shapes["x"], **sliding)
+    exchange.set_output(shape, out, may_be=())
     return _pool(exchange, windows, "max", 0, 0.0, algorithm)
 
 
@@ -118,16 +120,11 @@ def max_pool_indices(
         Indices into the flattened spatial axes of x; -1 where a window has no data.
     """
     check_algorithm(algorithm, "auto", "naive")
-    exchange = Exchange({"x": CLAUSE}, {"x": x})
-    windows = pool_windows(
-        exchange.shapes["x"],
-        kernel=kernel,
-        stride=stride,
-        padding=padding,
-        dilation=dilation,
-        ceil_mode=ceil_mode,
-    )
-    exchange.set_output((*exchange.shapes["x"][:2], *windows.output), out, may_be=(), dtype="int64")
+    exchange = Exchange({"x": "POOL-C1"}, {"x": x})
+    sliding = _sliding(kernel, stride, padding, dilation, ceil_mode)
+    shape = max_pool_shape(exchange.shapes["x"], **sliding)
+    windows = pool_windows(exchange.shapes["x"], **sliding)
+    exchange.set_output(shape, out, may_be=(), dtype="int64")
     return _pool(exchange, windows, "indices", 0, 0.0, algorithm)
 
 
@@ -160,12 +157,10 @@ def max_pool_backward(
         Of the kind and type of the inputs. Where windows overlap their gradients are summed in order.
     """
     check_algorithm(algorithm, "auto", "naive")
-    exchange = Exchange({"dy": CLAUSE, "x": CLAUSE}, {"dy": dy, "x": x})
-    shape = exchange.shapes["x"]
-    windows = pool_windows(
-        shape, kernel=kernel, stride=stride, padding=padding, dilation=dilation, ceil_mode=ceil_mode
-    )
-    check_dy(exchange.shapes["dy"], (*shape[:2], *windows.output))
+    exchange = Exchange({"x": "POOL-C1", "dy": "POOL-C4"}, {"x": x, "dy": dy})
+    sliding = _sliding(kernel, stride, padding, dilation, ceil_mode)
+    shape = max_pool_backward_shape(exchange.shapes["dy"], exchange.shapes["x"], **sliding)
+    windows = pool_windows(shape, **sliding)
     exchange.set_output(shape, out, may_be=())
     return _pool_backward(exchange, windows, True, 0, 0.0, algorithm)
 
@@ -176,6 +171,7 @@ def avg_pool(
     kernel: Any,
     stride: Any = None,
     padding: Any = 0,
+    dilation: Any = 1,
     ceil_mode: bool = False,
     count_include_pad: bool = True,
     divisor: Any = None,
@@ -186,7 +182,7 @@ def avg_pool(
 
     Parameters
     ----------
-    x, kernel, stride, padding, ceil_mode
+    x, kernel, stride, padding, dilation, ceil_mode
         As for `max_pool`; pixels of the padding are 0.
     count_include_pad : bool
         Whether pixels of the padding count. What lies beyond the padding never does.
@@ -213,13 +209,13 @@ def avg_pool(
     array([[[2. , 2.5, 7. ]]], dtype=float32)
     """
     check_algorithm(algorithm, "auto", "naive")
-    exchange = Exchange({"x": CLAUSE}, {"x": x})
-    windows = pool_windows(
-        exchange.shapes["x"], kernel=kernel, stride=stride, padding=padding, ceil_mode=ceil_mode
-    )
-    by = check_divisor(divisor)
-    exchange.set_output((*exchange.shapes["x"][:2], *windows.output), out, may_be=())
-    return _pool(exchange, windows, "mean", int(bool(count_include_pad)), by, algorithm)
+    exchange = Exchange({"x": "POOL-C1"}, {"x": x})
+    sliding = _sliding(kernel, stride, padding, dilation, ceil_mode)
+    count: dict[str, Any] = {"count_include_pad": count_include_pad, "divisor": divisor}
+    shape = avg_pool_shape(exchange.shapes["x"], **sliding, **count)
+    windows = pool_windows(exchange.shapes["x"], **sliding)
+    exchange.set_output(shape, out, may_be=())
+    return _pool(exchange, windows, "mean", *_counting(count_include_pad, divisor), algorithm)
 
 
 def avg_pool_backward(
@@ -229,6 +225,7 @@ def avg_pool_backward(
     kernel: Any,
     stride: Any = None,
     padding: Any = 0,
+    dilation: Any = 1,
     ceil_mode: bool = False,
     count_include_pad: bool = True,
     divisor: Any = None,
@@ -243,7 +240,7 @@ def avg_pool_backward(
         The gradient of the result.
     input_shape : tuple of int
         The shape of x.
-    kernel, stride, padding, ceil_mode, count_include_pad, divisor
+    kernel, stride, padding, dilation, ceil_mode, count_include_pad, divisor
         What `avg_pool` was given.
     out, algorithm
         See the module.
@@ -254,57 +251,23 @@ def avg_pool_backward(
         Of the kind and type of `dy`.
     """
     check_algorithm(algorithm, "auto", "naive")
-    exchange = Exchange({"dy": CLAUSE}, {"dy": dy})
-    shape = tuple(input_shape)
-    windows = pool_windows(shape, kernel=kernel, stride=stride, padding=padding, ceil_mode=ceil_mode)
-    by = check_divisor(divisor)
-    check_dy(exchange.shapes["dy"], (*shape[:2], *windows.output))
+    exchange = Exchange({"dy": "POOL-C1"}, {"dy": dy})
+    sliding = _sliding(kernel, stride, padding, dilation, ceil_mode)
+    count: dict[str, Any] = {"count_include_pad": count_include_pad, "divisor": divisor}
+    shape = avg_pool_backward_shape(exchange.shapes["dy"], input_shape=input_shape, **sliding, **count)
+    windows = pool_windows(shape, **sliding)
     exchange.set_output(shape, out, may_be=())
-    return _pool_backward(exchange, windows, False, int(bool(count_include_pad)), by, algorithm)
+    return _pool_backward(exchange, windows, False, *_counting(count_include_pad, divisor), algorithm)
 
 
-# Arguments -----------------------------------------------------------------------------------------------
-
-CLAUSE: Final = "POOL-C5"
-
-
-def pool_windows(
-    x: tuple[int, ...],
-    *,
-    kernel: Any,
-    stride: Any = None,
-    padding: Any = 0,
-    dilation: Any = 1,
-    ceil_mode: bool = False,
-) -> Windows:
-    """Return where the windows lie."""
-    if not 3 <= len(x) <= 5:
-        raise ValueError(f"POOL-C1: x must have 3 to 5 axes, got shape {x}")
-    axes = len(x) - 2
-    size = axis_values("POOL-C2", "kernel", kernel, axes, least=1)
-    return Windows.slide(
-        size=x[2:],
-        kernel=size,
-        stride=size if stride is None else axis_values("POOL-C2", "stride", stride, axes, least=1),
-        dilation=axis_values("POOL-C2", "dilation", dilation, axes, least=1),
-        padding=axis_pairs("POOL-C3", "padding", padding, axes),
-        ceil_mode=ceil_mode,
-    )
-
-
-def check_dy(dy: tuple[int, ...], shape: tuple[int, ...]) -> None:
-    """Refuse a gradient that is not of the result's shape."""
-    if dy != shape:
-        raise ValueError(f"POOL-C4: dy has shape {dy}, the pooling's result has shape {shape}")
-
-
-def check_divisor(divisor: Any) -> float:
-    """Return the divisor as float32, 0 for none."""
-    if divisor is None:
-        return 0.0
-    if divisor == 0:
-        raise ValueError(f"POOL-C5: divisor is {divisor}, expected a number other than 0")
-    return float32(divisor)
+def _sliding(kernel: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool) -> dict[str, Any]:
+    return {
+        "kernel": kernel,
+        "stride": stride,
+        "padding": padding,
+        "dilation": dilation,
+        "ceil_mode": ceil_mode,
+    }
 
 
 # The problem as a kernel sees it -------------------------------------------------------------------------
@@ -320,6 +283,25 @@ def _image(array: DeviceArray | None) -> tuple[int, ...]:
         return (0,) * 5
     (stride,) = steps(array)
     return (*stride[:2], *(0,) * (5 - len(stride)), *stride[2:])
+
+
+DATA, PADDED, GIVEN = range(3)
+"""What a mean counts: ``Counting`` of ``kernels/pooling.cuh``."""
+
+
+def _counting(include_pad: bool, divisor: Any) -> tuple[int, float]:
+    if divisor is None:
+        return (PADDED if include_pad else DATA), 0.0
+    return GIVEN, float32(divisor)
+
+
+def _is_short(shape: tuple[int, ...], windows: Windows) -> bool:
+    """Return whether every position fits 32 bits with room to spare; else the naive kernel answers."""
+    w = windows
+    padded = (H + before + after for H, before, after in zip(w.size, w.before, w.after, strict=True))
+    reach = (p * s for p, s in zip(w.output, w.stride, strict=True))
+    longest = max(*shape, *padded, *w.extent, *reach, *w.stride, *w.dilation)
+    return longest < 1 << 29 and math.prod(w.kernel) < 1 << 31
 
 
 def _pack(
@@ -366,7 +348,7 @@ _NAIVE: Final = {"max": 0, "indices": 1, "mean": 2}
 
 
 def _pool(
-    exchange: Exchange, windows: Windows, wanted: str, include_pad: int, divisor: float, algorithm: str
+    exchange: Exchange, windows: Windows, wanted: str, counting: int, divisor: float, algorithm: str
 ) -> Any:
     batch, channels = exchange.shapes["x"][:2]
     shape = (batch, channels, *windows.output)
@@ -377,15 +359,15 @@ def _pool(
     problem = _pack(batch, channels, windows, x, result)
     element = ("ELEMENT", ELEMENTS[exchange.dtype])
     count = math.prod(shape)
-    if algorithm == "naive":
+    if algorithm == "naive" or not _is_short(shape, windows):
         kernel = device().function("pooling_naive.cu", "pooling_naive", f"{STRUCT}PPiif", (element,))
-        arguments = (x.pointer, result.pointer, _NAIVE[wanted], include_pad, divisor)
+        arguments = (x.pointer, result.pointer, _NAIVE[wanted], counting, divisor)
         kernel.prepared_async_call(_blocks(count), (BLOCK, 1, 1), None, problem, *arguments)
         return exchange.result()
     last = _channels_last(result)
     wide = wanted != "indices" and _is_wide(x, result)
     defines = (element, ("VECTORS", int(wide)))
-    more = (include_pad, divisor) if wanted == "mean" else ()
+    more = (counting, divisor) if wanted == "mean" else ()
     signature = f"{STRUCT}PPi" + ("if" if more else "")
     kernel = device().function("pooling.cu", f"pooling_{wanted}", signature, defines)
     threads = count // (16 // x.dtype.itemsize) if wide else count
@@ -403,7 +385,7 @@ def _pool(
 
 
 def _pool_backward(
-    exchange: Exchange, windows: Windows, of_max: bool, include_pad: int, divisor: float, algorithm: str
+    exchange: Exchange, windows: Windows, of_max: bool, counting: int, divisor: float, algorithm: str
 ) -> Any:
     batch, channels = exchange.shapes["dy"][:2]
     shape = (batch, channels, *windows.size)
@@ -416,9 +398,9 @@ def _pool_backward(
     problem = _pack(batch, channels, windows, x, dy, result)
     element = ("ELEMENT", ELEMENTS[exchange.dtype])
     count, outputs = math.prod(shape), batch * channels * math.prod(windows.output)
-    if algorithm == "naive":
+    if algorithm == "naive" or not _is_short(shape, windows):
         kernel = device().function("pooling_naive.cu", "pooling_backward_naive", f"{STRUCT}PPPif", (element,))
-        arguments = (dy.pointer, 0 if x is None else x.pointer, result.pointer, include_pad, divisor)
+        arguments = (dy.pointer, 0 if x is None else x.pointer, result.pointer, counting, divisor)
         kernel.prepared_async_call(_blocks(count), (BLOCK, 1, 1), None, problem, *arguments)
         return exchange.result()
     wide = _is_wide(dy, result, *(() if x is None else (x,)))
@@ -429,7 +411,7 @@ def _pool_backward(
     if x is None:
         kernel = device().function("pooling.cu", "pooling_mean_backward", f"{STRUCT}PPiif", defines)
         kernel.prepared_async_call(
-            grid, block, None, problem, dy.pointer, result.pointer, last, include_pad, divisor
+            grid, block, None, problem, dy.pointer, result.pointer, last, counting, divisor
         )
         return exchange.result()
     places = device().driver.mem_alloc(4 * max(1, outputs))

@@ -54,8 +54,15 @@ __device__ __forceinline__ long long product(const long long (&lengths)[3]) {
     return lengths[0] * lengths[1] * lengths[2];
 }
 
-// Take the last digit off an index: return index % length, leave index / length.
+// Take the last digit off an index: return index % length, leave index / length. Division of 64-bit numbers is slow:
+// short ones go by 32 bits.
 __device__ __forceinline__ long long last_digit(long long& index, long long length) {
+    if ((index | length) >> 32 == 0) {
+        const unsigned short_index = static_cast<unsigned>(index), short_length = static_cast<unsigned>(length);
+        const unsigned quotient = short_index / short_length;
+        index = quotient;
+        return short_index - quotient * short_length;
+    }
     const long long rest = index / length, digit = index - rest * length;
     index = rest;
     return digit;

@@ -18,6 +18,56 @@
 
 #include "pooling.cuh"
 
+// The kernels here are only taken if every position, padding included, fits 32 bits; offsets do not.
+struct Span {  // first <= i < end
+    int first, end;
+};
+
+struct Axis {
+    int input, kernel, output, stride, dilation, before, after;
+
+    __device__ __forceinline__ Axis(const Pooling& pool, int a)
+        : input(static_cast<int>(pool.input[a])), kernel(static_cast<int>(pool.kernel[a])),
+          output(static_cast<int>(pool.output[a])), stride(static_cast<int>(pool.stride[a])),
+          dilation(static_cast<int>(pool.dilation[a])), before(static_cast<int>(pool.before[a])),
+          after(static_cast<int>(pool.after[a])) {}
+
+    // How many taps of a window that begins at `start` lie before `limit`.
+    __device__ __forceinline__ int taps_before(int start, int limit) const {
+        const int left = limit - start;
+        const int taps = left <= 0 ? 0 : (left + dilation - 1) / dilation;
+        return taps < kernel ? taps : kernel;
+    }
+
+    // The taps of window p that lie in the input.
+    __device__ __forceinline__ Span taps(int p) const {
+        const int start = p * stride - before;
+        return {start < 0 ? (dilation - 1 - start) / dilation : 0, taps_before(start, input)};
+    }
+
+    // How many cells of window p count.
+    __device__ __forceinline__ int cells(int p, bool padded) const {
+        if (padded) return taps_before(p * stride - before, input + after);
+        const Span span = taps(p);
+        return span.end > span.first ? span.end - span.first : 0;
+    }
+
+    // The windows that can cover pixel h; with dilation not all of them do.
+    __device__ __forceinline__ Span windows(int h) const {
+        const int at = h + before, reach = dilation * (kernel - 1), end = at / stride + 1;
+        return {at > reach ? (at - reach + stride - 1) / stride : 0, end < output ? end : output};
+    }
+};
+
+// What the sum over window p is divided by. 0: the window has no cells.
+__device__ __forceinline__ float divisor_of(const Pooling& pool, const int (&p)[3], int counting, float given) {
+    if (counting == GIVEN) return given;
+    long long cells = 1;
+#pragma unroll
+    for (int a = 0; a < 3; ++a) cells *= Axis(pool, a).cells(p[a], counting == PADDED);
+    return static_cast<float>(cells);
+}
+
 constexpr int LANES = VECTORS ? Vector<ELEMENT>::lanes : 1;
 
 struct Group {
@@ -49,7 +99,8 @@ __device__ __forceinline__ void store(ELEMENT* address, const Group& group) {
 
 // What a thread owns: the first of LANES channels at one position.
 struct Place {
-    long long n, c, at[3];
+    long long n, c;
+    int at[3];
 };
 
 __device__ __forceinline__ bool place_of(
@@ -60,7 +111,7 @@ __device__ __forceinline__ bool place_of(
     if (index >= pool.batch * groups * product(lengths)) return false;
     if (channels_last) place.c = last_digit(index, groups) * LANES;
 #pragma unroll
-    for (int a = 2; a >= 0; --a) place.at[a] = last_digit(index, lengths[a]);
+    for (int a = 2; a >= 0; --a) place.at[a] = static_cast<int>(last_digit(index, lengths[a]));
     if (!channels_last) place.c = last_digit(index, groups) * LANES;
     place.n = index;
     return true;
@@ -70,26 +121,27 @@ __device__ __forceinline__ bool place_of(
 template <typename Visit>
 __device__ __forceinline__ void for_each_tap(const Pooling& pool, const Place& window, Visit visit) {
     Span taps[3];
+    const int kernel_1 = static_cast<int>(pool.kernel[1]), kernel_2 = static_cast<int>(pool.kernel[2]);
     long long step[3], first = window.n * pool.x.batch + window.c * pool.x.channel;
 #pragma unroll
     for (int a = 0; a < 3; ++a) {
-        taps[a] = taps_of(pool, a, window.at[a]);
+        taps[a] = Axis(pool, a).taps(window.at[a]);
         step[a] = pool.dilation[a] * pool.x.axis[a];
         first += (window.at[a] * pool.stride[a] - pool.before[a]) * pool.x.axis[a];
     }
-    for (long long r0 = taps[0].first; r0 < taps[0].end; ++r0) {
-        for (long long r1 = taps[1].first; r1 < taps[1].end; ++r1) {
+    for (int r0 = taps[0].first; r0 < taps[0].end; ++r0) {
+        for (int r1 = taps[1].first; r1 < taps[1].end; ++r1) {
             long long offset = first + r0 * step[0] + r1 * step[1] + taps[2].first * step[2];
-            long long tap = (r0 * pool.kernel[1] + r1) * pool.kernel[2] + taps[2].first;
+            int tap = (r0 * kernel_1 + r1) * kernel_2 + taps[2].first;
 #pragma unroll 1
-            for (long long r2 = taps[2].first; r2 < taps[2].end; ++r2, ++tap, offset += step[2]) visit(offset, tap);
+            for (int r2 = taps[2].first; r2 < taps[2].end; ++r2, ++tap, offset += step[2]) visit(offset, tap);
         }
     }
 }
 
 struct Best {
     Group value;
-    long long tap[LANES];
+    int tap[LANES];
 };
 
 __device__ __forceinline__ Best best_of(const Pooling& pool, const ELEMENT* x, const Place& window) {
@@ -99,7 +151,7 @@ __device__ __forceinline__ Best best_of(const Pooling& pool, const ELEMENT* x, c
         best.value.lane[i] = narrow<ELEMENT>(__int_as_float(0xff800000));  // -Inf
         best.tap[i] = -1;
     }
-    for_each_tap(pool, window, [&](long long offset, long long tap) {
+    for_each_tap(pool, window, [&](long long offset, int tap) {
         const Group group = load(x + offset);
 #pragma unroll
         for (int i = 0; i < LANES; ++i) {
@@ -129,7 +181,7 @@ extern "C" __global__ void __launch_bounds__(256) pooling_places(
     if (!place_of(pool, pool.output, channels_last != 0, window)) return;
     const Best best = best_of(pool, x, window);
 #pragma unroll
-    for (int i = 0; i < LANES; ++i) places[global_thread() * LANES + i] = static_cast<int>(best.tap[i]);
+    for (int i = 0; i < LANES; ++i) places[global_thread() * LANES + i] = best.tap[i];
 }
 
 extern "C" __global__ void __launch_bounds__(256) pooling_indices(
@@ -158,13 +210,15 @@ template <typename Visit>
 __device__ __forceinline__ void for_each_window(const Pooling& pool, const Place& pixel, Visit visit) {
     Span windows[3];
 #pragma unroll
-    for (int a = 0; a < 3; ++a) windows[a] = windows_of(pool, a, pixel.at[a]);
-    long long p[3], r[3];
+    for (int a = 0; a < 3; ++a) windows[a] = Axis(pool, a).windows(pixel.at[a]);
+    const int kernel_1 = static_cast<int>(pool.kernel[1]), kernel_2 = static_cast<int>(pool.kernel[2]);
+    int p[3], r[3];
     // Whether window p of an axis covers the pixel, and by which tap.
     const auto covers = [&](int a) {
-        const long long distance = pixel.at[a] + pool.before[a] - p[a] * pool.stride[a];
-        r[a] = pool.dilation[a] == 1 ? distance : distance / pool.dilation[a];
-        return r[a] * pool.dilation[a] == distance;
+        const Axis axis(pool, a);
+        const int distance = pixel.at[a] + axis.before - p[a] * axis.stride;
+        r[a] = distance / axis.dilation;
+        return r[a] * axis.dilation == distance;
     };
     for (p[0] = windows[0].first; p[0] < windows[0].end; ++p[0]) {
         if (!covers(0)) continue;
@@ -172,7 +226,7 @@ __device__ __forceinline__ void for_each_window(const Pooling& pool, const Place
             if (!covers(1)) continue;
 #pragma unroll 1
             for (p[2] = windows[2].first; p[2] < windows[2].end; ++p[2]) {
-                if (covers(2)) visit(p, (r[0] * pool.kernel[1] + r[1]) * pool.kernel[2] + r[2]);
+                if (covers(2)) visit(p, (r[0] * kernel_1 + r[1]) * kernel_2 + r[2]);
             }
         }
     }
@@ -184,11 +238,11 @@ extern "C" __global__ void __launch_bounds__(256) pooling_max_backward(
     Place pixel;
     if (!place_of(pool, pool.input, channels_last != 0, pixel)) return;
     float sum[LANES] = {};
-    for_each_window(pool, pixel, [&](const long long (&p)[3], long long tap) {
-        const long long position = (p[0] * pool.output[1] + p[1]) * pool.output[2] + p[2];
-        const long long plane = product(pool.output);
-        const int* place = places + (channels_last ? (pixel.n * plane + position) * pool.channels + pixel.c
-                                                   : (pixel.n * pool.channels + pixel.c) * plane + position);
+    const long long plane = product(pool.output), step = channels_last ? pool.channels : 1;
+    const int* own_places = places + (channels_last ? pixel.n * plane * pool.channels + pixel.c
+                                                    : (pixel.n * pool.channels + pixel.c) * plane);
+    for_each_window(pool, pixel, [&](const int (&p)[3], int tap) {
+        const int* place = own_places + ((p[0] * pool.output[1] + p[1]) * pool.output[2] + p[2]) * step;
         const ELEMENT* gradient = dy + offset_of(pool.y, pixel.n, pixel.c, p[0], p[1], p[2]);
 #pragma unroll
         for (int i = 0; i < LANES; ++i) {
@@ -202,31 +256,31 @@ extern "C" __global__ void __launch_bounds__(256) pooling_max_backward(
 }
 
 extern "C" __global__ void __launch_bounds__(256) pooling_mean(
-    const Pooling pool, const ELEMENT* x, ELEMENT* y, int channels_last, int include_pad, float divisor
+    const Pooling pool, const ELEMENT* x, ELEMENT* y, int channels_last, int counting, float divisor
 ) {
     Place window;
     if (!place_of(pool, pool.output, channels_last != 0, window)) return;
     float sum[LANES] = {};
-    for_each_tap(pool, window, [&](long long offset, long long) {
+    for_each_tap(pool, window, [&](long long offset, int) {
         const Group group = load(x + offset);
 #pragma unroll
         for (int i = 0; i < LANES; ++i) sum[i] += widen(group.lane[i]);
     });
-    const float by = divisor_of(pool, window.at, include_pad != 0, divisor);
+    const float by = divisor_of(pool, window.at, counting, divisor);
     Group result;
 #pragma unroll
-    for (int i = 0; i < LANES; ++i) result.lane[i] = narrow<ELEMENT>(by != 0.0f ? sum[i] / by : 0.0f);
+    for (int i = 0; i < LANES; ++i) result.lane[i] = narrow<ELEMENT>(by != 0.0f || counting == GIVEN ? sum[i] / by : 0.0f);
     store(y + offset_of(pool.y, window.n, window.c, window.at[0], window.at[1], window.at[2]), result);
 }
 
 extern "C" __global__ void __launch_bounds__(256) pooling_mean_backward(
-    const Pooling pool, const ELEMENT* dy, ELEMENT* dx, int channels_last, int include_pad, float divisor
+    const Pooling pool, const ELEMENT* dy, ELEMENT* dx, int channels_last, int counting, float divisor
 ) {
     Place pixel;
     if (!place_of(pool, pool.input, channels_last != 0, pixel)) return;
     float sum[LANES] = {};
-    for_each_window(pool, pixel, [&](const long long (&p)[3], long long) {
-        const float by = divisor_of(pool, p, include_pad != 0, divisor);
+    for_each_window(pool, pixel, [&](const int (&p)[3], int) {
+        const float by = divisor_of(pool, p, counting, divisor);
         const Group gradient = load(dy + offset_of(pool.y, pixel.n, pixel.c, p[0], p[1], p[2]));
 #pragma unroll
         for (int i = 0; i < LANES; ++i) sum[i] += widen(gradient.lane[i]) / by;

@@ -21,48 +21,9 @@ struct Pooling {
     Image result;
 };
 
-struct Span {  // first <= i < end
-    long long first, end;
-};
-
-__device__ __forceinline__ long long least(long long a, long long b) { return a < b ? a : b; }
-__device__ __forceinline__ long long most(long long a, long long b) { return a > b ? a : b; }
-__device__ __forceinline__ long long round_up(long long a, long long b) { return (a + b - 1) / b; }  // a >= 0
-
-// The taps of window p that lie in the input.
-__device__ __forceinline__ Span taps_of(const Pooling& pool, int axis, long long p) {
-    const long long start = p * pool.stride[axis] - pool.before[axis], d = pool.dilation[axis];
-    const long long left = pool.input[axis] - start;  // pixels from the window's start to the input's end
-    return {start < 0 ? round_up(-start, d) : 0, left <= 0 ? 0 : least(pool.kernel[axis], round_up(left, d))};
-}
-
-// The windows that can cover pixel h; with dilation not all of them do.
-__device__ __forceinline__ Span windows_of(const Pooling& pool, int axis, long long h) {
-    const long long at = h + pool.before[axis];
-    const long long reach = pool.dilation[axis] * (pool.kernel[axis] - 1);
-    return {
-        at > reach ? round_up(at - reach, pool.stride[axis]) : 0, least(pool.output[axis], at / pool.stride[axis] + 1)
-    };
-}
-
-// How many cells of window p count along an axis: those of the padded input, or of the input. No dilation.
-__device__ __forceinline__ long long cells_of(const Pooling& pool, int axis, long long p, bool include_pad) {
-    const long long start = p * pool.stride[axis] - pool.before[axis], end = start + pool.kernel[axis];
-    const long long pad = include_pad ? pool.after[axis] : 0;
-    const long long cells = least(end, pool.input[axis] + pad) - (include_pad ? start : most(start, 0));
-    return most(cells, 0);
-}
-
-// What the sum over window p is divided by: `given` if that is not 0. 0: the window has no cells.
-__device__ __forceinline__ float divisor_of(
-    const Pooling& pool, const long long (&p)[3], bool include_pad, float given
-) {
-    if (given != 0.0f) return given;
-    long long cells = 1;
-#pragma unroll
-    for (int a = 0; a < 3; ++a) cells *= cells_of(pool, a, p[a], include_pad);
-    return static_cast<float>(cells);
-}
+// What a mean counts: the cells of a window that hold data, those of the padded input too, or nothing, where the caller
+// gives a divisor.
+enum Counting : int { DATA = 0, PADDED = 1, GIVEN = 2 };
 
 __device__ __forceinline__ long long product(const long long (&lengths)[3]) {
     return lengths[0] * lengths[1] * lengths[2];

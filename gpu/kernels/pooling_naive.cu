@@ -12,13 +12,14 @@ struct Window {
     long long inside, padded;  // taps in the input, taps in the padded input
 };
 
+// The plane is null where only cells are counted.
 __device__ __forceinline__ Window look(
     const Pooling& pool, const ELEMENT* plane, const long long (&p)[3]
 ) {
     Window window = {__int_as_float(0xff800000), 0.0f, -1, -1, 0, 0};
     for (long long tap = 0; tap < product(pool.kernel); ++tap) {
         long long rest = tap, h[3];
-        bool inside = true, padded = true;
+        bool inside = true, padded = true;  // beyond the padding, where ceil_mode lets a window reach, no cell counts
         for (int a = 2; a >= 0; --a) {
             h[a] = p[a] * pool.stride[a] + last_digit(rest, pool.kernel[a]) * pool.dilation[a] - pool.before[a];
             inside = inside && h[a] >= 0 && h[a] < pool.input[a];
@@ -27,6 +28,7 @@ __device__ __forceinline__ Window look(
         window.padded += padded;
         if (!inside) continue;
         window.inside += 1;
+        if (plane == nullptr) continue;
         const float value = widen(plane[offset_of(pool.x, 0, 0, h[0], h[1], h[2])]);
         window.sum += value;
         if (window.tap < 0 || replaces(value, window.maximum)) {
@@ -50,13 +52,17 @@ __device__ __forceinline__ Place place_of(const Pooling& pool, const long long (
     return place;
 }
 
-__device__ __forceinline__ float divisor_of(const Window& window, bool include_pad, float given) {
-    return given != 0.0f ? given : static_cast<float>(include_pad ? window.padded : window.inside);
+__device__ __forceinline__ Window count(const Pooling& pool, const long long (&p)[3]) { return look(pool, nullptr, p); }
+
+// What the sum over a window is divided by; for a window without cells 1: its sum is 0.
+__device__ __forceinline__ float divisor_of(const Window& window, int counting, float given) {
+    const long long cells = counting == PADDED ? window.padded : window.inside;
+    return counting == GIVEN ? given : cells > 0 ? static_cast<float>(cells) : 1.0f;
 }
 
-// WANTED: 0 the maximum, 1 its index, 2 the mean.
+// wanted: 0 the maximum, 1 its index, 2 the mean.
 extern "C" __global__ void __launch_bounds__(256) pooling_naive(
-    const Pooling pool, const ELEMENT* x, void* y, int wanted, int include_pad, float divisor
+    const Pooling pool, const ELEMENT* x, void* y, int wanted, int counting, float divisor
 ) {
     const long long elements = pool.batch * pool.channels * product(pool.output);
     for (long long i = global_thread(); i < elements; i += static_cast<long long>(gridDim.x) * blockDim.x) {
@@ -66,8 +72,7 @@ extern "C" __global__ void __launch_bounds__(256) pooling_naive(
         if (wanted == 1) {
             static_cast<long long*>(y)[at] = window.index;
         } else {
-            const float by = divisor_of(window, include_pad != 0, divisor);
-            const float mean = by != 0.0f ? window.sum / by : 0.0f;
+            const float mean = window.sum / divisor_of(window, counting, divisor);
             static_cast<ELEMENT*>(y)[at] = narrow<ELEMENT>(wanted == 0 ? window.maximum : mean);
         }
     }
@@ -75,7 +80,7 @@ extern "C" __global__ void __launch_bounds__(256) pooling_naive(
 
 // x is null for the gradient of the mean.
 extern "C" __global__ void __launch_bounds__(256) pooling_backward_naive(
-    const Pooling pool, const ELEMENT* dy, const ELEMENT* x, ELEMENT* dx, int include_pad, float divisor
+    const Pooling pool, const ELEMENT* dy, const ELEMENT* x, ELEMENT* dx, int counting, float divisor
 ) {
     const long long elements = pool.batch * pool.channels * product(pool.input);
     for (long long i = global_thread(); i < elements; i += static_cast<long long>(gridDim.x) * blockDim.x) {
@@ -97,9 +102,7 @@ extern "C" __global__ void __launch_bounds__(256) pooling_backward_naive(
                 const Window window = look(pool, x + offset_of(pool.x, pixel.n, pixel.c, 0, 0, 0), p);
                 if (window.tap == tap) sum += gradient;
             } else {
-                long long cells = 1;
-                for (int a = 0; a < 3; ++a) cells *= cells_of(pool, a, p[a], include_pad != 0);
-                sum += gradient / (divisor != 0.0f ? divisor : static_cast<float>(cells));
+                sum += gradient / divisor_of(count(pool, p), counting, divisor);
             }
         }
         dx[offset_of(pool.result, pixel.n, pixel.c, pixel.at[0], pixel.at[1], pixel.at[2])] = narrow<ELEMENT>(sum);
