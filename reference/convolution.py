@@ -287,9 +287,13 @@ def _check_rank(name: str, shape: Shape) -> None:
 
 def _check_ranks(x: Shape, w: Shape) -> None:
     _check_rank("x", x)
+    _check_kernel(x, w, spatial=w[2:])
+
+
+def _check_kernel(x: Shape, w: Shape, spatial: Shape) -> None:
     if len(w) != len(x):
         raise ValueError(f"CONV-C1: x has {len(x)} axes, w has {len(w)}; as many are required")
-    if 0 in w[2:]:
+    if 0 in spatial:
         raise ValueError(f"CONV-C1: a kernel must have at least 1 cell per axis, w has shape {tuple(w)}")
 
 
@@ -374,10 +378,11 @@ def cross_correlate(x: Array, w: Array, *, mode: str = "full") -> Array:
     >>> cross_correlate(data, pattern, mode="valid")
     array([ 2., -3.,  6., -3.])
     """
-    for name, array in (("x", x), ("w", w)):
-        if isinstance(array, np.ndarray) and not 1 <= array.ndim <= 3:
-            raise ValueError(f"CONV-C1: {name} must have 1 to 3 axes, got shape {array.shape}")
-    reach = [R - 1 for R in np.shape(w)]
+    x, w = widened("CONV-C5", x=x, w=w)
+    if not 1 <= x.ndim <= 3:
+        raise ValueError(f"CONV-C1: x must have 1 to 3 axes, got shape {x.shape}")
+    _check_kernel(x.shape, w.shape, spatial=w.shape)
+    reach = [R - 1 for R in w.shape]
     paddings: dict[str, Padding] = {
         "full": tuple((r, r) for r in reach),
         "same": tuple((r - r // 2, r // 2) for r in reach),
@@ -385,7 +390,6 @@ def cross_correlate(x: Array, w: Array, *, mode: str = "full") -> Array:
     }
     if mode not in paddings:
         raise ValueError(f"CONV-C6: mode must be one of {', '.join(paddings)}, got {mode!r}")
-    x, w = widened("CONV-C5", x=x, w=w)
     result: Array = conv(x[None, None], w[None, None], padding=paddings[mode])[0, 0]
     return result
 
