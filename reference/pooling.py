@@ -395,7 +395,7 @@ def max_pool_backward(
 def _maxima(x: Array, windows: Windows) -> tuple[Array, Array]:
     """Return the maximum of each window and its place, the first cell that is beaten by no other."""
     shape = (*x.shape[:2], *windows.output)
-    best, place = np.full(shape, like(x, -np.inf)), np.full(shape, -1, dtype=np.int64)
+    best, place = np.full(shape, -np.inf, dtype=x.dtype), np.full(shape, -1, dtype=np.int64)
     numbering = np.arange(math.prod(windows.size)).reshape(windows.size)
     for _, outputs, inputs in windows.taps():
         seen, so_far = x[inputs], best[outputs]
@@ -707,7 +707,7 @@ def adaptive_max_pool(x: Array, *, output_size: Steps) -> Array:
     array([[[9., 9.]]])
     """
     x = _numbers(x=x)
-    y = np.full(adaptive_pool_shape(x.shape, output_size=output_size), like(x, -np.inf))
+    y = np.full(adaptive_pool_shape(x.shape, output_size=output_size), -np.inf, dtype=x.dtype)
     for output, cells in _regions(x.shape[2:], y.shape[2:]):
         if x[cells].size:
             y[output] = _flat(x[cells]).max(axis=2)
