@@ -26,7 +26,6 @@ from gaugeblock.spec.convolution import CONVOLUTION
 Array = NDArray[Any]
 Order = Callable[[Array], Array]
 F = np.float32
-spec = pytest.mark.spec
 FLOAT32, FLOAT16, BFLOAT16 = (FORMATS[name] for name in ("float32", "float16", "bfloat16"))
 PLAIN = Arithmetic()
 RECORDS = {record.name: record for record in CONVOLUTION}
@@ -190,8 +189,8 @@ STEPS: list[dict[str, Any]] = [
 KINDS = ["normal", "positive", "wide"]
 
 
-@spec("CONV-A1")
-@spec("CONV-A4")
+@pytest.mark.spec("CONV-A1")
+@pytest.mark.spec("CONV-A4")
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("steps", STEPS, ids=str)
 @pytest.mark.parametrize("order", ORDERS)
@@ -202,7 +201,7 @@ def test_every_order_of_summation_keeps_the_worst_case(
     assert judged("conv", direct(x, w, order, 2, **steps), {"x": x, "w": w}, groups=2, **steps).all()
 
 
-@spec("CONV-A1")
+@pytest.mark.spec("CONV-A1")
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("steps", STEPS, ids=str)
 @pytest.mark.parametrize("backward", [False, True])
@@ -219,8 +218,8 @@ def test_both_gradients_keep_the_worst_case(backward: bool, steps: dict[str, Any
     assert judged("conv_backward_bias", db, {"dy": dy}).all()
 
 
-@spec("CONV-S5")
-@spec("CONV-A1")
+@pytest.mark.spec("CONV-S5")
+@pytest.mark.spec("CONV-A1")
 @pytest.mark.parametrize("backward", [False, True])
 def test_the_transposed_form_keeps_the_worst_case(backward: bool) -> None:
     x, w, bias = data("normal", (2, 4, 5, 6), (4, 3, 3, 2), (3,))
@@ -236,7 +235,7 @@ def truncated(array: Array) -> Array:
     return (array.view(np.uint32) & np.uint32(0xFFFFE000)).view(F)
 
 
-@spec("CONV-A1")
+@pytest.mark.spec("CONV-A1")
 def test_broken_convolutions_exceed_the_worst_case() -> None:
     x, w = data("normal", (2, 6, 9, 11), (4, 6, 3, 2))
     arrays = {"x": x, "w": w}
@@ -250,8 +249,8 @@ def test_broken_convolutions_exceed_the_worst_case() -> None:
     assert not judged("conv", skipped, arrays).any()
 
 
-@spec("CONV-S1")
-@spec("CONV-A1")
+@pytest.mark.spec("CONV-S1")
+@pytest.mark.spec("CONV-A1")
 @pytest.mark.parametrize("format", FORMATS.values(), ids=FORMATS)
 def test_the_bias_is_added_before_the_one_rounding(format: Any) -> None:
     x, w = (narrowed(array, format) for array in data("normal", (2, 6, 9, 11), (4, 6, 3, 2)))
@@ -264,7 +263,7 @@ def test_the_bias_is_added_before_the_one_rounding(format: Any) -> None:
     assert judged("conv", early, arrays, format=format).all() == (format == FLOAT32)
 
 
-@spec("CONV-A2")
+@pytest.mark.spec("CONV-A2")
 @pytest.mark.parametrize("order", ORDERS)
 def test_every_order_of_summation_is_exact_on_integers(order: Order) -> None:
     random = np.random.default_rng(3)
@@ -278,7 +277,7 @@ def test_every_order_of_summation_is_exact_on_integers(order: Order) -> None:
     assert not (direct(truncated(x), w, order) == want).all()
 
 
-@spec("CONV-A3")
+@pytest.mark.spec("CONV-A3")
 @pytest.mark.parametrize("order", ORDERS)
 def test_every_order_of_summation_keeps_the_statistics(order: Order) -> None:
     x, w = data("normal", (3, 8, 12, 11), (5, 8, 3, 3))
@@ -289,7 +288,7 @@ def test_every_order_of_summation_keeps_the_statistics(order: Order) -> None:
     assert not statistics(direct(truncated(x), w, order), want, size, **settings).accepted
 
 
-@spec("CONV-A6")
+@pytest.mark.spec("CONV-A6")
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("shape", [(2, 5, 8, 8), (1, 1, 5, 9), (1, 3, 13, 3)])
 @pytest.mark.parametrize("m", [2, 4])
@@ -304,7 +303,7 @@ def test_winograd_keeps_the_bound_of_its_declaration(m: int, shape: tuple[int, .
         ).all()
 
 
-@spec("CONV-A6")
+@pytest.mark.spec("CONV-A6")
 @pytest.mark.parametrize("m", [2, 4])
 @pytest.mark.parametrize("padding", [0, 1, 3])
 def test_winograd_may_compute_the_gradient_of_the_input(padding: int, m: int) -> None:
@@ -318,7 +317,7 @@ def test_winograd_may_compute_the_gradient_of_the_input(padding: int, m: int) ->
     assert judged("conv_backward_input", got, arrays, declared, input_shape=shape, padding=padding).all()
 
 
-@spec("CONV-A6")
+@pytest.mark.spec("CONV-A6")
 @pytest.mark.parametrize("m", [2, 4])
 def test_undeclared_or_broken_winograd_exceeds_the_bound(m: int) -> None:
     x, w = data("wide", (2, 5, 12, 12), (4, 5, 3, 3))
@@ -332,14 +331,14 @@ def test_undeclared_or_broken_winograd_exceeds_the_bound(m: int) -> None:
     assert not judged("conv", stale, {"x": x, "w": w}, declared, padding=1).all()
 
 
-@spec("CONV-A6")
+@pytest.mark.spec("CONV-A6")
 def test_the_larger_tile_does_not_keep_the_bound_of_the_smaller() -> None:
     x, w = data("wide", (2, 5, 24, 24), (4, 5, 3, 3))
     declared = Arithmetic(algorithm="winograd_2")
     assert not judged("conv", winograd(x, w, 4, 1), {"x": x, "w": w}, declared, padding=1).all()
 
 
-@spec("CONV-A7")
+@pytest.mark.spec("CONV-A7")
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("kernel", [(3, 3), (7, 11), (1, 1)])
 def test_fourier_keeps_the_bound_of_its_declaration(kernel: tuple[int, int], kind: str) -> None:
@@ -348,7 +347,7 @@ def test_fourier_keeps_the_bound_of_its_declaration(kernel: tuple[int, int], kin
     assert judged("conv", fourier(x, w, 1), {"x": x, "w": w}, declared, padding=1).all()
 
 
-@spec("CONV-A7")
+@pytest.mark.spec("CONV-A7")
 def test_undeclared_or_broken_fourier_exceeds_the_bound() -> None:
     x, w = data("normal", (2, 1, 20, 24), (3, 1, 7, 7))
     x[..., :12] *= F(2.0**-20)
@@ -359,8 +358,8 @@ def test_undeclared_or_broken_fourier_exceeds_the_bound() -> None:
         assert not judged("conv", wrong, {"x": x, "w": w}, declared, padding=1).all()
 
 
-@spec("CONV-A6")
-@spec("CONV-A7")
+@pytest.mark.spec("CONV-A6")
+@pytest.mark.spec("CONV-A7")
 def test_an_algorithm_counts_only_where_it_can_do_the_call() -> None:
     shapes = {"x": (1, 2, 9, 9), "w": (2, 2, 3, 3), "dy": (1, 2, 7, 7)}
     gradient = {"input_shape": (1, 2, 9, 9), "kernel_shape": (2, 2, 3, 3)}
@@ -379,7 +378,7 @@ def test_an_algorithm_counts_only_where_it_can_do_the_call() -> None:
         Arithmetic.declared({"algorithm": "winograd_6"})
 
 
-@spec("CONV-X2")
+@pytest.mark.spec("CONV-X2")
 def test_infinities_are_demanded_and_free_only_where_a_transform_spreads_them() -> None:
     x, w = np.ones((1, 1, 9, 9)), np.ones((2, 1, 3, 3))
     x[0, 0, 0, 0] = np.inf
@@ -393,7 +392,7 @@ def test_infinities_are_demanded_and_free_only_where_a_transform_spreads_them() 
     assert free == {"direct": 0, "winograd_2": 2 * 4, "winograd_4": 2 * 16, "fft": 2 * 49}
 
 
-@spec("CONV-A1")
+@pytest.mark.spec("CONV-A1")
 def test_nothing_is_demanded_where_a_partial_sum_may_overflow() -> None:
     x, w = np.full((1, 1, 2), 3e38), np.array([[[2.0, -2.0]]])
     bound = CONV.bound({"x": x, "w": w}, CONV.reference(x, w), FLOAT32, PLAIN)
@@ -410,8 +409,8 @@ FUNCTIONS: dict[str, Callable[[Array], Array]] = {
 }
 
 
-@spec("CONV-S6")
-@spec("CONV-A8")
+@pytest.mark.spec("CONV-S6")
+@pytest.mark.spec("CONV-A8")
 @pytest.mark.parametrize("format", FORMATS.values(), ids=FORMATS)
 @pytest.mark.parametrize("activation", FUNCTIONS)
 def test_a_function_of_the_sum_is_rounded_once(activation: str, format: Any) -> None:
@@ -430,7 +429,7 @@ def test_a_function_of_the_sum_is_rounded_once(activation: str, format: Any) -> 
         assert not judged("conv_fused", wrong, arrays, format=format, activation=activation).all()
 
 
-@spec("CONV-A8")
+@pytest.mark.spec("CONV-A8")
 def test_the_fused_bound_follows_the_slope_of_its_function() -> None:
     w, bias = np.ones((1, 1, 1)), np.zeros(1)
     for activation, x, slope in (("sigmoid", -60.0, 1e-25), ("tanh", 30.0, 2.0**-21), ("relu", -5.0, 0.0)):
@@ -440,7 +439,7 @@ def test_the_fused_bound_follows_the_slope_of_its_function() -> None:
         assert bound.value.item() <= slope
 
 
-@spec("CONV-D5")
+@pytest.mark.spec("CONV-D5")
 def test_the_length_of_a_sum_and_the_operator_on_absolute_inputs_are_those_of_the_page() -> None:
     shapes = {"x": (5, 6, 9, 11), "w": (4, 3, 3, 2), "dy": (5, 4, 7, 10)}
     gradient = {"groups": 2, "input_shape": shapes["x"], "kernel_shape": shapes["w"]}

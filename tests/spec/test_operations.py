@@ -109,7 +109,7 @@ def test_a_record_has_the_signature_of_the_reference(operation: Operation) -> No
 def test_every_check_of_an_operation_has_a_clause_of_its_own(operation: Operation) -> None:
     used = [*operation.clauses.values(), *operation.constraints]
     assert len(set(used)) == len(used)
-    for id in used if operation.name in OPERATIONS else ():
+    for id in used:
         clause(id)
     assert set(operation.clauses) >= EVERYWHERE | {"determinism"}
     assert set(operation.clauses) - EVERYWHERE - {"determinism"} <= ROLES[operation.kind]
@@ -119,12 +119,12 @@ def test_every_check_of_an_operation_has_a_clause_of_its_own(operation: Operatio
 
 
 def test_every_requirement_of_a_concept_is_checked_on_some_operation() -> None:
-    used = {id for record in OPERATIONS.values() for id in [*record.clauses.values(), *record.constraints]}
+    used = {id for record in RECORDS.values() for id in [*record.clauses.values(), *record.constraints]}
     demanded = {id for id in load() if not id.startswith("GEN-") and "-D" not in id}
     assert demanded - NOT_ASKED == {id for id in used if not id.startswith("GEN-")}
 
 
-@pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
+@records
 def test_the_semantics_clause_is_titled_with_the_operation(operation: Operation) -> None:
     title = clause(operation.clauses["semantics"]).title
     assert title == ("Result" if operation.name == "gemm" else operation.name)

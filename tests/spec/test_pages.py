@@ -8,7 +8,13 @@ import pytest
 from gaugeblock.spec import Clause, UnknownClause, clause, load
 from gaugeblock.spec.clauses import KINDS, pages
 
-PREFIXES = {"00-conventions.md": "GEN", "09-activation.md": "ACT", "15-gemm.md": "GEMM"}
+PREFIXES = {
+    "00-conventions.md": "GEN",
+    "09-activation.md": "ACT",
+    "11-convolution.md": "CONV",
+    "12-pooling.md": "POOL",
+    "15-gemm.md": "GEMM",
+}
 SECTIONS = {
     "C": "Constraints",
     "S": "Semantics",
@@ -61,7 +67,7 @@ def test_a_clause_has_a_title_and_says_something() -> None:
 
 def test_every_clause_that_a_page_or_module_cites_exists() -> None:
     for page, text in pages().items():
-        for cited in re.findall(r"\b(?:GEN|ACT|GEMM)-[DCSXAI][0-9]+\b", text):
+        for cited in re.findall(r"\b(?:GEN|ACT|CONV|POOL|GEMM)-[DCSXAI][0-9]+\b", text):
             assert cited in load(), f"{page} cites {cited}"
 
 

@@ -13,7 +13,6 @@ from gaugeblock.spec.pooling import POOLING
 
 Array = NDArray[Any]
 F = np.float32
-spec = pytest.mark.spec
 FLOAT32, FLOAT16, BFLOAT16 = (FORMATS[name] for name in ("float32", "float16", "bfloat16"))
 PLAIN = Arithmetic()
 RECORDS = {record.name: record for record in POOLING}
@@ -60,8 +59,8 @@ Divide = Callable[[Array, Array], Array]
 DIVISIONS: list[Divide] = [lambda total, d: total / d, lambda total, d: total * (F(1) / d)]
 
 
-@spec("POOL-A2")
-@spec("POOL-S4")
+@pytest.mark.spec("POOL-A2")
+@pytest.mark.spec("POOL-S4")
 @pytest.mark.parametrize("format", FORMATS.values(), ids=FORMATS)
 @pytest.mark.parametrize("settings", [(True, None), (False, None), (True, 0.7), (True, -3.0)], ids=str)
 @pytest.mark.parametrize("place", WINDOWS, ids=str)
@@ -80,8 +79,8 @@ def test_averages_keep_their_bound(place: dict[str, Any], settings: Any, format:
     assert judged("avg_pool", round_to(weighted.astype(np.float64), format), format, x=x, **more).all()
 
 
-@spec("POOL-A2")
-@spec("POOL-S5")
+@pytest.mark.spec("POOL-A2")
+@pytest.mark.spec("POOL-S5")
 @pytest.mark.parametrize("include", [True, False])
 @pytest.mark.parametrize("place", WINDOWS, ids=str)
 def test_gradients_of_averages_keep_their_bound(place: dict[str, Any], include: bool) -> None:
@@ -102,8 +101,8 @@ def test_gradients_of_averages_keep_their_bound(place: dict[str, Any], include: 
         assert not judged("avg_pool_backward", dx, dy=dy, **more).all()
 
 
-@spec("POOL-A2")
-@spec("POOL-A5")
+@pytest.mark.spec("POOL-A2")
+@pytest.mark.spec("POOL-A5")
 def test_broken_averages_exceed_the_bound() -> None:
     x = narrowed(np.abs(data((1, 2, 64, 64), "positive")), FLOAT16)
     windows = pool_windows(x.shape, kernel=64)
@@ -120,8 +119,8 @@ def test_broken_averages_exceed_the_bound() -> None:
     assert not right[..., -1, :].any()
 
 
-@spec("POOL-A3")
-@spec("POOL-S3")
+@pytest.mark.spec("POOL-A3")
+@pytest.mark.spec("POOL-S3")
 @pytest.mark.parametrize("format", FORMATS.values(), ids=FORMATS)
 @pytest.mark.parametrize("place", WINDOWS, ids=str)
 def test_gradients_of_maxima_keep_their_bound(place: dict[str, Any], format: Any) -> None:
@@ -147,8 +146,8 @@ def test_gradients_of_maxima_keep_their_bound(place: dict[str, Any], format: Any
         assert not judged("max_pool_backward", narrow.reshape(x.shape), format, dy=dy, x=x, **place).all()
 
 
-@spec("POOL-A1")
-@spec("POOL-A3")
+@pytest.mark.spec("POOL-A1")
+@pytest.mark.spec("POOL-A3")
 def test_what_is_copied_is_exact() -> None:
     x = data((1, 1, 4, 4), "normal")
     for name in ("max_pool", "max_pool_indices"):
@@ -161,7 +160,7 @@ def test_what_is_copied_is_exact() -> None:
     assert (RECORDS["max_pool_backward"].bound(arguments, want, BFLOAT16, PLAIN).value == 0).all()
 
 
-@spec("POOL-A4")
+@pytest.mark.spec("POOL-A4")
 @pytest.mark.parametrize("divide", DIVISIONS)
 def test_integers_are_exact_where_the_divisor_is_a_power_of_two(divide: Divide) -> None:
     x = np.random.default_rng(0).integers(-(2**20), 2**20, (1, 2, 8, 8)).astype(F)
@@ -172,7 +171,7 @@ def test_integers_are_exact_where_the_divisor_is_a_power_of_two(divide: Divide) 
         assert (divide(total, F(place.get("divisor", 16.0))) == round_to(want, FLOAT32)).all()
 
 
-@spec("POOL-A2")
+@pytest.mark.spec("POOL-A2")
 def test_an_average_may_overflow_on_the_way_and_a_divisor_may_have_no_reciprocal() -> None:
     x = np.full((1, 1, 2), 3e38)
     for given, free in (({}, True), ({"divisor": 2.0**127}, True), ({"kernel": 1}, False)):
@@ -182,7 +181,7 @@ def test_an_average_may_overflow_on_the_way_and_a_divisor_may_have_no_reciprocal
         assert np.isinf(bound.value).all() == free
 
 
-@spec("POOL-X3")
+@pytest.mark.spec("POOL-X3")
 def test_an_infinite_average_is_demanded() -> None:
     x = np.array([[[np.inf, 1.0, 2.0, 3.0]]])
     want = RECORDS["avg_pool"].reference(x, kernel=2)

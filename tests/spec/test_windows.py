@@ -16,7 +16,6 @@ from gaugeblock.spec.convolution import CONVOLUTION
 from gaugeblock.spec.pooling import POOLING
 
 Array = NDArray[Any]
-spec = pytest.mark.spec
 RECORDS = {record.name: record for record in (*CONVOLUTION, *POOLING)}
 AXES = list(itertools.product((1, 2, 5, 7), (1, 2, 3), (1, 2, 3), (1, 2), ((0, 0), (1, 2), (3, 0))))
 
@@ -32,9 +31,9 @@ def convolved(x: Array, w: Array, s: int, d: int, b: int, P: int, groups: int) -
     return y
 
 
-@spec("CONV-D1")
-@spec("CONV-D2")
-@spec("CONV-D3")
+@pytest.mark.spec("CONV-D1")
+@pytest.mark.spec("CONV-D2")
+@pytest.mark.spec("CONV-D3")
 def test_positions_and_taps_are_those_of_the_page() -> None:
     for H, R, s, d, (b, a) in AXES:
         x, w = np.arange(1.0, H + 1).reshape(1, 1, H), 10.0 ** np.arange(R).reshape(1, 1, R)
@@ -49,7 +48,7 @@ def test_positions_and_taps_are_those_of_the_page() -> None:
         assert same.tolist() == convolved(x, w, s, d, before, P, 1).tolist()
 
 
-@spec("CONV-D4")
+@pytest.mark.spec("CONV-D4")
 @pytest.mark.parametrize("groups", [1, 2, 4])
 def test_groups_are_consecutive_blocks_of_channels(groups: int) -> None:
     random = np.random.default_rng(groups)
@@ -58,8 +57,8 @@ def test_groups_are_consecutive_blocks_of_channels(groups: int) -> None:
     assert np.allclose(reference.conv(x, w, padding=1, groups=groups), want, rtol=1e-13, atol=1e-13)
 
 
-@spec("CONV-S9")
-@spec("CONV-S10")
+@pytest.mark.spec("CONV-S9")
+@pytest.mark.spec("CONV-S10")
 @pytest.mark.parametrize(("H", "R"), [(7, 1), (7, 2), (7, 3), (7, 4), (8, 3), (8, 4)])
 @pytest.mark.parametrize("mode", ["full", "same", "valid"])
 def test_convolve_and_cross_correlate_have_the_modes_of_the_page(mode: str, H: int, R: int) -> None:
@@ -85,9 +84,9 @@ def pooled_length(H: int, R: int, s: int, d: int, b: int, a: int, ceil_mode: boo
     return P - 1 if P and (P - 1) * s >= H + b else P
 
 
-@spec("POOL-D1")
-@spec("POOL-D2")
-@spec("POOL-D3")
+@pytest.mark.spec("POOL-D1")
+@pytest.mark.spec("POOL-D2")
+@pytest.mark.spec("POOL-D3")
 @pytest.mark.parametrize("ceil_mode", [False, True])
 def test_windows_and_divisors_are_those_of_the_page(ceil_mode: bool) -> None:
     for H, R, s, d, (b, a) in AXES:
@@ -116,9 +115,9 @@ def test_windows_and_divisors_are_those_of_the_page(ceil_mode: bool) -> None:
         assert record.shape(shapes, place) == (1, 1, P)
 
 
-@spec("POOL-S8")
-@spec("POOL-S9")
-@spec("POOL-S10")
+@pytest.mark.spec("POOL-S8")
+@pytest.mark.spec("POOL-S9")
+@pytest.mark.spec("POOL-S10")
 def test_the_poolings_that_only_the_reference_has_are_those_of_the_page() -> None:
     x = np.random.default_rng(1).normal(size=(2, 3, 10, 7))
     norm = np.sqrt(np.sum(np.abs(x[:, :, :2, :2]) ** 2, axis=(2, 3)))
