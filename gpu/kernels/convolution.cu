@@ -142,11 +142,10 @@ struct Walk {
     __device__ __forceinline__ void carry(const int (&length)[DIGITS], const long long (&stride)[DIGITS]) {
 #pragma unroll
         for (int i = DIGITS - 1; i > 0; --i) {
-            if (digit[i] >= length[i]) {
-                digit[i] -= length[i];
-                digit[i - 1] += 1;
-                offset += stride[i - 1] - length[i] * stride[i];
-            }
+            const bool full = digit[i] >= length[i];  // selects, not branches: threads disagree
+            digit[i] -= full ? length[i] : 0;
+            digit[i - 1] += full ? 1 : 0;
+            offset += full ? stride[i - 1] - length[i] * stride[i] : 0;
         }
     }
 
@@ -182,7 +181,7 @@ struct Corner {
 #pragma unroll
         for (int i = 0; i < SPATIAL; ++i) {
             const int h = at[i] + k.digit[AXES_OF_K + i] * v.unit_k[i];
-            inside = inside && static_cast<unsigned>(h) < static_cast<unsigned>(v.limit[i]);
+            inside = inside & (static_cast<unsigned>(h) < static_cast<unsigned>(v.limit[i]));
         }
         return inside;
     }
@@ -204,6 +203,24 @@ __device__ __forceinline__ long long image_origin(const View& v) {
 #pragma unroll
     for (int i = 0; i < SPATIAL; ++i) offset += v.origin[i] * v.image_axis[i];
     return offset;
+}
+
+// Read an element if it exists, else return 0: a predicated load, where the compiler would branch.
+__device__ __forceinline__ float load_if(bool exists, const float* address) {
+    float value;
+    asm("{\n\t.reg .pred p;\n\tsetp.ne.s32 p, %2, 0;\n\tmov.f32 %0, 0f00000000;\n\t@p ld.global.f32 %0, [%1];\n\t}"
+        : "=&f"(value)
+        : "l"(__cvta_generic_to_global(address)), "r"(static_cast<int>(exists)));
+    return value;
+}
+
+template <typename T>
+__device__ __forceinline__ T load_if(bool exists, const T* address) {
+    T value;
+    asm("{\n\t.reg .pred p;\n\tsetp.ne.s32 p, %2, 0;\n\tmov.u16 %0, 0;\n\t@p ld.global.u16 %0, [%1];\n\t}"
+        : "=&h"(value.bits)
+        : "l"(__cvta_generic_to_global(address)), "r"(static_cast<int>(exists)));
+    return value;
 }
 
 // A thread's part in the copy of one operand: LANES neighbours along k for one m or n, a step of BK after the other.
@@ -262,14 +279,15 @@ struct Loader {
         } else {
 #pragma unroll
             for (int i = 0; i < LANES; ++i) {
-                held[i] = k + i < end && (!IMAGE || corner.sees(v, at)) ? widen(base[at.offset]) : 0.0f;
+                const bool exists = (k + i < end) & (!IMAGE || corner.sees(v, at));
+                held[i] = widen(load_if(exists, base + at.offset));
                 at.next(v.k, stride);
             }
         }
         at.add(step, v.k, stride);
         if constexpr (!IMAGE) {
 #pragma unroll
-            for (int i = 0; i < LANES; ++i) finite = finite && fabsf(held[i]) <= 3.402823466e38f;
+            for (int i = 0; i < LANES; ++i) finite = finite & (fabsf(held[i]) <= 3.402823466e38f);
         }
         return finite;
     }

@@ -49,12 +49,14 @@ extern "C" __global__ void __launch_bounds__(256) convolution_bias(
         const int own = along_channels ? lane : row;
         const long long k = first_channel + own;
         float sum = 0.0f;
+        const ELEMENT* channel = dy + k * conv.y.channel;
         if (k < channels) {
+#pragma unroll 1
             for (long long i = first + j; i < end; i += SUMS) {
-                long long rest = i, at = k * conv.y.channel;
+                long long rest = i, at = 0;
 #pragma unroll
                 for (int a = 2; a >= 0; --a) at += last_digit(rest, conv.output[a]) * conv.y.axis[a];
-                sum += widen(dy[at + rest * conv.y.batch]);
+                sum += widen(channel[at + rest * conv.y.batch]);
             }
         }
         sums[own][j] = sum;

@@ -31,6 +31,16 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
         for backward, rows in itertools.product((0, 1), ROWS)
     ),
     *(("maxout.cu", {"ELEMENT": "float16", "BACKWARD": backward}) for backward in (0, 1)),
+    *(
+        ("convolution.cu", {"ELEMENT": element, "TILE": tile, "SPATIAL": spatial, "PASS": product})
+        for element, tile, spatial, product in (
+            *(("float", tile, 2, product) for tile in (32, 64, 128) for product in (0, 1, 2)),
+            *(("bfloat16", tile, 3, 1) for tile in (32, 64, 128)),
+        )
+    ),
+    *(("convolution_depthwise.cu", {"ELEMENT": element}) for element in ELEMENTS.values()),
+    ("convolution_sum.cu", {"ELEMENT": "float"}),
+    *(("pooling.cu", {"ELEMENT": e, "VECTORS": vectors}) for e in ("float", "float16") for vectors in (0, 1)),
 ]
 
 
@@ -60,7 +70,7 @@ def test_no_kernel_spills_registers(variant: tuple[str, dict[str, Any]], tmp_pat
 def test_a_kernel_file_says_what_it_computes_and_which_clauses_hold(source: str) -> None:
     opening = compiler.kernel_path(source).read_text(encoding="utf-8").split("#include")[0]
     assert all(line.startswith("//") for line in opening.strip().splitlines())
-    assert re.search(r"(GEMM|ACT)-S", opening)
+    assert re.search(r"(GEMM|ACT|CONV|POOL)-S", opening)
     assert "thread" in opening
 
 
