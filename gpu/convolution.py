@@ -23,6 +23,7 @@ from gaugeblock.gpu.arrays import Exchange
 from gaugeblock.gpu.convolution_problem import FORWARD, INPUT, WEIGHT, Arrays, Geometry
 from gaugeblock.gpu.device import device
 from gaugeblock.gpu.launching import check_algorithm
+from gaugeblock.gpu.winograd import SIDES, winograd
 from gaugeblock.reference.convolution import (
     conv_backward_bias_shape,
     conv_backward_input_shape,
@@ -45,7 +46,17 @@ __all__ = [
     "conv_transpose",
 ]
 
-ALGORITHMS: Final = ("auto", "naive", "tile32", "tile64", "tile128", "depthwise", "pointwise")
+ALGORITHMS: Final = (
+    "auto",
+    "naive",
+    "tile32",
+    "tile64",
+    "tile128",
+    "depthwise",
+    "pointwise",
+    "winograd_2",
+    "winograd_4",
+)
 """What a convolution may be told to use."""
 
 ACTIVATIONS: Final = {
@@ -340,6 +351,7 @@ def choose(product: int, geometry: Geometry, *, plain: bool = True, multiprocess
     ``"pointwise"``, a GEMM, for a kernel of one pixel at every position; ``"depthwise"`` for groups of one
     input channel; else an implicit GEMM, with the largest tile that is not mostly empty and still gives every
     multiprocessor a block. Strides have no say: a layout must not change the bits of a result (GEN-S2).
+    Winograd's algorithm, whose errors are larger, is only taken where the caller says so.
 
     Parameters
     ----------
@@ -388,6 +400,9 @@ def _chosen(algorithm: str, product: int, geometry: Geometry, plain: bool = True
             "a kernel of one pixel, stride 1, no padding, no activation, no residual and no gradient of w"
         )
         raise ValueError(f"algorithm is 'pointwise', which takes {expected}")
+    if algorithm in SIDES and not (product == FORWARD and geometry.has_winograd):
+        expected = "two axes, a kernel of 3 by 3, stride and dilation 1, and no gradients"
+        raise ValueError(f"algorithm is {algorithm!r}, which takes {expected}")
     return algorithm
 
 
@@ -430,6 +445,8 @@ def _forward(
     exchange.set_output(shape, out, may_be=())
     if 0 in shape:
         return exchange.result()
+    if algorithm in SIDES and exchange.dtype != "float32":
+        raise ValueError(f"algorithm is {algorithm!r}, which takes float32, not {exchange.dtype}")
     arrays = Arrays(
         x=exchange.input("x"),
         w=exchange.input("w"),
@@ -446,6 +463,8 @@ def _forward(
         problem.depthwise(FORWARD, geometry, arrays, exchange.dtype, function)
     elif chosen == "pointwise":
         problem.pointwise(FORWARD, geometry, arrays)
+    elif chosen in SIDES:
+        winograd(geometry, arrays, exchange.dtype, chosen, function)
     else:
         problem.tiled(FORWARD, geometry, arrays, exchange.dtype, chosen, function)
     return exchange.result()

@@ -25,6 +25,7 @@ __all__ = [
     "Geometry",
     "depthwise",
     "naive",
+    "pack",
     "pointwise",
     "sum_bias",
     "tiled",
@@ -105,6 +106,12 @@ class Geometry:
         return set(w.kernel) == {1} and set(w.stride) == {1} and not any((*w.before, *w.after))
 
     @property
+    def has_winograd(self) -> bool:
+        """Whether Winograd's algorithm fits: two axes, kernels of 3 × 3, stride and dilation 1."""
+        w = self.windows
+        return w.kernel == (3, 3) and w.stride == w.dilation == (1, 1)
+
+    @property
     def is_short(self) -> bool:
         """Whether every index but those of whole arrays fits 32 bits with room to spare."""
         w = self.windows
@@ -133,7 +140,7 @@ def _image(array: DeviceArray | None) -> tuple[int, ...]:
     return (*stride[:2], *(0,) * (5 - len(stride)), *stride[2:])
 
 
-def _pack(geometry: Geometry, arrays: Arrays) -> bytes:
+def pack(geometry: Geometry, arrays: Arrays) -> bytes:
     """Return the struct ``Convolution``."""
     w = geometry.windows
     ones, zeros = (1,) * (3 - geometry.rank), (0,) * (3 - geometry.rank)
@@ -177,7 +184,7 @@ def naive(product: int, geometry: Geometry, arrays: Arrays, dtype: str, activati
     kernel = device().function("convolution_naive.cu", entry, signature, defines)
     blocks = min(-(-count // 256), MOST_BLOCKS)
     kernel.prepared_async_call(
-        (blocks, 1, 1), (256, 1, 1), None, _pack(geometry, arrays), *map(_pointer, pointers)
+        (blocks, 1, 1), (256, 1, 1), None, pack(geometry, arrays), *map(_pointer, pointers)
     )
 
 
@@ -198,7 +205,7 @@ def tiled(
         N = geometry.batch * math.prod(-(-H // s) for H, s in zip(w.size, w.stride, strict=True))
     phases = _phases(geometry) if product == INPUT else 1
     tiles_n = -(-N // side)
-    problem = _pack(geometry, arrays)
+    problem = pack(geometry, arrays)
     piece, pieces = _cut(K, pieces)
     partial: DeviceArray | None = None
     if pieces > 1:
@@ -295,7 +302,7 @@ def depthwise(
     product: int, geometry: Geometry, arrays: Arrays, dtype: str, activation: str = "identity"
 ) -> None:
     """Launch the kernel for groups of one input channel."""
-    problem = _pack(geometry, arrays)
+    problem = pack(geometry, arrays)
     defines = (("ACTIVATION", activation), ("ELEMENT", ELEMENTS[dtype]))
     source, block = "convolution_depthwise.cu", (256, 1, 1)
     if product == WEIGHT:
@@ -400,7 +407,7 @@ def sum_bias(geometry: Geometry, arrays: Arrays, dtype: str) -> None:
     channels, positions = geometry.K, geometry.batch * math.prod(geometry.windows.output)
     piece, pieces = _cut(positions, min(positions // BIAS_PIECE, 4096))
     partial = DeviceArray((pieces, channels), "float32") if pieces > 1 else None
-    problem, defines = _pack(geometry, arrays), (("ELEMENT", ELEMENTS[dtype]),)
+    problem, defines = pack(geometry, arrays), (("ELEMENT", ELEMENTS[dtype]),)
     kernel = device().function("convolution_sum.cu", "convolution_bias", f"{STRUCT}PPPqi", defines)
     kernel.prepared_async_call(
         (-(-channels // (32 if along_channels else 8)) * pieces, 1, 1),

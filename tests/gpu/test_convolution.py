@@ -192,6 +192,28 @@ def test_all_tiles_sum_in_one_order() -> None:
     assert len(got) == 1
 
 
+WINOGRAD: list[tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = [
+    ((2, 3, 7, 10), (4, 3, 3, 3), {"padding": ((1, 0), (2, 1))}),  # tiles that end beyond the result
+    ((1, 4, 3, 4), (6, 2, 3, 3), {"groups": 2}),  # results smaller than a tile
+    ((1, 0, 4, 4), (2, 0, 3, 3), {}),
+]
+
+
+@pytest.mark.spec("CONV-S8")
+@pytest.mark.parametrize(("algorithm", "error"), [("winograd_2", 2.0**-20), ("winograd_4", 2.0**-17)])
+@pytest.mark.parametrize(("x_shape", "w_shape", "rest"), WINOGRAD)
+def test_winograd_s_algorithm_is_near_in_any_layout(
+    algorithm: str, error: float, x_shape: tuple[int, ...], w_shape: tuple[int, ...], rest: dict[str, Any]
+) -> None:
+    x, w = (generator.normal(size=shape).astype(np.float32) for shape in (x_shape, w_shape))
+    bias = generator.normal(size=w_shape[0]).astype(np.float32)
+    want = reference.conv_fused(wide(x), wide(w), wide(bias), activation="relu6", **rest)
+    scale = np.abs(wide(w)).sum(axis=(1, 2, 3))[:, None, None] * np.abs(x).max(initial=1)
+    for one, other in zip(layouts(x), layouts(w), strict=True):
+        got = gpu.conv_fused(one, other, bias, activation="relu6", algorithm=algorithm, **rest)
+        assert (np.abs(got - want) <= error * (scale + 1)).all()
+
+
 @pytest.mark.spec("GEN-S2")
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", ["everything", "depthwise", "pointwise"])

@@ -39,6 +39,7 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
         )
     ),
     *(("convolution_depthwise.cu", {"ELEMENT": element}) for element in ELEMENTS.values()),
+    *(("convolution_winograd.cu", {"ELEMENT": "float", "SIDE": side}) for side in (2, 4)),
     ("convolution_sum.cu", {"ELEMENT": "float"}),
     *(("pooling.cu", {"ELEMENT": e, "VECTORS": vectors}) for e in ("float", "float16") for vectors in (0, 1)),
 ]

@@ -1,0 +1,80 @@
+"""Winograd's algorithm on the device: transforms, and a batch of matrix products between them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from gaugeblock.gpu.convolution_problem import STRUCT, Arrays, Geometry, pack
+from gaugeblock.gpu.device import ELEMENTS, DeviceArray, device
+from gaugeblock.gpu.gemm import gemm
+
+__all__ = ["SIDES", "winograd"]
+
+SIDES: Final = {"winograd_2": 2, "winograd_4": 4}
+"""The side of a tile of results in each variant."""
+
+BLOCK: Final = 128
+"""Threads of a block."""
+
+
+def winograd(geometry: Geometry, arrays: Arrays, dtype: str, algorithm: str, activation: str) -> None:
+    """Launch the forward convolution: two spatial axes, kernels of 3 × 3, stride and dilation 1.
+
+    Parameters
+    ----------
+    geometry, arrays
+        The problem.
+    dtype : str
+        The element type.
+    algorithm : str
+        One of `SIDES`.
+    activation : str
+        The struct of ``kernels/functions.cuh`` that ends it.
+    """
+    side = SIDES[algorithm]
+    points = (side + 2) ** 2
+    rows, columns = (-(-P // side) for P in geometry.windows.output)
+    groups, K, C, tiles = geometry.groups, geometry.K, geometry.C, geometry.batch * rows * columns
+    assert arrays.x is not None
+    assert arrays.w is not None
+    assert arrays.y is not None
+    problem = pack(geometry, arrays)
+    plain = (("ELEMENT", ELEMENTS[dtype]), ("SIDE", side))
+
+    filters = DeviceArray((points, groups, K, C), "float32")
+    patches = DeviceArray((points, groups, C, tiles), "float32")
+    if C:
+        kernel = device().function("convolution_winograd.cu", "winograd_filter", f"{STRUCT}PP", plain)
+        kernel.prepared_async_call(
+            _blocks(groups * K * C), (BLOCK, 1, 1), None, problem, arrays.w.pointer, filters.pointer
+        )
+        kernel = device().function("convolution_winograd.cu", "winograd_input", f"{STRUCT}PPqq", plain)
+        kernel.prepared_async_call(
+            _blocks(groups * C * tiles),
+            (BLOCK, 1, 1),
+            None,
+            problem,
+            arrays.x.pointer,
+            patches.pointer,
+            rows,
+            columns,
+        )
+    products = gemm(filters, patches)
+    ends = (("ACTIVATION", activation), *plain)
+    kernel = device().function("convolution_winograd.cu", "winograd_output", f"{STRUCT}PPPPqq", ends)
+    kernel.prepared_async_call(
+        _blocks(groups * K * tiles),
+        (BLOCK, 1, 1),
+        None,
+        problem,
+        products.pointer,
+        0 if arrays.bias is None else arrays.bias.pointer,
+        0 if arrays.residual is None else arrays.residual.pointer,
+        arrays.y.pointer,
+        rows,
+        columns,
+    )
+
+
+def _blocks(threads: int) -> tuple[int, int, int]:
+    return -(-threads // BLOCK), 1, 1
