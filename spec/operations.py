@@ -8,12 +8,14 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from gaugeblock.spec.activation import activations
+from gaugeblock.spec.convolution import CONVOLUTION
 from gaugeblock.spec.gemm import GEMM
+from gaugeblock.spec.pooling import POOLING
 from gaugeblock.spec.record import REQUIRED, Operation, Parameter, Symmetry
 
 __all__ = ["OPERATIONS", "REQUIRED", "Operation", "Parameter", "Symmetry"]
 
-#: Every operation by name: GEMM first, then each activation followed by its gradient.
+#: Every operation by name: GEMM, each activation followed by its gradient, convolution, pooling.
 OPERATIONS: Mapping[str, Operation] = MappingProxyType(
-    {operation.name: operation for operation in (GEMM, *activations())}
+    {operation.name: operation for operation in (GEMM, *activations(), *CONVOLUTION, *POOLING)}
 )

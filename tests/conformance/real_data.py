@@ -52,9 +52,19 @@ def digit_scores() -> Floats:
     return np.asarray(classifier().scores(digits()))
 
 
+@cache
+def photograph() -> Floats:
+    """Return a part of a photograph of a palace: 64 rows of 64 pixels in shades of grey from 0 to 1."""
+    from sklearn.datasets import load_sample_image
+
+    part = load_sample_image("china.jpg")[100:164, 280:344]
+    return np.asarray(np.asarray(part, np.float64).mean(axis=2) / 255)
+
+
 NAMED: Mapping[str, Callable[[], Floats]] = {
     "digits": digits,
     "digit weights": lambda: np.asarray(classifier().weights),
     "digit bias": lambda: np.asarray(classifier().bias),
     "digit scores": digit_scores,
+    "photograph": photograph,
 }

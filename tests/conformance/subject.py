@@ -185,11 +185,13 @@ class Subject:
             If the process crashes or does not answer in time.
         """
         dtype = accuracy.FORMATS[problem.dtype].dtype
+        own = problem.record.result_dtype
+        result = dtype if own == "same" else np.dtype(own)
         shape = problem.result_shape
         views = self._lay(problem, dtype, values or {})
         out = None
         if problem.alias is None and problem.out is not None and self.takes_out(problem.operation):
-            out = self._arena.place("out", dtype, shape, problem.out, POISON)
+            out = self._arena.place("out", result, shape, problem.out, POISON)
         blocks = {**views, **({"out": out} if out else {})}
         before = {name: self._arena.snapshot(view) for name, view in blocks.items()} if watch else {}
         call = Call(problem.operation, views, problem.parameters, out, problem.alias, self._arena.top)
@@ -198,14 +200,14 @@ class Subject:
             where = views[problem.alias]
         where = where or out
         assert where is not None
-        if (where.dtype, where.shape) != (dtype.name, shape):
+        if (where.dtype, where.shape) != (result.name, shape):
             raise CallFailed(
-                f"returned {where.dtype} of shape {where.shape}, expected {dtype.name} of shape {shape}"
+                f"returned {where.dtype} of shape {where.shape}, expected {result.name} of shape {shape}"
             )
         if complaint is not None:
             raise CallFailed(complaint)
         raw = where.on(self._arena.buffer, np.dtype(where.dtype)).copy()
-        return Answer(raw, tuple(self._intrusions(blocks, before, problem, dtype)))
+        return Answer(raw, tuple(self._intrusions(blocks, before, problem)))
 
     def refusal(self, problem: Problem) -> str | None:
         """Put a misuse to the backend and return the exception it raises, or ``None``."""
@@ -234,11 +236,10 @@ class Subject:
         blocks: Mapping[str, View],
         before: Mapping[str, NDArray[np.uint8]],
         problem: Problem,
-        dtype: np.dtype[np.generic],
     ) -> list[str]:
         found = []
         for name, old in before.items():
-            outside = self._arena.outside_changed(blocks[name], old, dtype)
+            outside = self._arena.outside_changed(blocks[name], old, np.dtype(blocks[name].dtype))
             if outside is not None:
                 found.append(f"wrote outside {name}, {outside} elements from its first")
             elif name not in ("out", problem.alias) and not np.array_equal(

@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from gaugeblock.conformance.checks.check import Check
 from gaugeblock.conformance.checks.constraints import constraint
 from gaugeblock.conformance.checks.contraction import CONTRACTION
+from gaugeblock.conformance.checks.convolution import CONVOLUTION
 from gaugeblock.conformance.checks.elementwise import ELEMENTWISE
 from gaugeblock.conformance.checks.generic import GENERIC
+from gaugeblock.conformance.checks.pooling import POOLING
 from gaugeblock.conformance.checks.real_data import REAL_DATA
 from gaugeblock.conformance.checks.rowwise import ROWWISE
 from gaugeblock.conformance.checks.selection import SELECTION
@@ -19,6 +21,8 @@ BY_KIND: Mapping[str, Mapping[str, Check]] = {
     "elementwise": ELEMENTWISE,
     "rowwise": ROWWISE,
     "selection": SELECTION,
+    "convolution": CONVOLUTION,
+    "pooling": POOLING,
 }
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from gaugeblock.conformance.checks.check import Check
+from gaugeblock.conformance.geometry import Convolution, Windows, pool_call
 from gaugeblock.conformance.problem import Array, Problem
 from gaugeblock.conformance.strategies import Shapes
 from gaugeblock.conformance.trial import Trial, Violation
@@ -91,6 +92,91 @@ def _fitting(operation: Operation) -> Shapes:
     return dict.fromkeys(operation.arrays, (2, 6))
 
 
+# Windows that slide
+
+
+def _fitting_call(operation: Operation) -> tuple[Shapes, dict[str, Any]]:
+    """Return a legal call, of which a misuse changes one thing."""
+    slides = Windows((3, 3), (1, 1), ((0, 0), (0, 0)), (1, 1))
+    if operation.kind == "pooling":
+        return pool_call(operation.name, (2, 4, 6, 6), slides)
+    whole = Convolution((2, 4, 6, 6), (6, 2, 3, 3), (2, 6, 4, 4), slides, 2)
+    return whole.call(
+        operation.name, bias="bias" in operation.arrays, residual="residual" in operation.arrays
+    )
+
+
+def _with_shapes(operation: Operation, **changed: tuple[int, ...]) -> Misuse:
+    shapes, parameters = _fitting_call(operation)
+    return {**shapes, **{name: shape for name, shape in changed.items() if name in shapes}}, parameters, {}
+
+
+def _with_parameters(operation: Operation, **changed: Any) -> Misuse:
+    shapes, parameters = _fitting_call(operation)
+    return shapes, {**parameters, **changed}, {}
+
+
+def _axes_are_wrong(operation: Operation) -> Iterator[Misuse]:
+    shapes, _ = _fitting_call(operation)
+    for name, shape in shapes.items():
+        if name == "bias":
+            yield _with_shapes(operation, bias=(5,))
+            yield _with_shapes(operation, bias=(1, shape[0]))
+        elif name != "residual":
+            yield _with_shapes(operation, **{name: shape[:2]})
+            if len(shapes) > 1:
+                yield _with_shapes(operation, **{name: (*shape, 1)})
+
+
+def _channels_do_not_fit(operation: Operation) -> Iterator[Misuse]:
+    yield from _bad_spatial(operation, "CONV-C2")
+    yield _with_parameters(operation, groups=3)
+    shapes, _ = _fitting_call(operation)
+    if "w" in shapes and "x" in shapes:
+        k, c, *kernel = shapes["w"]
+        yield _with_shapes(
+            operation,
+            w=(k + 2, c + 1, *kernel) if operation.name == "conv_transpose" else (k, c + 1, *kernel),
+        )
+
+
+def _bad_spatial(operation: Operation, clause: str) -> Iterator[Misuse]:
+    for violated, parameters in operation.bad_parameters():
+        if violated == clause:
+            yield _with_parameters(operation, **parameters)
+
+
+def _spatial_parameters_are_wrong(clause: str) -> Callable[[Operation], Iterable[Misuse]]:
+    def misuses(operation: Operation) -> Iterator[Misuse]:
+        yield from _bad_spatial(operation, clause)
+        for name in ("kernel", "stride", "dilation"):
+            parameter = operation.parameters.get(name)
+            if parameter is not None and parameter.clause == clause:
+                yield _with_parameters(operation, **{name: (1, 1, 1)})
+        if operation.parameters["padding"].clause == clause:
+            yield _with_parameters(operation, padding=((1, 1),) * 3)
+
+    return misuses
+
+
+def _result_does_not_fit(clause: str) -> Callable[[Operation], Iterable[Misuse]]:
+    def misuses(operation: Operation) -> Iterator[Misuse]:
+        yield from _bad_spatial(operation, clause)
+        for name in ("dy", "residual"):
+            shape = _fitting_call(operation)[0].get(name)
+            if shape is not None:
+                yield _with_shapes(operation, **{name: (*shape[:-1], shape[-1] + 1)})
+                yield _with_shapes(operation, **{name: (*shape[:-1], 1)})
+
+    return misuses
+
+
+def _formats_differ(operation: Operation) -> Iterator[Misuse]:
+    shapes, parameters = _fitting_call(operation)
+    for name in shapes:
+        yield shapes, parameters, {name: "float64" if len(shapes) > 1 else "int32"}
+
+
 MISUSES: Mapping[str, Callable[[Operation], Iterable[Misuse]]] = {
     "GEMM-C1": _rank_too_low,
     "GEMM-C2": _inner_sizes_differ,
@@ -102,6 +188,17 @@ MISUSES: Mapping[str, Callable[[Operation], Iterable[Misuse]]] = {
     "ACT-C3": _parameter_outside_domain,
     "ACT-C4": _no_such_axis,
     "ACT-C5": _pieces_do_not_divide,
+    "CONV-C1": _axes_are_wrong,
+    "CONV-C2": _channels_do_not_fit,
+    "CONV-C3": _spatial_parameters_are_wrong("CONV-C3"),
+    "CONV-C4": _result_does_not_fit("CONV-C4"),
+    "CONV-C5": _formats_differ,
+    "CONV-C6": lambda operation: _bad_spatial(operation, "CONV-C6"),
+    "POOL-C1": _axes_are_wrong,
+    "POOL-C2": _spatial_parameters_are_wrong("POOL-C2"),
+    "POOL-C3": _spatial_parameters_are_wrong("POOL-C3"),
+    "POOL-C4": _result_does_not_fit("POOL-C4"),
+    "POOL-C5": lambda operation: _bad_spatial(operation, "POOL-C5"),
 }
 """For each constraint, calls that break it and nothing else."""
 

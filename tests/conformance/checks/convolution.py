@@ -1,0 +1,414 @@
+"""Checks of convolution and its gradients: exact integers, breaking shapes, equivariance, algebra."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+from hypothesis.strategies import DrawFn, SearchStrategy
+
+from gaugeblock import reference
+from gaugeblock.conformance import strategies
+from gaugeblock.conformance.checks.check import Check, by_role
+from gaugeblock.conformance.checks.sliding import CHANNELS_LAST, SLIDING, expect_adjoint, geometry
+from gaugeblock.conformance.geometry import Windows, conv_calls, convolutions
+from gaugeblock.conformance.problem import PACKED, Array, Distribution, Problem
+from gaugeblock.conformance.trial import Trial, Violation
+from gaugeblock.spec import accuracy
+from gaugeblock.spec.accuracy import FORMATS, Arithmetic
+from gaugeblock.spec.operations import Operation
+
+ADDENDS = ("bias", "residual")
+
+
+def _integer_arrays(
+    operation: Operation,
+    dtype: str,
+    arithmetic: Arithmetic,
+    call: tuple[strategies.Shapes, dict[str, Any]],
+    seed: int,
+    odd_first: bool = True,
+) -> Problem:
+    """Return a call on integers that no order of summation rounds."""
+    shapes, parameters = call
+    terms = operation.reduction(shapes, parameters) or 1
+    limit = max(accuracy.exact_integer_limit(terms + 2, dtype, arithmetic), 1)
+    factors = [name for name in shapes if name not in ADDENDS]
+    kinds = ("odd", "signs") if odd_first else ("signs", "odd")
+    arrays = {}
+    for i, (name, shape) in enumerate(shapes.items()):
+        values = "integers" if name in ADDENDS else kinds[factors.index(name) % 2]
+        arrays[name] = Array(shape, values, limit=limit, seed=seed + i)  # type: ignore[arg-type]
+    if operation.name == "conv_fused":
+        parameters = {**parameters, "activation": "none"}
+    return Problem(operation.name, dtype, arrays, parameters)
+
+
+@st.composite
+def integers(draw: DrawFn, operation: Operation, dtype: str, arithmetic: Arithmetic) -> Problem:
+    """Draw convolutions of integers that no order of summation rounds."""
+    call = draw(conv_calls(operation, budget=1 << 15))
+    problem = _integer_arrays(operation, dtype, arithmetic, call, draw(strategies.seeds), draw(st.booleans()))
+    return replace(problem, out=draw(st.sampled_from((None, PACKED))))
+
+
+def is_exact_on_integers(trial: Trial, problem: Problem) -> None:
+    """On integers that no order of summation rounds, the result is exact, and rounded once."""
+    answer = trial.ask(problem)
+    want = problem.want()
+    if _transforms(trial, problem):
+        # Transforms round even integers: nothing more than the bound can be asked of them.
+        bound = problem.bound(want, trial.arithmetic(problem))
+    else:
+        want = accuracy.round_to(want, FORMATS[problem.dtype]).astype(np.float64)
+        bound = accuracy.exact_bound(want)
+    trial.compare(problem, answer.values, want, bound)
+
+
+BREAKING = (
+    geometry((2, 3, 9, 5), (4, 3, 2, 3), padding=((1, 1), (0, 2))),  # nothing square, sides differ
+    geometry((1, 3, 5, 13), (2, 3, 3, 1), padding=((2, 2), (0, 0))),  # kernel of one column
+    geometry((1, 2, 7, 10), (3, 2, 1, 1), stride=(2, 3)),  # pixels that no window reads
+    geometry((1, 4, 8, 11), (4, 4, 2, 2), stride=(3, 3), padding=((1, 0), (0, 1))),  # stride > kernel
+    geometry((1, 2, 3, 3), (2, 2, 4, 5), padding=((1, 1), (2, 2))),  # kernel > input
+    geometry(
+        (1, 2, 11, 14), (2, 2, 3, 3), stride=(2, 2), dilation=(2, 3)
+    ),  # strides and dilations with remainders
+    geometry((2, 8, 6, 7), (16, 2, 3, 3), groups=4, padding=((1, 1), (1, 1))),  # groups with a multiplier
+    geometry((1, 6, 9, 8), (6, 1, 3, 3), groups=6, stride=(2, 2), padding=((1, 1), (1, 1))),  # depthwise
+    geometry(
+        (1, 4, 9, 8), (8, 2, 3, 3), groups=2, stride=(2, 1), padding=((1, 1), (0, 1))
+    ),  # groups and strides
+    geometry((1, 33, 5, 5), (31, 33, 1, 1)),  # channels around a tile
+    geometry((3, 5, 18, 18), (7, 5, 1, 1)),  # 324 pixels: no multiple of a vector
+    geometry((1, 5, 14, 14), (9, 5, 3, 3), padding=((1, 1), (1, 1))),  # Winograd's tiles end inside
+    geometry((1, 2, 17), (3, 2, 4), stride=(3,), padding=((1, 2),)),  # one axis
+    geometry(
+        (1, 2, 4, 5, 6), (3, 2, 3, 2, 1), stride=(1, 2, 2), padding=((1, 0), (0, 1), (1, 1))
+    ),  # three axes
+)
+"""Shapes that broke real libraries."""
+
+
+def _same_padding(call: tuple[strategies.Shapes, dict[str, Any]]) -> tuple[strategies.Shapes, dict[str, Any]]:
+    """Return the call with its padding asked for by name."""
+    return call[0], {**call[1], "padding": "same"}
+
+
+SAME = (
+    geometry((1, 2, 8, 6), (3, 2, 3, 4), stride=(2, 2), padding=((0, 1), (1, 1))),  # even sizes, strides
+    geometry((1, 2, 7, 9), (2, 2, 2, 5), stride=(1, 3), padding=((0, 1), (1, 1))),
+)
+"""Geometries whose padding is that of ``"same"``."""
+
+BIG = (
+    geometry((2, 4, 41, 43), (2, 4, 3, 3)),  # more than 2¹⁶ positions times taps
+    geometry((1, 1, 257, 256), (1, 1, 1, 1)),  # more than 2¹⁶ positions
+)
+"""Sizes at which narrow offsets wrap and grids end."""
+
+
+def breaking_shapes(operation: Operation, dtype: str, arithmetic: Arithmetic) -> Iterator[Problem]:
+    """Yield the shapes that broke real libraries, on exact integers."""
+    for slides in (*BREAKING, *BIG):
+        yield _integer_arrays(operation, dtype, arithmetic, slides.call(operation.name, bias=True), 1)
+    if "padding" in operation.parameters:
+        for slides in SAME:
+            call = _same_padding(slides.call(operation.name))
+            if operation.name == "conv_transpose":
+                call = call[0], {**call[1], "output_padding": 0}
+            yield _integer_arrays(operation, dtype, arithmetic, call, 1)
+
+
+def channel_slices(operation: Operation, dtype: str, arithmetic: Arithmetic) -> Iterator[Problem]:
+    """Yield every array in each layout with the channels innermost."""
+    call = geometry((2, 3, 5, 6), (4, 3, 3, 2), padding=((1, 1), (0, 1))).call(operation.name)
+    problem = _integer_arrays(operation, dtype, arithmetic, call, 1)
+    for name, array in problem.arrays.items():
+        if len(array.shape) == 4:
+            for layout in CHANNELS_LAST:
+                yield problem.with_arrays(**{name: replace(array, layout=layout)})
+
+
+def long_reductions(operation: Operation, dtype: str, arithmetic: Arithmetic) -> Iterator[Problem]:
+    """Yield sums of a thousand terms and more, over channels, windows and positions."""
+    for x, w in (
+        ((1, 130, 5, 5), (2, 130, 3, 3)),
+        ((2, 3, 40, 33), (2, 3, 3, 3)),
+        ((1, 1, 34, 35), (1, 1, 33, 31)),
+    ):
+        yield _integer_arrays(operation, dtype, arithmetic, geometry(x, w).call(operation.name), 1)
+
+
+def sums_all_terms(trial: Trial, problem: Problem) -> None:
+    """A sum over many channels, taps or positions has all its terms, each once."""
+    is_exact_on_integers(trial, problem)
+
+
+@st.composite
+def channels_last(draw: DrawFn, operation: Operation, dtype: str, arithmetic: Arithmetic) -> Problem:
+    """Draw arrays with the channels innermost, whole or a slice of more channels."""
+    call = draw(conv_calls(operation, ndim=2, budget=1 << 14))
+    problem = _integer_arrays(operation, dtype, arithmetic, call, draw(strategies.seeds))
+    arrays = {}
+    for name, array in problem.arrays.items():
+        if len(array.shape) == 4 and draw(st.booleans()):
+            array = replace(array, layout=draw(st.sampled_from(CHANNELS_LAST)))
+        arrays[name] = array
+    return problem.with_arrays(**arrays)
+
+
+def reads_channels_last(trial: Trial, problem: Problem) -> None:
+    """Where the channels lie in memory changes nothing."""
+    is_exact_on_integers(trial, problem)
+
+
+def _plain(
+    operation: Operation, dtype: str, arithmetic: Arithmetic, **settings: Any
+) -> SearchStrategy[Problem]:
+    """Draw a convolution of integers, without bias."""
+    return st.builds(
+        lambda slides, seed: _integer_arrays(operation, dtype, arithmetic, slides.call(operation.name), seed),
+        convolutions(budget=1 << 14, **settings),
+        strategies.seeds,
+    )
+
+
+def ungrouped(operation: Operation, dtype: str, arithmetic: Arithmetic) -> SearchStrategy[Problem]:
+    """Draw convolutions without groups."""
+    return _plain(operation, dtype, arithmetic, groups=1)
+
+
+def any_convolution(operation: Operation, dtype: str, arithmetic: Arithmetic) -> SearchStrategy[Problem]:
+    """Draw convolutions with any parameters."""
+    return _plain(operation, dtype, arithmetic)
+
+
+def translates_with_its_input(trial: Trial, problem: Problem) -> None:
+    """Moving the input by a stride moves the output by one, where the window stays inside."""
+    stride = problem.parameters["stride"]
+    padding = tuple((0, 0) for _ in stride)
+    inside = problem.with_parameters(padding=padding)
+    x = inside.arguments()["x"]
+    moved = np.zeros_like(x)
+    moved[:, :, stride[0] :] = x[:, :, : x.shape[2] - stride[0]] if x.shape[2] > stride[0] else 0
+    if 0 in inside.result_shape or inside.result_shape[2] < 2:
+        return
+    here = trial.ask(inside).values
+    there = trial.ask(inside, values={"x": moved}).values
+    _same(trial, inside, there[:, :, 1:], here[:, :, :-1], "y(x moved by a stride) = y moved by one")
+
+
+def _transforms(trial: Trial, problem: Problem) -> bool:
+    """Whether the declared algorithm transforms the arrays of this call, and so rounds even integers."""
+    applied = problem.record.applied(problem.shapes, problem.parameters, trial.arithmetic(problem))
+    return applied.algorithm != "direct"
+
+
+def _same(trial: Trial, problem: Problem, left: Any, right: Any, relation: str) -> None:
+    """Hold two results of exact sums to equality, or within their bounds where the algorithm transforms."""
+    slack = np.zeros_like(right)
+    if _transforms(trial, problem):
+        want = problem.want()
+        slack = slack + 2 * float(np.max(problem.bound(want, trial.arithmetic(problem)).value, initial=0.0))
+    trial.expect_related(problem, left, right, slack, relation)
+
+
+SPLIT = {
+    "conv": ("x", "w"),
+    "conv_transpose": ("x", "w"),
+    "conv_backward_input": ("dy", "w"),
+    "conv_backward_weight": ("dy", "x"),
+}
+"""The two arrays of an operation: the first has its groups along axis 1, weights have them along axis 0."""
+
+
+def groups_are_blocks(trial: Trial, problem: Problem) -> None:
+    """A convolution in groups is the convolutions of the groups side by side, and so are its gradients."""
+    g = problem.parameters["groups"]
+    arguments = problem.arguments()
+    pieces = {
+        name: np.split(arguments[name], g, axis=0 if name == "w" else 1) for name in SPLIT[problem.operation]
+    }
+    results = []
+    for i in range(g):
+        values = {name: blocks[i] for name, blocks in pieces.items()}
+        one = replace(problem, arrays={name: Array(value.shape) for name, value in values.items()}, out=None)
+        chosen: dict[str, Any] = {"groups": 1}
+        if "input_shape" in problem.parameters:
+            n, c, *extent = problem.parameters["input_shape"]
+            chosen["input_shape"] = (n, c // g, *extent)
+        if "kernel_shape" in problem.parameters:
+            k, *rest = problem.parameters["kernel_shape"]
+            chosen["kernel_shape"] = (k // g, *rest)
+        results.append(trial.ask(one.with_parameters(**chosen), values=values).values)
+    joined = np.concatenate(results, axis=0 if problem.operation == "conv_backward_weight" else 1)
+    _same(trial, problem, trial.ask(problem).values, joined, "groups = convolutions side by side")
+
+
+def permutes_with_its_channels(trial: Trial, problem: Problem) -> None:
+    """Permuting the batch and the kernels permutes the result, or only the order of its sums."""
+    arguments = problem.arguments()
+    random = np.random.default_rng(1)
+    first, second = SPLIT[problem.operation]
+    n = random.permutation(arguments[first].shape[0])
+    kernels = arguments["w"].shape[0] if "w" in arguments else arguments["dy"].shape[1]
+    k = random.permutation(kernels)
+    forward = problem.operation == "conv"
+    permuted = {first: arguments[first][n] if forward else arguments[first][n][:, k]}
+    permuted[second] = arguments[second][k] if second == "w" else arguments[second][n]
+    got = trial.ask(problem, values=permuted).values
+    plain = trial.ask(problem).values
+    if problem.operation == "conv_backward_weight":
+        plain = plain[k]
+    else:
+        plain = plain[n][:, k] if forward else plain[n]
+    _same(trial, problem, got, plain, "permuted batch and kernels")
+
+
+def pointwise(operation: Operation, dtype: str, arithmetic: Arithmetic) -> SearchStrategy[Problem]:
+    """Draw 1×1 convolutions."""
+    one = Windows((1, 1), (1, 1), ((0, 0), (0, 0)), (1, 1))
+    return _plain(operation, dtype, arithmetic, ndim=2, fixed=one, groups=1)
+
+
+def is_a_matrix_product(trial: Trial, problem: Problem) -> None:
+    """A 1×1 convolution is the product of the weights and the matrix of pixels."""
+    arguments = problem.arguments()
+    x, w = arguments["x"], arguments["w"][:, :, 0, 0]
+    want = np.einsum("kc,nchw->nkhw", w, x)
+    want = accuracy.round_to(want, FORMATS[problem.dtype]).astype(np.float64)
+    _same(trial, problem, trial.ask(problem).values, want, "1×1 convolution = product of matrices")
+
+
+@st.composite
+def identities(draw: DrawFn, operation: Operation, dtype: str, arithmetic: Arithmetic) -> Problem:
+    """Draw kernels with a single 1 in the middle, a channel each."""
+    ndim = draw(st.sampled_from((2, 1, 3)))
+    size = draw(st.sampled_from((3, 1, 5)))
+    c = draw(st.sampled_from((1, 3, 8)))
+    extent = tuple(draw(st.sampled_from((5, 4, 7, 16))) for _ in range(ndim))
+    middle = size**ndim // 2
+    planted = tuple((i * size**ndim + middle, 1.0) for i in range(c))
+    # What is declared may round anything but small integers.
+    values: Distribution = "normal" if arithmetic == Arithmetic() else "integers"
+    arrays = {
+        "x": Array((2, c, *extent), values, limit=99, seed=draw(strategies.seeds)),
+        "w": Array((c, 1, *(size,) * ndim), "zeros", planted=planted),
+    }
+    return Problem("conv", dtype, arrays, {"padding": size // 2, "groups": c})
+
+
+def keeps_its_input(trial: Trial, problem: Problem) -> None:
+    """The kernel with a single 1 in its middle gives the input back."""
+    _same(trial, problem, trial.ask(problem).values, problem.arguments()["x"], "identity kernel")
+
+
+def is_linear(trial: Trial, problem: Problem) -> None:
+    """The result for a sum of inputs is the sum of their results."""
+    name = next(iter(problem.arrays))
+    first = problem.with_arrays(
+        **{name: replace(problem.arrays[name], limit=max(problem.arrays[name].limit // 4 | 1, 1))}
+    )
+    second = first.with_arrays(**{name: replace(first.arrays[name], seed=first.arrays[name].seed + 9)})
+    left, right = trial.ask(first).values, trial.ask(second).values
+    total = first.arguments()[name] + second.arguments()[name]
+    both = trial.ask(first, values={name: total}).values
+    u = FORMATS[problem.dtype].unit_roundoff if problem.dtype != "float32" else 0.0
+    slack = u * (np.abs(left) + np.abs(right) + np.abs(both))
+    if _transforms(trial, problem):
+        want = first.want()
+        slack = slack + 4 * problem.bound(want, trial.arithmetic(problem)).value
+    trial.expect_related(problem, both, left + right, slack, "f(x + x′) = f(x) + f(x′)")
+
+
+def is_the_adjoint(trial: Trial, problem: Problem) -> None:
+    """⟨conv(x, w), dy⟩ = ⟨x, gradient for x⟩ = ⟨w, gradient for w⟩, the forward side computed exactly."""
+    arguments = problem.arguments()
+    random = np.random.default_rng(5)
+    partner = random.integers(-2, 3, problem.result_shape).astype(np.float64)
+    dy = arguments["x" if problem.operation == "conv_transpose" else "dy"]
+    if problem.operation == "conv_backward_bias":
+        forward = np.broadcast_to(partner.reshape(1, -1, *(1,) * (dy.ndim - 2)), dy.shape)
+    else:
+        x, w = (partner, arguments["w"]) if "w" in arguments else (arguments["x"], partner)
+        shared = {key: problem.parameters[key] for key in ("stride", "padding", "dilation", "groups")}
+        forward = reference.conv(x, w, **shared)
+    expect_adjoint(trial, problem, partner, forward, dy)
+
+
+def rounds_without_bias(trial: Trial, problem: Problem) -> None:
+    """On zero-mean data the errors are as small and as balanced as those of independent roundings."""
+    answer, want = trial.ask(problem), problem.want()
+    terms = problem.record.reduction(problem.shapes, problem.parameters) or 1
+    found = accuracy.statistics(
+        answer.values,
+        want,
+        problem.record.absolute({**problem.arguments(), **problem.parameters}),
+        reduction=terms,
+        output=FORMATS[problem.dtype],
+        arithmetic=trial.arithmetic(problem),
+    )
+    if not _transforms(trial, problem) and not found.accepted:
+        raise Violation(
+            problem,
+            f"errors in units of u·S over {found.count} results: mean square {found.mean_square:.4g}, "
+            f"limit {found.mean_square_limit:.4g}; sum {found.bias:.4g}, limit {found.bias_limit:.4g}",
+        )
+
+
+@st.composite
+def zero_mean(draw: DrawFn, operation: Operation, dtype: str, arithmetic: Arithmetic) -> Problem:
+    """Draw zero-mean data with a thousand results or more."""
+    slides = geometry((2, 16, 12, 12), (16, 16, 3, 3), padding=((1, 1), (1, 1)))
+    shapes, parameters = slides.call(operation.name)
+    if operation.name == "conv_backward_bias":
+        shapes = {"dy": (2, 1100, 5, 5)}
+    arrays = {name: Array(shape, "normal", seed=draw(strategies.seeds)) for name, shape in shapes.items()}
+    return Problem(operation.name, dtype, arrays, parameters)
+
+
+@st.composite
+def photographs(draw: DrawFn, operation: Operation, dtype: str, arithmetic: Arithmetic) -> Problem:
+    """Draw the edge detector on a part of a photograph, or learned digit weights on digits."""
+    rows = draw(st.sampled_from((40, 3, 17)))
+    stride = draw(st.sampled_from((1, 2)))
+    return _edges(operation.name, dtype, rows, stride)
+
+
+def _edges(name: str, dtype: str, rows: int, stride: int) -> Problem:
+    """Return Laplace's edge detector on rows of a photograph."""
+    planted = tuple(enumerate((-1.0, -1.0, -1.0, -1.0, 8.0, -1.0, -1.0, -1.0, -1.0)))
+    arrays = {"x": Array((1, 1, rows, 64), "photograph"), "w": Array((1, 1, 3, 3), "zeros", planted=planted)}
+    return Problem(name, dtype, arrays, {"stride": stride, "padding": 1})
+
+
+def the_photograph(operation: Operation, dtype: str, arithmetic: Arithmetic) -> Iterator[Problem]:
+    """Yield the edge detector on the whole part."""
+    yield _edges(operation.name, dtype, 64, 1)
+
+
+def finds_the_edges_of_a_photograph(trial: Trial, problem: Problem) -> None:
+    """On a photograph under the edge detector every result is within its bound."""
+    trial.expect_right(problem)
+
+
+CONVOLUTION = by_role(
+    *SLIDING,
+    Check("real_data", photographs, finds_the_edges_of_a_photograph, 0.2, the_photograph),
+    Check("exact", integers, is_exact_on_integers, 1.5),
+    Check("shapes", integers, is_exact_on_integers, 0.5, breaking_shapes),
+    Check("long_sum", integers, sums_all_terms, 0.2, long_reductions),
+    Check("statistics", zero_mean, rounds_without_bias, 0.2),
+    Check("channels_last", channels_last, reads_channels_last, 0.7, channel_slices),
+    Check("translation", ungrouped, translates_with_its_input, 0.5),
+    Check("groups", any_convolution, groups_are_blocks, 0.5),
+    Check("permutation", ungrouped, permutes_with_its_channels, 0.5),
+    Check("pointwise", pointwise, is_a_matrix_product, 0.5),
+    Check("identity", identities, keeps_its_input, 0.4),
+    Check("linearity", any_convolution, is_linear, 0.4),
+    Check("adjointness", any_convolution, is_the_adjoint, 0.5),
+)

@@ -1,0 +1,261 @@
+"""Checks of pooling and its gradients: windows that break libraries, ties, routing, invariance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+from hypothesis.strategies import DrawFn, SearchStrategy
+
+from gaugeblock import reference
+from gaugeblock.conformance import strategies
+from gaugeblock.conformance.checks.check import Check, by_role
+from gaugeblock.conformance.checks.sliding import CHANNELS_LAST, SLIDING, expect_adjoint
+from gaugeblock.conformance.geometry import Windows, pool_call, pool_calls
+from gaugeblock.conformance.problem import Array, Problem
+from gaugeblock.conformance.trial import Trial, Violation
+from gaugeblock.spec import accuracy
+from gaugeblock.spec.accuracy import FORMATS, Arithmetic
+from gaugeblock.spec.operations import Operation
+
+
+def _problem(
+    operation: Operation,
+    dtype: str,
+    call: tuple[strategies.Shapes, dict[str, Any]],
+    seed: int,
+    values: str = "normal",
+) -> Problem:
+    """Return a call with data of one distribution, gradients normal."""
+    shapes, parameters = call
+    arrays = {
+        name: Array(shape, "normal" if name == "dy" else values, limit=3, seed=seed + i)  # type: ignore[arg-type]
+        for i, (name, shape) in enumerate(shapes.items())
+    }
+    return Problem(operation.name, dtype, arrays, parameters)
+
+
+BREAKING = (
+    ((2, 3, 9, 5), Windows((2, 3), (2, 1), ((0, 0), (1, 1)), (1, 1))),  # nothing square
+    ((1, 2, 10, 7), Windows((3, 3), (2, 2), ((0, 0), (0, 0)), (1, 1), True)),  # a window overhangs
+    ((1, 2, 5, 6), Windows((2, 2), (3, 3), ((2, 2), (1, 2)), (1, 1))),  # windows without data
+    ((1, 2, 6, 6), Windows((3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1))),  # overlap and padding
+    ((1, 3, 9, 11), Windows((3, 2), (1, 2), ((1, 0), (0, 1)), (2, 3))),  # dilation
+    ((1, 2, 20, 17), Windows((13, 9), (1, 2), ((6, 6), (4, 4)), (1, 1))),  # large windows
+    ((2, 5, 4, 4), Windows((4, 4), (4, 4), ((0, 0), (0, 0)), (1, 1))),  # a window each
+    ((1, 2, 7), Windows((3,), (2,), ((1, 2),), (1,), True)),  # one axis
+    ((1, 2, 4, 5, 6), Windows((2, 3, 2), (2, 1, 3), ((0, 1), (1, 1), (1, 0)), (1, 1, 1), True)),  # three axes
+    ((1, 260, 3, 4), Windows((2, 2), (1, 1), ((0, 0), (0, 0)), (1, 1))),  # many channels
+    ((1, 1, 190, 183), Windows((2, 1), (1, 1), ((0, 0), (0, 0)), (1, 1))),  # more than 2¹⁵ results
+    ((1, 1, 600, 2), Windows((3, 2), (1, 1), ((1, 1), (0, 0)), (1, 1))),  # positions past 2⁸ and 2⁹
+)
+"""Windows that broke real libraries."""
+
+
+def breaking_windows(operation: Operation, dtype: str, arithmetic: Arithmetic) -> Iterator[Problem]:
+    """Yield windows that broke real libraries; data below 0, so that a zero from the padding would win."""
+    for shape, slides in BREAKING:
+        dilation = (1,) * len(slides.kernel) if operation.name.startswith("avg") else slides.dilation
+        for include_pad, divisor in ((True, None), (False, None), (True, 3))[
+            : 3 if "avg" in operation.name else 1
+        ]:
+            call = pool_call(operation.name, shape, replace(slides, dilation=dilation), include_pad, divisor)
+            problem = _problem(operation, dtype, call, 1)
+            yield problem.with_arrays(
+                **{n: replace(a, shift=-9.0) for n, a in problem.arrays.items() if n == "x"}
+            )
+
+
+def everyday_windows(operation: Operation, dtype: str, arithmetic: Arithmetic) -> SearchStrategy[Problem]:
+    """Draw any windows."""
+    return st.builds(
+        lambda call, seed: _problem(operation, dtype, call, seed), pool_calls(operation), strategies.seeds
+    )
+
+
+def is_right_for_these_windows(trial: Trial, problem: Problem) -> None:
+    """Windows that are not square, overhang, overlap or hold no data give what the clause states."""
+    trial.expect_right(problem)
+
+
+@st.composite
+def channels_last(draw: DrawFn, operation: Operation, dtype: str, arithmetic: Arithmetic) -> Problem:
+    """Draw arrays with the channels innermost, whole or a slice of more channels."""
+    problem = _problem(operation, dtype, draw(pool_calls(operation, ndim=2)), draw(strategies.seeds))
+    layout = draw(st.sampled_from(CHANNELS_LAST))
+    chosen = draw(st.sampled_from([*problem.arrays, None]))
+    return problem.with_arrays(
+        **{n: replace(a, layout=layout) for n, a in problem.arrays.items() if chosen in (n, None)}
+    )
+
+
+def channel_slices(operation: Operation, dtype: str, arithmetic: Arithmetic) -> Iterator[Problem]:
+    """Yield many channels innermost, and slices of them."""
+    slides = Windows((2, 3), (1, 2), ((1, 0), (1, 1)), (1, 1))
+    for channels in (5, 320):
+        problem = _problem(operation, dtype, pool_call(operation.name, (1, channels, 3, 4), slides), 1)
+        for name, array in problem.arrays.items():
+            for layout in CHANNELS_LAST:
+                yield problem.with_arrays(**{name: replace(array, layout=layout)})
+
+
+def reads_channels_last(trial: Trial, problem: Problem) -> None:
+    """Where the channels lie in memory changes nothing."""
+    trial.expect_right(problem)
+
+
+def commutes_with_permutation(trial: Trial, problem: Problem) -> None:
+    """Permuting batch and channels permutes the result."""
+    arguments = problem.arguments()
+    random = np.random.default_rng(1)
+    n, c = (random.permutation(size) for size in next(iter(arguments.values())).shape[:2])
+    permuted = {name: value[n][:, c] for name, value in arguments.items()}
+    got = trial.ask(problem, values=permuted).values
+    plain = trial.ask(problem).values[n][:, c]
+    trial.expect_related(problem, got, plain, np.zeros_like(plain), "permuted batch and channels")
+
+
+@st.composite
+def tiled_windows(draw: DrawFn, operation: Operation, dtype: str, arithmetic: Arithmetic) -> Problem:
+    """Draw windows that lie side by side."""
+    size = draw(st.sampled_from((2, 3, 4)))
+    count = draw(st.sampled_from((1, 2, 5)))
+    slides = Windows((size, size), (size, size), ((0, 0), (0, 0)), (1, 1))
+    call = pool_call(operation.name, (2, 3, size * count, size * 2), slides)
+    return _problem(operation, dtype, call, draw(strategies.seeds))
+
+
+def ignores_order_inside_a_window(trial: Trial, problem: Problem) -> None:
+    """Permuting the elements inside every window changes nothing but roundings."""
+    size = problem.parameters["kernel"][0]
+    x = problem.arguments()["x"]
+    n, c, h, w = x.shape
+    order = np.random.default_rng(2).permutation(size * size)
+    cells = x.reshape(n, c, h // size, size, w // size, size).transpose(0, 1, 2, 4, 3, 5)
+    mixed = cells.reshape(n, c, h // size, w // size, size * size)[..., order]
+    mixed = mixed.reshape(n, c, h // size, w // size, size, size).transpose(0, 1, 2, 4, 3, 5).reshape(x.shape)
+    got, plain = trial.ask(problem, values={"x": mixed}).values, trial.ask(problem).values
+    bound = np.broadcast_to(problem.bound(problem.want(), trial.arithmetic(problem)).value, plain.shape)
+    trial.expect_related(problem, got, plain, 2 * bound, "f(permuted window) = f(window)")
+
+
+@st.composite
+def tied(draw: DrawFn, operation: Operation, dtype: str, arithmetic: Arithmetic) -> Problem:
+    """Draw data of few different values, so that most maxima are tied."""
+    call = draw(pool_calls(operation))
+    return _problem(operation, dtype, call, draw(strategies.seeds), draw(st.sampled_from(("signs", "ones"))))
+
+
+def resolves_ties_as_stated(trial: Trial, problem: Problem) -> None:
+    """Of equal maxima the first of the window is the chosen one, and it alone."""
+    trial.expect_right(problem)
+
+
+def routes_the_gradient(trial: Trial, problem: Problem) -> None:
+    """A gradient reaches the chosen elements only, and all of it arrives."""
+    got = trial.ask(problem).values
+    want = problem.want()
+    stray = (got != 0) & (want == 0)
+    bound = np.broadcast_to(problem.bound(want, trial.arithmetic(problem)).value, want.shape)
+    if np.any(stray & (np.abs(got) > bound)):
+        worst = int(np.flatnonzero(stray)[0])
+        raise Violation(
+            problem, f"element {np.unravel_index(worst, got.shape)} was not chosen and got a gradient", worst
+        )
+    sums = np.atleast_1d(got.sum())
+    slack = np.atleast_1d(bound.sum() + 2.0**-45 * np.abs(got).sum())
+    trial.expect_related(problem, sums, np.atleast_1d(want.sum()), slack, "Σ dx = Σ of the routed dy")
+
+
+def translates_with_its_input(trial: Trial, problem: Problem) -> None:
+    """Moving the input by a stride moves the output by one, where the window stays inside."""
+    ndim = len(problem.arrays["x"].shape) - 2
+    inside = problem.with_parameters(padding=((0, 0),) * ndim, ceil_mode=False)
+    if 0 in inside.result_shape or inside.result_shape[2] < 2:
+        return
+    stride = inside.parameters["stride"][0]
+    x = inside.arguments()["x"]
+    moved = np.roll(x, stride, axis=2)
+    here, there = trial.ask(inside).values, trial.ask(inside, values={"x": moved}).values
+    bound = np.broadcast_to(inside.bound(inside.want(), trial.arithmetic(inside)).value, here.shape)[
+        :, :, :-1
+    ]
+    trial.expect_related(
+        inside, there[:, :, 1:], here[:, :, :-1], 2 * bound, "y(x moved by a stride) = y moved by one"
+    )
+
+
+@st.composite
+def integers(draw: DrawFn, operation: Operation, dtype: str, arithmetic: Arithmetic) -> Problem:
+    """Draw integers that no order of summation rounds, divided by a power of two if at all."""
+    shapes, parameters = draw(pool_calls(operation))
+    if "divisor" in parameters:
+        parameters = {**parameters, "divisor": draw(st.sampled_from((1.0, 4.0, 0.5)))}
+    terms = operation.reduction(shapes, parameters) or 1
+    limit = max(accuracy.exact_integer_limit(terms, dtype, arithmetic), 1)
+    values = next(name for name in ("dy", "x") if name in shapes)
+    arrays = {name: Array(shape, "signs", seed=draw(strategies.seeds)) for name, shape in shapes.items()}
+    arrays[values] = replace(arrays[values], values="odd", limit=limit)
+    return Problem(operation.name, dtype, arrays, parameters)
+
+
+def is_exact_on_integers(trial: Trial, problem: Problem) -> None:
+    """On integers that no order of summation rounds, the result is exact, and rounded once."""
+    want = accuracy.round_to(problem.want(), FORMATS[problem.dtype]).astype(np.float64)
+    trial.compare(problem, trial.ask(problem).values, want, accuracy.exact_bound(want))
+
+
+def large_windows(operation: Operation, dtype: str, arithmetic: Arithmetic) -> Iterator[Problem]:
+    """Yield windows of thousands of cells of one sign."""
+    for size in (33, 64, 70):
+        slides = Windows((size, size), (1, 1), ((0, 0), (0, 0)), (1, 1))
+        shapes, parameters = pool_call(operation.name, (1, 2, size, size + 1), slides)
+        for values in ("ones", "uniform"):
+            yield Problem(operation.name, dtype, {"x": Array(shapes["x"], values)}, parameters)
+
+
+def sums_all_cells(trial: Trial, problem: Problem) -> None:
+    """A window of thousands of cells has them all, each once."""
+    trial.expect_right(problem)
+
+
+def is_the_adjoint(trial: Trial, problem: Problem) -> None:
+    """⟨avg_pool(x), dy⟩ = ⟨x, gradient of dy⟩, the forward side computed exactly."""
+    shape = problem.parameters["input_shape"]
+    partner = np.random.default_rng(5).integers(-2, 3, shape).astype(np.float64)
+    shared = {key: value for key, value in problem.parameters.items() if key != "input_shape"}
+    expect_adjoint(trial, problem, partner, reference.avg_pool(partner, **shared), problem.arguments()["dy"])
+
+
+def digit_maps(operation: Operation, dtype: str, arithmetic: Arithmetic) -> SearchStrategy[Problem]:
+    """Draw how many images of digits are pooled, by windows that overlap or not."""
+
+    def build(count: int, stride: int) -> Problem:
+        parameters = {"kernel": 2, "stride": stride}
+        return Problem(operation.name, dtype, {"x": Array((count, 1, 8, 8), "digits")}, parameters)
+
+    return st.builds(build, st.sampled_from((1, 5, 200)), st.sampled_from((2, 1)))
+
+
+def pools_real_digits(trial: Trial, problem: Problem) -> None:
+    """On images of digits, full of zeros and so of ties, every result is within its bound."""
+    trial.expect_right(problem)
+
+
+POOLING = by_role(
+    *SLIDING,
+    Check("exact", integers, is_exact_on_integers, 0.7),
+    Check("long_sum", everyday_windows, sums_all_cells, 0.2, large_windows),
+    Check("adjointness", everyday_windows, is_the_adjoint, 0.5),
+    Check("real_data", digit_maps, pools_real_digits, 0.2),
+    Check("shapes", everyday_windows, is_right_for_these_windows, 0.7, breaking_windows),
+    Check("channels_last", channels_last, reads_channels_last, 0.7, channel_slices),
+    Check("permutation", everyday_windows, commutes_with_permutation, 0.4),
+    Check("window", tiled_windows, ignores_order_inside_a_window, 0.4),
+    Check("ties", tied, resolves_ties_as_stated, 0.7),
+    Check("routing", everyday_windows, routes_the_gradient, 0.5),
+    Check("translation", everyday_windows, translates_with_its_input, 0.4),
+)

@@ -1,0 +1,203 @@
+"""What convolution and pooling share: the generic checks, on problems in which windows slide."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+from hypothesis.strategies import DrawFn, SearchStrategy
+
+from gaugeblock.conformance import strategies
+from gaugeblock.conformance.checks.check import Check
+from gaugeblock.conformance.checks.generic import (
+    gives_the_result_of_its_definition,
+    handles_empty_and_single,
+    is_accurate,
+    leaves_its_inputs_unchanged,
+    reads_any_strides,
+    treats_special_values_as_stated,
+    writes_its_output_and_nothing_else,
+)
+from gaugeblock.conformance.geometry import Convolution, Windows, conv_calls, pool_call, pool_calls
+from gaugeblock.conformance.problem import Array, Layout, Problem
+from gaugeblock.conformance.trial import Trial
+from gaugeblock.spec.accuracy import FORMATS, Arithmetic
+from gaugeblock.spec.operations import Operation
+
+Call = tuple[strategies.Shapes, dict[str, Any]]
+
+CHANNELS_LAST = (
+    Layout((0, 2, 3, 1)),
+    Layout((0, 2, 3, 1), (1, 1, 1, 2)),  # the first half of the channels of an array twice as wide
+    Layout((0, 2, 3, 1), (1, 2, 1, 1)),  # every other channel
+)
+"""Layouts of four axes with the channels innermost."""
+
+SPECIAL = (float("nan"), float("inf"), float("-inf"), -0.0, 0.0)
+
+
+def geometry(x: tuple[int, ...], w: tuple[int, ...], groups: int = 1, **slides: Any) -> Convolution:
+    """Return a convolution of given shapes."""
+    ndim = len(x) - 2
+    windows = Windows(
+        w[2:],
+        slides.get("stride", (1,) * ndim),
+        slides.get("padding", ((0, 0),) * ndim),
+        slides.get("dilation", (1,) * ndim),
+    )
+    return Convolution(x, w, (x[0], w[0], *windows.output(x[2:])), windows, groups)
+
+
+def calls(operation: Operation, **settings: Any) -> SearchStrategy[Call]:
+    """Draw a call of an operation of convolution or pooling."""
+    if operation.kind == "convolution":
+        return conv_calls(operation, **settings)
+    return pool_calls(operation)
+
+
+def everyday(operation: Operation, dtype: str, arithmetic: Arithmetic) -> SearchStrategy[Problem]:
+    """Draw everyday problems: normal data, any windows."""
+    return strategies.problems(
+        operation, dtype, data=strategies.fixed_data("normal"), shapes=calls(operation, budget=1 << 15)
+    )
+
+
+def wide(operation: Operation, dtype: str, arithmetic: Arithmetic) -> SearchStrategy[Problem]:
+    """Draw problems whose data has any magnitude."""
+    spread = 4.0 if dtype == "float16" else 30.0
+
+    def data(name: str, shape: tuple[int, ...]) -> SearchStrategy[Array]:
+        kinds = st.sampled_from((("normal", 1.0), ("uniform", 1.0), ("wide", spread), ("normal", 2.0**-10)))
+        return st.builds(
+            lambda kind, seed: Array(shape, kind[0], scale=kind[1], seed=seed), kinds, strategies.seeds
+        )
+
+    return strategies.problems(operation, dtype, data=data, shapes=calls(operation, budget=1 << 14))
+
+
+@st.composite
+def special(draw: DrawFn, operation: Operation, dtype: str, arithmetic: Arithmetic) -> Problem:
+    """Draw problems with NaN, ±Inf, ±0 and the smallest number planted anywhere."""
+    problem = draw(
+        strategies.problems(
+            operation, dtype, data=strategies.fixed_data("normal"), shapes=calls(operation, budget=1 << 12)
+        )
+    )
+    values = st.sampled_from((*SPECIAL, FORMATS[dtype].smallest_subnormal))
+    arrays = {}
+    for name, array in problem.arrays.items():
+        places = st.tuples(st.integers(0, max(array.size - 1, 0)), values)
+        arrays[name] = replace(array, planted=tuple(draw(st.lists(places, max_size=4))))
+    return problem.with_arrays(**arrays)
+
+
+def _planted(call: Call, operation: Operation, dtype: str, name: str, planted: Any) -> Problem:
+    shapes, parameters = call
+    arrays = {n: Array(shape, "normal", seed=i) for i, (n, shape) in enumerate(shapes.items())}
+    return Problem(
+        operation.name, dtype, {**arrays, name: replace(arrays[name], planted=planted)}, parameters
+    )
+
+
+def special_windows(operation: Operation, dtype: str, arithmetic: Arithmetic) -> Iterator[Problem]:
+    """Yield a special value at each tap of a window, windows of −Inf alone, weights over the edge."""
+    if operation.kind == "convolution":
+        call = geometry((1, 1, 4, 5), (1, 1, 3, 3), padding=((1, 1), (2, 0))).call(operation.name)
+        for name in call[0]:
+            for value in SPECIAL[:3]:
+                yield from (_planted(call, operation, dtype, name, ((i, value),)) for i in (0, 2, 4))
+        return
+    slides = Windows((3, 3), (3, 3), ((0, 0), (0, 0)), (1, 1))
+    for value in SPECIAL[:3]:
+        # Nine windows side by side, the value at another tap in each.
+        places = tuple((3 * (i // 3) * 9 + (i // 3) * 9 + 3 * (i % 3) + i % 3, value) for i in range(9))
+        call = pool_call(operation.name, (1, 1, 9, 9), slides)
+        if "x" in call[0]:
+            yield _planted(call, operation, dtype, "x", places)
+            yield _planted(call, operation, dtype, "x", tuple((i, value) for i in range(81)))
+
+
+def empty(operation: Operation, dtype: str, arithmetic: Arithmetic) -> SearchStrategy[Problem]:
+    """Draw problems without batch, channels, kernels or positions."""
+    if operation.kind == "convolution":
+        drawn: list[Call] = [
+            geometry(x, w).call(operation.name, bias=True)
+            for x, w in (
+                ((0, 2, 5, 5), (3, 2, 3, 3)),
+                ((2, 2, 2, 3), (3, 2, 3, 3)),
+                ((2, 0, 5, 5), (3, 0, 3, 3)),
+                ((2, 2, 5, 5), (0, 2, 3, 3)),
+                ((1, 1, 1), (1, 1, 1)),
+                ((0, 3, 4), (2, 3, 3)),
+            )
+        ]
+        drawn = [call for call in drawn if operation.name != "conv_transpose" or 0 not in call[0]["x"][2:]]
+    else:
+        one = Windows((2, 2), (2, 2), ((0, 0), (0, 0)), (1, 1))
+        padded = Windows((2, 2), (2, 1), ((1, 1), (1, 1)), (1, 1))
+        shapes = ((0, 2, 4, 4), (2, 0, 4, 4), (1, 2, 1, 5), (1, 1, 2, 2))
+        drawn = [pool_call(operation.name, shape, one) for shape in shapes]
+        drawn += [pool_call(operation.name, shape, padded) for shape in ((1, 2, 0, 3), (1, 1, 1, 1))]
+    return strategies.problems(
+        operation, dtype, data=strategies.fixed_data("normal"), shapes=st.sampled_from(drawn)
+    )
+
+
+def strided(operation: Operation, dtype: str, arithmetic: Arithmetic) -> SearchStrategy[Problem]:
+    """Draw problems whose arrays have any strides."""
+    return strategies.problems(
+        operation,
+        dtype,
+        data=strategies.fixed_data("normal"),
+        shapes=calls(operation, budget=1 << 13),
+        strided=True,
+    )
+
+
+@st.composite
+def with_output(draw: DrawFn, operation: Operation, dtype: str, arithmetic: Arithmetic) -> Problem:
+    """Draw problems whose ``out`` has any strides: rows with a pitch, channels last, reversed."""
+    problem = draw(everyday(operation, dtype, arithmetic))
+    ndim = len(problem.result_shape)
+    pitched = Layout(steps=(*(1,) * (ndim - 2), 2, 1)) if ndim > 1 else Layout(steps=(2,))
+    anything = strategies.layouts(ndim, repeat=False)
+    return replace(problem, out=draw(st.one_of(st.just(pitched), anything)))
+
+
+def repeats_itself(trial: Trial, problem: Problem) -> None:
+    """The same call gives the same bits again, also after calls with other arguments."""
+    first = trial.expect_as_plain(problem)
+    reseeded = {name: replace(array, seed=array.seed + 1) for name, array in problem.arrays.items()}
+    trial.expect_as_plain(problem.with_arrays(**reseeded))
+    if "divisor" in problem.record.parameters:
+        included = problem.parameters.get("count_include_pad", True)
+        trial.expect_as_plain(problem.with_parameters(count_include_pad=not included))
+        trial.expect_as_plain(problem.with_parameters(divisor=5.0))
+    again = trial.ask(problem)
+    trial.expect_same(problem, first, again, "the same call a second time")
+
+
+def expect_adjoint(trial: Trial, problem: Problem, partner: Any, forward: Any, dy: Any) -> None:
+    """Hold ⟨f(x), dy⟩ = ⟨x, gradient of dy⟩ for an exactly computed f(x)."""
+    got = trial.ask(problem).values
+    terms = partner * got
+    left, right = np.atleast_1d(np.sum(forward * dy)), np.atleast_1d(np.sum(terms))
+    bound = np.broadcast_to(problem.bound(problem.want(), trial.arithmetic(problem)).value, got.shape)
+    rounding = 2.0**-45 * (np.sum(np.abs(terms)) + np.sum(np.abs(forward * dy)))
+    slack = np.atleast_1d(np.sum(np.abs(partner) * bound) + rounding)
+    trial.expect_related(problem, left, right, slack, "⟨f(x), dy⟩ = ⟨x, dx⟩")
+
+
+SLIDING = (
+    Check("semantics", everyday, gives_the_result_of_its_definition),
+    Check("accuracy", wide, is_accurate),
+    Check("special_values", special, treats_special_values_as_stated, 1.0, special_windows),
+    Check("empty", empty, handles_empty_and_single, 0.7),
+    Check("strides", strided, reads_any_strides, 0.8),
+    Check("output", with_output, writes_its_output_and_nothing_else, 0.6),
+    Check("inputs_unchanged", everyday, leaves_its_inputs_unchanged, 0.3),
+    Check("determinism", everyday, repeats_itself, 0.4),
+)
