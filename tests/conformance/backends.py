@@ -32,7 +32,7 @@ from gaugeblock.conformance import arrays
 from gaugeblock.spec.accuracy import Arithmetic
 from gaugeblock.spec.operations import OPERATIONS
 
-ADAPTERS = ("gpu", "numpy", "onnxruntime")
+ADAPTERS = ("gpu", "numpy", "onnxruntime", "torch")
 
 
 class BackendError(Exception):
