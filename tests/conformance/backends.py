@@ -32,7 +32,7 @@ from gaugeblock.conformance import arrays
 from gaugeblock.spec.accuracy import Arithmetic
 from gaugeblock.spec.operations import OPERATIONS
 
-ADAPTERS = ("gpu", "numpy", "onnxruntime", "torch")
+ADAPTERS = ("gpu", "numpy", "onnxruntime")
 
 
 class BackendError(Exception):
