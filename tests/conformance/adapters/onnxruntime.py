@@ -17,6 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gaugeblock.conformance.backends import BackendError
+from gaugeblock.reference.convolution import conv_transpose_shape, conv_windows
+from gaugeblock.reference.pooling import check_divisor, pool_windows
+from gaugeblock.reference.windows import Windows
 
 try:
     import onnx
@@ -43,14 +46,18 @@ _NoKernel = onnxruntime.capi.onnxruntime_pybind11_state.NotImplemented
 
 @functools.lru_cache(512)
 def _session(
-    build: Build, dtype: str, ranks: tuple[tuple[str, int], ...], parameters: tuple[Any, ...]
+    build: Build,
+    dtype: str,
+    ranks: tuple[tuple[str, int], ...],
+    parameters: tuple[Any, ...],
+    result_type: int | None,
 ) -> Any:
     """Return a session for the model whose nodes ``build`` returns; its result is called ``y``."""
     given = [helper.make_tensor_value_info(name, _TYPES[dtype], [None] * rank) for name, rank in ranks]
     shape = helper.make_tensor_value_info("shape", onnx.TensorProto.INT64, [None])
     nodes = build(dtype, dict(ranks), **dict(parameters))
     inputs = [*given, shape] if any("shape" in node.input for node in nodes) else given
-    result = helper.make_tensor_value_info("y", _TYPES[dtype], None)
+    result = helper.make_tensor_value_info("y", result_type or _TYPES[dtype], None)
     model = helper.make_model(
         helper.make_graph(nodes, "operation", inputs, [result]),
         opset_imports=[helper.make_opsetid("", _OPSET)],
@@ -68,16 +75,20 @@ def _session(
 
 
 def _run(
-    build: Build, arrays: dict[str, Array], shape: Sequence[int] | None = None, **parameters: Any
+    build: Build,
+    arrays: dict[str, Array],
+    shape: Sequence[int] | None = None,
+    result: int | None = None,
+    **parameters: Any,
 ) -> Array:
-    """Build the model or find it, and run it."""
+    """Build the model or find it, and run it; its result has the arrays' type unless one is given."""
     dtypes = {array.dtype.name for array in arrays.values()}
     if dtypes == {"bfloat16"}:
         raise NotImplementedError("ONNX Runtime's CPU provider has no kernels for bfloat16")
     if len(dtypes) != 1 or not dtypes <= set(_TYPES):
         raise TypeError(f"expected arrays of one float type, got {', '.join(sorted(dtypes))}")
     ranks = tuple((name, array.ndim) for name, array in arrays.items())
-    session = _session(build, dtypes.pop(), ranks, tuple(parameters.items()))
+    session = _session(build, dtypes.pop(), ranks, tuple(parameters.items()), result)
     feed = dict(arrays) if shape is None else {**arrays, "shape": np.array(shape, np.int64)}
     return np.asarray(session.run(["y"], feed)[0])
 
@@ -285,3 +296,187 @@ def maxout(x: Array, *, pieces: int = 2, axis: int = -1) -> Array:
         raise ValueError(f"pieces is {pieces}, which does not divide {x.shape[place]}")
     groups = (*x.shape[:place], x.shape[place] // pieces, pieces, *x.shape[place + 1 :])
     return _run(_maxout, {"x": x}, groups, axis=place + 1)
+
+
+# Convolution ---------------------------------------------------------------------------------------------
+
+
+def _geometry(windows: Windows) -> dict[str, Any]:
+    """Return the attributes that convolutions and pools share."""
+    return {
+        "kernel_shape": windows.kernel,
+        "strides": windows.stride,
+        "dilations": windows.dilation,
+        "pads": (*windows.before, *windows.after),
+    }
+
+
+def _given(**arrays: Array | None) -> dict[str, Array]:
+    return {name: array for name, array in arrays.items() if array is not None}
+
+
+def conv(
+    x: Array,
+    w: Array,
+    bias: Array | None = None,
+    *,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Array:
+    """Return the convolution: Conv."""
+    windows = conv_windows(x.shape, w.shape, stride=stride, padding=padding, dilation=dilation)
+    return _run(_conv, _given(x=x, w=w, bias=bias), group=groups, **_geometry(windows))
+
+
+def _conv(dtype: str, ranks: dict[str, int], **attributes: Any) -> Nodes:
+    return [_node("Conv", " ".join(ranks), **attributes)]
+
+
+def conv_transpose(
+    x: Array,
+    w: Array,
+    bias: Array | None = None,
+    *,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Array:
+    """Return the transposed convolution: ConvTranspose."""
+    steps = {"stride": stride, "padding": padding, "dilation": dilation}
+    shape = conv_transpose_shape(x.shape, w.shape, output_padding=output_padding, groups=groups, **steps)
+    windows = conv_windows(shape, w.shape, **steps)
+    extra = [
+        size - (H - 1) * s - extent + before + after
+        for size, H, s, extent, before, after in zip(
+            windows.size,
+            x.shape[2:],
+            windows.stride,
+            windows.extent,
+            windows.before,
+            windows.after,
+            strict=True,
+        )
+    ]
+    return _run(
+        _conv_transpose,
+        _given(x=x, w=w, bias=bias),
+        group=groups,
+        output_padding=tuple(extra),
+        **_geometry(windows),
+    )
+
+
+def _conv_transpose(dtype: str, ranks: dict[str, int], **attributes: Any) -> Nodes:
+    return [_node("ConvTranspose", " ".join(ranks), **attributes)]
+
+
+_ACTIVATIONS = {
+    "none": "Identity",
+    "relu": "Relu",
+    "relu6": "Clip",
+    "sigmoid": "Sigmoid",
+    "tanh": "Tanh",
+    "silu": "Sigmoid",
+    "gelu": "Gelu",
+}
+
+
+def conv_fused(
+    x: Array,
+    w: Array,
+    bias: Array,
+    residual: Array | None = None,
+    *,
+    activation: str = "relu",
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Array:
+    """Return activation(conv + bias + residual): Conv, Add and the operator, which the runtime may fuse."""
+    if activation not in _ACTIVATIONS:
+        raise ValueError(f"activation is {activation!r}, expected one of {', '.join(_ACTIVATIONS)}")
+    windows = conv_windows(x.shape, w.shape, stride=stride, padding=padding, dilation=dilation)
+    if residual is not None and residual.shape != (x.shape[0], w.shape[0], *windows.output):
+        raise ValueError(f"residual has shape {residual.shape}, which Add would broadcast")
+    arrays = _given(x=x, w=w, bias=bias, residual=residual)
+    return _run(_conv_fused, arrays, activation=activation, group=groups, **_geometry(windows))
+
+
+def _conv_fused(dtype: str, ranks: dict[str, int], activation: str, **attributes: Any) -> Nodes:
+    nodes = [_node("Conv", "x.f w.f bias.f", "sum", **attributes)]
+    total = "sum"
+    if "residual" in ranks:
+        nodes.append(_node("Add", "sum residual.f", "total"))
+        total = "total"
+    if activation == "relu6":
+        nodes += [_constant("low", 0.0), _constant("high", 6.0), _node("Clip", f"{total} low high", "y.f")]
+    elif activation == "silu":
+        nodes += [_node("Sigmoid", total, "gate"), _node("Mul", f"{total} gate", "y.f")]
+    else:
+        nodes.append(_node(_ACTIVATIONS[activation], total, "y.f"))
+    return _in_float32(dtype, [*ranks], nodes)
+
+
+# Pooling -------------------------------------------------------------------------------------------------
+
+
+def _pool_windows(x: Array, parameters: dict[str, Any]) -> Windows:
+    windows = pool_windows(x.shape, **parameters)
+    pads = (*windows.before, *windows.after)
+    if any(pad >= R for pad, R in zip(pads, 2 * windows.kernel, strict=True)):
+        raise NotImplementedError("ONNX Runtime takes no padding as long as the window")
+    return windows
+
+
+def _max_pool(dtype: str, ranks: dict[str, int], indices: bool, **attributes: Any) -> Nodes:
+    outputs = ["maxima", "y"] if indices else ["y"]
+    return [helper.make_node("MaxPool", ["x"], outputs, **attributes)]
+
+
+def max_pool(x: Array, *, ceil_mode: bool = False, **parameters: Any) -> Array:
+    """Return the maxima: MaxPool."""
+    windows = _pool_windows(x, {"ceil_mode": ceil_mode, **parameters})
+    return _run(_max_pool, {"x": x}, indices=False, ceil_mode=int(ceil_mode), **_geometry(windows))
+
+
+def max_pool_indices(x: Array, *, ceil_mode: bool = False, **parameters: Any) -> Array:
+    """Return MaxPool's indices, which count through the whole array, as places in the plane."""
+    windows = _pool_windows(x, {"ceil_mode": ceil_mode, **parameters})
+    found = _run(
+        _max_pool,
+        {"x": x},
+        result=onnx.TensorProto.INT64,
+        indices=True,
+        ceil_mode=int(ceil_mode),
+        **_geometry(windows),
+    )
+    planes = np.arange(math.prod(x.shape[:2])).reshape(*x.shape[:2], *(1,) * (x.ndim - 2))
+    return np.where(found < 0, -1, found - planes * math.prod(x.shape[2:]))
+
+
+def avg_pool(
+    x: Array,
+    *,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor: float | None = None,
+    **parameters: Any,
+) -> Array:
+    """Return the averages: AveragePool."""
+    check_divisor(divisor)
+    windows = _pool_windows(x, {"ceil_mode": ceil_mode, **parameters})
+    if divisor is not None:
+        raise NotImplementedError("AveragePool has no divisor")
+    return _run(
+        _single,
+        {"x": x},
+        operator="AveragePool",
+        ceil_mode=int(ceil_mode),
+        count_include_pad=int(count_include_pad),
+        **_geometry(windows),
+    )
