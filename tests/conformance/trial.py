@@ -45,11 +45,14 @@ class Trial:
     ----------
     worst_share
         The largest error seen, as a share of its bound.
+    errs_alone
+        Whether a call was seen to be wrong in a new process too: no earlier call is to blame then.
     """
 
     def __init__(self, subject: Subject) -> None:
         self.subject = subject
         self.worst_share = 0.0
+        self.errs_alone = False
 
     def arithmetic(self, problem: Problem) -> accuracy.Arithmetic:
         """Return what the backend declares for the problem's operation and dtype."""

@@ -305,7 +305,7 @@ def long_sums(draw: DrawFn, operation: Operation, dtype: str, arithmetic: Arithm
 
 def sums_all_terms(trial: Trial, problem: Problem) -> None:
     """A sum of many thousand terms has them all, each once."""
-    if trial.subject.simulated and problem.arrays["a"].size > 40000:
+    if trial.subject.simulated and problem.arrays["a"].size > 100_000:
         return  # the simulated device takes seconds for it and has nothing new to show
     if problem.arrays["a"].values in ("odd", "signs"):
         is_exact_on_integers(trial, problem)

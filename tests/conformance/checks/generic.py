@@ -287,8 +287,9 @@ def repeats_itself(trial: Trial, problem: Problem) -> None:
     """The same call gives the same bits again, also after calls with other arguments."""
     first = trial.expect_as_plain(problem)
     for other in _relatives(problem):
-        if not _holds_after_others(trial, other):
-            break
+        if trial.errs_alone:
+            break  # another clause says what is wrong
+        _expect_as_if_first(trial, other)
     again = trial.ask(problem)
     trial.expect_same(problem, first, again, "the same call a second time")
 
@@ -306,20 +307,20 @@ def _relatives(problem: Problem) -> Iterator[Problem]:
     yield _one_larger(problem)
 
 
-def _holds_after_others(trial: Trial, problem: Problem) -> bool:
-    """Tell whether a call holds; where it errs, but not in a new process, earlier calls are to blame."""
+def _expect_as_if_first(trial: Trial, problem: Problem) -> None:
+    """Hold a call to its bound; where it errs, but not in a new process, earlier calls are to blame."""
     try:
         trial.expect_right(problem)
     except Unsupported:
-        return True
+        return
     except Violation as violation:
         trial.subject.start()
         try:
             trial.expect_right(problem)
         except Violation:
-            return False  # another clause says what is wrong
-        raise Violation(problem, f"after other calls, though not before them: {violation}") from None
-    return True
+            trial.errs_alone = True
+        else:
+            raise Violation(problem, f"after other calls, though not before them: {violation}") from None
 
 
 def _swapped(array: Array, dtype: str) -> Array:
