@@ -38,7 +38,9 @@ versions = {"onnxruntime": onnxruntime.__version__, "onnx": onnx.__version__}
 _OPSET, _IR = 20, 9  # the first with Gelu, so that old runtimes can answer too
 _FLOAT = onnx.TensorProto.FLOAT
 _TYPES = {"float32": _FLOAT, "float16": onnx.TensorProto.FLOAT16}
-_NoKernel = onnxruntime.capi.onnxruntime_pybind11_state.NotImplemented
+_state = onnxruntime.capi.onnxruntime_pybind11_state
+_NoKernel, _Failed, _Refused = _state.NotImplemented, _state.Fail, _state.InvalidArgument
+_EMPTY = ("Invalid input shape", "Calculated output dimension is negative")
 
 
 # Models --------------------------------------------------------------------------------------------------
@@ -90,7 +92,12 @@ def _run(
     ranks = tuple((name, array.ndim) for name, array in arrays.items())
     session = _session(build, dtypes.pop(), ranks, tuple(parameters.items()), result)
     feed = dict(arrays) if shape is None else {**arrays, "shape": np.array(shape, np.int64)}
-    return np.asarray(session.run(["y"], feed)[0])
+    try:
+        return np.asarray(session.run(["y"], feed)[0])
+    except (_Failed, _Refused) as error:
+        if any(words in str(error) for words in _EMPTY):
+            raise NotImplementedError(f"windows longer than the padded input: {error}") from error
+        raise
 
 
 def _node(operator: str, inputs: str, output: str = "y", **attributes: Any) -> Any:
