@@ -32,7 +32,7 @@ from gaugeblock.conformance import arrays
 from gaugeblock.spec.accuracy import Arithmetic
 from gaugeblock.spec.operations import OPERATIONS
 
-ADAPTERS = ("gpu", "numpy", "onnxruntime")
+ADAPTERS = ("gpu", "numpy", "onnxruntime", "torch")
 
 
 class BackendError(Exception):
@@ -88,7 +88,7 @@ def load(name: str) -> Backend:
     Parameters
     ----------
     name
-        ``FILE.py``, an importable module, or an adapter (``gpu``, ``numpy``, ``onnxruntime``);
+        ``FILE.py``, an importable module, or an adapter (``gpu``, ``numpy``, ``onnxruntime``, ``torch``);
         ``:ATTRIBUTE`` behind it selects an object inside.
 
     Raises
