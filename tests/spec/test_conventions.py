@@ -10,7 +10,9 @@ from gaugeblock.spec.accuracy import FORMATS, Arithmetic, accept, round_to
 from gaugeblock.spec.operations import Parameter
 
 # Operations whose windows slide are held to the conventions in test_windows and test_sliding_invariants.
-WHOLE = {name: operation for name, operation in OPERATIONS.items() if operation.concept in ("gemm", "activation")}
+WHOLE = {
+    name: operation for name, operation in OPERATIONS.items() if operation.concept in ("gemm", "activation")
+}
 records = pytest.mark.parametrize("operation", WHOLE.values(), ids=WHOLE)
 
 
