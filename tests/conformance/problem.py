@@ -153,7 +153,8 @@ def _written(value: Any) -> str:
 def every_value(dtype: str) -> Floats:
     """Return the values of all 65 536 bit patterns of a 16-bit type, in the order of the patterns."""
     bits = np.arange(1 << 16, dtype=np.uint16)
-    return bits.view(accuracy.FORMATS[dtype].dtype).astype(np.float64)
+    with np.errstate(invalid="ignore"):  # of signalling NaNs
+        return bits.view(accuracy.FORMATS[dtype].dtype).astype(np.float64)
 
 
 @cache

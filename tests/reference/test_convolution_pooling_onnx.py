@@ -205,7 +205,7 @@ def test_every_model_of_onnx_with_a_convolution_or_a_pooling_gives_the_stored_ou
         assert operators == set(OPERATORS) - {"GlobalLpPool"}  # of which ONNX has no case
 
 
-def test_conv_is_at_least_as_fast_as_the_one_of_onnx_reference() -> None:
+def bench_conv_is_at_least_as_fast_as_the_one_of_onnx_reference() -> None:
     draw = np.random.default_rng(1)
     x, w = draw.normal(size=(2, 16, 32, 32)), draw.normal(size=(32, 16, 3, 3))
     ours_, theirs = [], []
