@@ -67,7 +67,10 @@ def test_a_file_that_is_no_backend_is_refused_with_a_reason(
     ("name", "message"),
     [
         ("no_such_file.py", "there is no file no_such_file.py"),
-        ("no_such_backend", "no adapter (gpu, numpy, onnxruntime, torch), no importable module and no .py file"),
+        (
+            "no_such_backend",
+            "no adapter (gpu, numpy, onnxruntime, torch), no importable module and no .py file",
+        ),
         ("kernels.cu", "needs a Python file around it"),
         ("json", "has none of the spec's operations"),
         ("json:gemm", "json has no attribute 'gemm'"),
