@@ -13,6 +13,7 @@ from typing import Any
 
 from gaugeblock.conformance.problem import Array, Layout, Problem
 from gaugeblock.conformance.strategies import Shapes
+from gaugeblock.spec.accuracy import FORMATS
 from gaugeblock.spec.operations import Operation
 
 INFINITY = float("inf")
@@ -115,7 +116,12 @@ def each_parameter(operation: Operation, dtype: str) -> Iterator[Problem]:
     chosen = [{name: value} for name, parameter in operation.parameters.items() for value in parameter.legal]
     for parameters in (*chosen, *PARAMETERS.get(operation.name.removesuffix("_backward"), ())):
         problem = _of_one_shape(operation, dtype, (200,), **parameters)
-        yield problem.with_arrays(x=replace(problem.arrays["x"], scale=4.0))
+        beside = [
+            v * near for v in parameters.values() if isinstance(v, float) for near in (1 - 2**-13, 1 + 2**-13)
+        ]
+        ends = (-INFINITY, -FORMATS[dtype].largest, FORMATS[dtype].largest, INFINITY)
+        planted = tuple(enumerate((*ends, *beside)))
+        yield problem.with_arrays(x=replace(problem.arrays["x"], scale=4.0, planted=planted))
 
 
 def layouts(ndim: int) -> Iterator[Layout]:

@@ -92,17 +92,20 @@ class Worker:
         self._expect_kept(call.operation)
         if out is None:
             fetched = self.arrays.fetch(result, call.operation)
+            complaint = self._complaint(fetched, given)
             self.kept = (fetched, fetched.tobytes())
-            return self._store(call, fetched), self._complaint(fetched, given)
+            return self._store(call, fetched), complaint
         if call.out is not None:
             self.arrays.leave(out, self.memory, call.out)
         return None, None
 
     def _complaint(self, result: NDArray[np.generic], given: Mapping[str, Any]) -> str | None:
-        """Say whether a result that the function allocated is memory of an argument, not a new array."""
+        """Say whether a result that the function allocated is other memory than a new array's."""
         for name, array in given.items():
             if result.size and isinstance(array, np.ndarray) and np.may_share_memory(result, array):
                 return f"returned memory of its argument {name}, not a new array"
+        if result.size and np.may_share_memory(result, self.kept[0]):
+            return "returned the memory of an earlier result, not a new array"
         return None
 
     def _expect_kept(self, operation: str) -> None:

@@ -12,6 +12,7 @@ from types import ModuleType
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
+import constructed  # noqa: E402
 import convolution  # noqa: E402
 import elementwise  # noqa: E402
 import gemm  # noqa: E402
@@ -80,6 +81,6 @@ def records(*modules: ModuleType) -> list[Variant]:
     return [record for module in modules for record in described(module, HERE / f"{module.__name__}.py")]
 
 
-RECORDS = records(gemm, softmax, race, elementwise, convolution, pooling)
+RECORDS = records(gemm, softmax, race, elementwise, constructed, convolution, pooling)
 MUTANTS: tuple[Mutant, ...] = tuple(record for record in RECORDS if isinstance(record, Mutant))
 VARIANTS: tuple[Variant, ...] = tuple(record for record in RECORDS if not isinstance(record, Mutant))

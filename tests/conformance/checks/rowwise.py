@@ -121,6 +121,7 @@ def hard_rows(operation: Operation, dtype: str, arithmetic: Arithmetic) -> Itera
     for n in (5, 1025):
         for depth, spread in ((60000.0, 64.0), (largest * 0.9, largest / 64), (largest, 0.0)):
             yield _row(operation, dtype, Array((n,), "normal", scale=spread, shift=-depth, seed=5))
+    yield _row(operation, dtype, Array((64, 5), "normal", shift=-1000.0, seed=7))  # short: nothing hides
     for shape, axis in (((66000,), 0), ((1300, 5), 0), ((3, 1300, 2), 1), ((65550, 2), 1), ((2, 65550), 0)):
         yield _row(operation, dtype, Array(shape, "normal", seed=6), axis=axis)
 
