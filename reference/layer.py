@@ -390,7 +390,7 @@ def drawn(shape: Shape, inputs: int, unit: Feedforward, generator: np.random.Gen
 
 def _rows(x: Array) -> Array:
     """Return each example as one row."""
-    return x.reshape(len(x), -1)
+    return x.reshape(len(x), math.prod(x.shape[1:]))
 
 
 def _named(unit: Any) -> str:

@@ -172,7 +172,7 @@ def fit(
     Every round goes through all training examples once, in a new order. The rule to stop: `patience` rounds
     in a row in which the error on the held-out examples was never less than the least one before.
 
-    Spec: ML-S1 to ML-S4.
+    Spec: ML-S1 to ML-S5.
 
     Parameters
     ----------
@@ -261,7 +261,7 @@ def squared_error(predicted: Array, wanted: Array) -> tuple[Any, Array]:
     .. math:: E = \frac{1}{2N} \sum_n \lVert y_n - t_n \rVert^2, \qquad
               \frac{\partial E}{\partial y_n} = \frac{y_n - t_n}{N}
 
-    Exact on fractions. Spec: ML-D2.
+    Exact on fractions. Spec: ML-D3.
 
     Parameters
     ----------
@@ -297,7 +297,7 @@ def cross_entropy(predicted: Array, wanted: Array) -> tuple[Any, Array]:
     .. math:: E = -\frac{1}{N} \sum_n \log p_{n, t_n}
 
     It takes logarithms, as `log_softmax` gives them, since p itself may be too small for a float.
-    Spec: ML-D3.
+    Spec: ML-D4.
 
     Parameters
     ----------
