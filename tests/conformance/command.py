@@ -14,9 +14,9 @@ from rich.console import Console
 
 from gaugeblock.conformance import runner
 from gaugeblock.conformance.backends import ADAPTERS, BackendError
-from gaugeblock.conformance.console import RunDisplay, show
+from gaugeblock.conformance.console import RunDisplay, show, show_demonstration, steps
 from gaugeblock.conformance.engine import PROFILES
-from gaugeblock.spec import clauses
+from gaugeblock.spec import clauses, demonstrations
 from gaugeblock.spec.operations import OPERATIONS
 
 CONFORMING, VIOLATING, USAGE, BROKEN = 0, 1, 2, 3
@@ -106,6 +106,25 @@ def _parser() -> argparse.ArgumentParser:
         "clause", nargs="*", metavar="CLAUSE", help="an id such as GEMM-S1; none lists them all"
     )
     spec.set_defaults(run=show_clauses)
+
+    concepts = commands.add_parser("show", help="demonstrate a concept", description=show_concepts.__doc__)
+    concepts.add_argument(
+        "concept", nargs="*", metavar="CONCEPT", help="such as convolution; none lists them all"
+    )
+    concepts.add_argument(
+        "--output",
+        type=Path,
+        default=Path("gaugeblock-show"),
+        metavar="DIR",
+        help="folder for the pictures, made if it is not there (default: %(default)s)",
+    )
+    concepts.add_argument(
+        "--format",
+        default="svg",
+        choices=demonstrations.FORMATS,
+        help="of the pictures (default: %(default)s)",
+    )
+    concepts.set_defaults(run=show_concepts)
     return parser
 
 
@@ -186,6 +205,35 @@ def show_clauses(options: argparse.Namespace) -> int:
         console.print(f"[bold]{clause.id}[/bold]  [dim]{clause.kind} · {clause.page}[/dim]")
         console.print(clause.text.strip(), markup=False, soft_wrap=True)
     return CONFORMING
+
+
+def show_concepts(options: argparse.Namespace) -> int:
+    """Measure what there is to show about concepts, print it and draw pictures; or list the concepts."""
+    console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else 120, highlight=False)
+    if not options.concept:
+        for name in demonstrations.CONCEPTS:
+            console.print(f"{name:<22} {demonstrations.title(name)}", markup=False)
+    # All names are read before the first concept, which may take a minute.
+    for name in [_known(concept, demonstrations.CONCEPTS, "concept") for concept in options.concept]:
+        with steps(console, name) as progress:
+            shown = demonstrations.demonstrate(name, progress)
+            paths = _write_pictures(shown.pictures, options.output, f"{name}-", options.format)
+        show_demonstration(console, shown, paths)
+    return CONFORMING
+
+
+def _write_pictures(
+    pictures: Sequence[demonstrations.Picture], folder: Path, prefix: str, format: str
+) -> list[Path]:
+    """Draw pictures into a folder and return where they are."""
+    paths = [folder / f"{prefix}{picture.name}.{format}" for picture in pictures]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for picture, path in zip(pictures, paths, strict=True):
+            demonstrations.write(picture, path)
+    except OSError as error:
+        raise UsageError(f"--output: {error}") from error
+    return paths
 
 
 def _known(name: str, among: object, what: str) -> str:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
 from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -10,6 +14,8 @@ from rich.text import Text
 
 from gaugeblock.conformance.engine import Case, Outcome
 from gaugeblock.conformance.report import Entry, Report
+from gaugeblock.spec.demonstrations import Demonstration
+from gaugeblock.spec.demonstrations import Progress as Steps
 
 STYLES = {"conforming": "green", "violating": "bold red", "unsupported": "yellow"}
 
@@ -110,3 +116,38 @@ def _table(report: Report) -> Table:
         )
         last = operation
     return table
+
+
+@contextmanager
+def steps(console: Console, name: str) -> Iterator[Steps]:
+    """Show how far a demonstration is: a bar where there is a terminal, else nothing."""
+    display = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+    task = display.add_task(name, total=1.0)
+    with display:
+        yield lambda share, text: display.update(task, completed=share, description=f"{name}: {text}")
+
+
+def show_demonstration(console: Console, shown: Demonstration, paths: Sequence[Path]) -> None:
+    """Print what was measured, and where the pictures are."""
+    console.rule(Text(shown.title, style="bold"), align="left")
+    for statement in shown.statements:
+        line = Table.grid(padding=(0, 1))  # so that a long sentence goes on below itself
+        line.add_row("•", Text(statement))
+        console.print(line)
+    table = Table.grid(padding=(0, 2))
+    table.add_column(justify="right")
+    for name, number in shown.numbers.items():
+        table.add_row(f"{number:.6g}", Text(name, style="dim"))
+    console.print()
+    console.print(table)
+    console.print()
+    for picture, path in zip(shown.pictures, paths, strict=True):
+        console.print(str(path), markup=False, soft_wrap=True)
+        console.print(Text(f"  {picture.caption}", style="dim"))

@@ -1,6 +1,7 @@
 """The command: exit codes, messages, table and report."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from gaugeblock.conformance.command import main
+from gaugeblock.spec import demonstrations
 
 GOOD = """
 import numpy as np
@@ -113,6 +115,8 @@ def test_two_processes_find_what_one_finds(backend: Path) -> None:
         ),
         (["conform", "numpy", "--report", "no/such/folder/r.json"], "--report: there is no folder"),
         (["spec", "GEMM-S99"], "there is no clause 'GEMM-S99'; did you mean GEMM-S"),
+        (["show", "activatoin"], "there is no concept 'activatoin'; did you mean activation?"),
+        (["show", "activation", "--output", "/dev/null"], "--output: "),
     ],
 )
 def test_a_usage_error_is_one_line_and_exit_code_2(
@@ -133,6 +137,7 @@ def test_a_usage_error_is_one_line_and_exit_code_2(
         (["conform", "numpy", "--jobs", "0"], "is not positive"),
         (["conform", "numpy", "--fast"], "unrecognized arguments: --fast"),
         (["conforn"], "invalid choice: 'conforn'"),
+        (["show", "activation", "--format", "gif"], "invalid choice: 'gif'"),
     ],
 )
 def test_a_wrong_option_is_named_and_the_exit_code_is_2(
@@ -152,6 +157,31 @@ def test_a_clause_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
 def test_without_an_id_all_clauses_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["spec"]) == 0
     assert {"GEN-D1", "GEMM-S1", "ACT-A1"} <= set(capsys.readouterr().out.split())
+
+
+def test_without_a_concept_all_are_listed_a_line_each(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == list(demonstrations.CONCEPTS)
+    assert "activation             Activation function" in [line.rstrip() for line in lines]
+
+
+@pytest.mark.parametrize("format", ["svg", "png"])
+def test_a_concept_is_shown_in_words_numbers_and_pictures(
+    format: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "new" / "folder"
+    assert main(["show", "activation", "--output", str(folder), "--format", format]) == 0
+    words = capsys.readouterr().out
+    shown = demonstrations.demonstrate("activation")
+    assert shown.title in words
+    for statement in shown.statements:
+        assert " ".join(statement.split()) in re.sub(r"\s+", " ", words)
+    for name in shown.numbers:
+        assert name in words
+    assert {str(path) for path in folder.iterdir()} <= set(words.splitlines())
+    names = {f"activation-{picture.name}.{format}" for picture in shown.pictures}
+    assert {path.name for path in folder.iterdir()} == names
 
 
 def test_devices_says_what_the_kernels_run_on(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,98 @@
+"""The real data of the demonstrations: what scikit-learn carries in its wheel, in the shapes we use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Examples", "breast_cancer", "digits", "iris", "photograph"]
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Examples with their right answers.
+
+    Attributes
+    ----------
+    X : ndarray, shape (N, D)
+        A row of features for each example.
+    labels : ndarray of int, shape (N,)
+        The class of each, from 0 on.
+    features : tuple of str
+        The names of the columns.
+    classes : tuple of str
+        The names of the classes.
+    """
+
+    X: Floats
+    labels: npt.NDArray[np.int64]
+    features: tuple[str, ...]
+    classes: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def part(self, index: slice | npt.NDArray[np.int64]) -> Examples:
+        """Return some of the examples."""
+        return Examples(self.X[index], self.labels[index], self.features, self.classes)
+
+    def split(self, *, train: int, seed: int) -> tuple[Examples, Examples]:
+        """Return so many examples for training, drawn by the seed, and the rest, to predict."""
+        order = np.random.default_rng(seed).permutation(len(self))
+        return self.part(order[:train]), self.part(order[train:])
+
+
+def _frozen(array: npt.ArrayLike, dtype: type) -> npt.NDArray[Any]:
+    """Return a copy that nobody can change, as it is shared."""
+    copy: npt.NDArray[Any] = np.array(array, dtype)
+    copy.flags.writeable = False
+    return copy
+
+
+def _examples(bunch: Any, scale: float = 1.0) -> Examples:
+    return Examples(
+        _frozen(bunch.data / scale, np.float64),
+        _frozen(bunch.target, np.int64),
+        tuple(str(name) for name in bunch.feature_names),
+        tuple(str(name) for name in bunch.target_names),
+    )
+
+
+@cache
+def digits() -> Examples:
+    """Return 1797 handwritten digits, rows of 8×8 pixels from 0 (paper) to 1 (ink)."""
+    from sklearn.datasets import load_digits  # late: it takes a second to import
+
+    return _examples(load_digits(), scale=16.0)
+
+
+@cache
+def breast_cancer() -> Examples:
+    """Return 569 tumours, 30 measures of their cell nuclei each; class 1 is benign, 0 malignant."""
+    from sklearn.datasets import load_breast_cancer
+
+    return _examples(load_breast_cancer())
+
+
+@cache
+def iris() -> Examples:
+    """Return 150 irises of three species, four lengths in centimetres each."""
+    from sklearn.datasets import load_iris
+
+    return _examples(load_iris())
+
+
+@cache
+def photograph(name: str) -> Floats:
+    """Return a photograph, "china" or "flower": 427 rows of 640 pixels of three colours from 0 to 1."""
+    from sklearn.datasets import load_sample_image
+
+    pixels = np.array(load_sample_image(f"{name}.jpg"), np.float64) / 255
+    pixels.flags.writeable = False
+    return pixels
