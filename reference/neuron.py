@@ -31,7 +31,9 @@ Neuron = Unit
 """An artificial neuron is a unit."""
 
 
-def neuron(incoming: Sequence[Any], weights: Sequence[Any], bias: Any, unit: Feedforward) -> Any:
+def neuron(
+    incoming: Sequence[Any] | Array, weights: Sequence[Any] | Array, bias: Any, unit: Feedforward
+) -> Any:
     """Compute one neuron, connection by connection.
 
     It is the long way to one value of ``FullyConnected(...).forward``. Spec: NEURON-S1.

@@ -1,0 +1,21 @@
+"""What is shown about artificial neurons is true."""
+
+import math
+
+from gaugeblock.spec.demonstrations import neuron
+
+
+def test_a_layer_computed_neuron_by_neuron_is_the_layer() -> None:
+    assert neuron.equal_neurons() == 15 * 5
+
+
+def test_a_perceptron_settles_where_a_line_separates_within_its_margin() -> None:
+    separable, _ = neuron.lessons()
+    assert separable.mistakes[-1] == 0
+    assert 0 < sum(separable.mistakes) <= separable.allowed < math.inf
+
+
+def test_a_perceptron_never_settles_where_no_line_separates() -> None:
+    _, mixed = neuron.lessons()
+    assert min(mixed.mistakes) > 0
+    assert mixed.allowed == math.inf
