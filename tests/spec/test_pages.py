@@ -10,6 +10,7 @@ from gaugeblock.spec.clauses import KINDS, pages
 
 PREFIXES = {
     "00-conventions.md": "GEN",
+    "07-unit.md": "UNIT",
     "09-activation.md": "ACT",
     "11-convolution.md": "CONV",
     "12-pooling.md": "POOL",
@@ -67,7 +68,7 @@ def test_a_clause_has_a_title_and_says_something() -> None:
 
 def test_every_clause_that_a_page_or_module_cites_exists() -> None:
     for page, text in pages().items():
-        for cited in re.findall(r"\b(?:GEN|ACT|CONV|POOL|GEMM)-[DCSXAI][0-9]+\b", text):
+        for cited in re.findall(r"\b(?:GEN|UNIT|ACT|CONV|POOL|GEMM)-[DCSXAI][0-9]+\b", text):
             assert cited in load(), f"{page} cites {cited}"
 
 
