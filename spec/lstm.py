@@ -143,6 +143,10 @@ def _weighted(
         # Where a state is unknown, so is every sum that it is part of, whatever its weight.
         unknown = np.any(np.isposinf(vector.error), axis=-1)[..., np.newaxis]
         finite_error = np.where(np.isposinf(vector.error), 0.0, vector.error)
+        # So is it where an infinite weight meets what may have vanished, or have another sign.
+        unsure = np.isfinite(vector.value) & ~vector.zero & (vector.finite <= vector.error)
+        meets = np.where(unsure, 1.0, 0.0) @ np.swapaxes(np.where(np.isinf(matrix), 1.0, 0.0), -1, -2)
+        unknown = unknown | (meets > 0)
         carried = carried + np.where(unknown, np.inf, finite_error @ np.swapaxes(weights, -1, -2))
         reduction += matrix.shape[-1]
     bound = contraction_bound(

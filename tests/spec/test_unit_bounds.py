@@ -387,6 +387,19 @@ def test_an_infinity_is_demanded_where_no_gate_can_hide_it() -> None:
         assert (bound[1, 0, 0, 0] == np.inf) != demanded
 
 
+@pytest.mark.spec("UNIT-X2")
+def test_an_infinite_weight_is_demanded_unless_what_it_meets_may_have_vanished() -> None:
+    given = silent(T=2, N=1)
+    given["u"][0], given["h"][:] = np.inf, 1
+    for c, demanded in ((1.0, True), (2.0**-30, False)):  # float16 cannot hold half a half of the latter
+        given["c"][:] = c
+        _, bound = bound_of(given, FLOAT16)
+        assert (bound[1, 1] == np.inf).all() != demanded
+    want, bound = bound_of(silent(T=2, N=1) | {"u": given["u"]}, FLOAT16)
+    assert np.isnan(want).all()  # 0 · ∞, at the first step already
+    assert (bound == 0).all()
+
+
 @pytest.mark.spec("UNIT-A1")
 def test_what_may_overflow_makes_the_rest_of_its_example_unknown() -> None:
     given = silent(T=3)
