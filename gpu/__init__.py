@@ -1,4 +1,4 @@
-"""GEMM, convolution, pooling and activations as CUDA kernels, on a GPU or on a simulated device.
+"""GEMM, convolution, pooling, activations and LSTM units as CUDA kernels, on a GPU or on a simulated device.
 
 A GPU is reached through PyCUDA; without one the kernels run on the simulator.
 Importing this package touches no GPU; the first call chooses the device (:mod:`gaugeblock.gpu.device`).
@@ -31,13 +31,17 @@ from gaugeblock.gpu.pooling import (
     max_pool_backward,
     max_pool_indices,
 )
+from gaugeblock.gpu.unit import lstm_unit, lstm_unit_backward
 
 _TENSOR_CORE: Final = {"accumulator": "tensor_core", "fraction_bits": 24, "block": 8}
 # The coarsest of the devices: 24 bits are kept from Turing to Ada, 25 on Hopper and Blackwell; Ampere adds 8
 # products at a time, later devices 16.
 
-_ON_TENSOR_CORES: Final = ("gemm", "conv", "conv_backward_input", "conv_transpose", "conv_fused")
-# A convolution with a kernel of one pixel is a GEMM.
+_ON_TENSOR_CORES: Final = (
+    *("gemm", "conv", "conv_backward_input", "conv_transpose", "conv_fused"),
+    *("lstm_unit", "lstm_unit_backward"),
+)
+# A convolution with a kernel of one pixel is a GEMM; the weighted data of LSTM units are sums of two.
 
 arithmetic: Final[dict[str, dict[str, dict[str, Any]]]] = {
     name: {"float16": dict(_TENSOR_CORE), "bfloat16": dict(_TENSOR_CORE)} for name in _ON_TENSOR_CORES
@@ -57,6 +61,8 @@ __all__ = [
     "conv_fused",
     "conv_transpose",
     "gemm",
+    "lstm_unit",
+    "lstm_unit_backward",
     "max_pool",
     "max_pool_backward",
     "max_pool_indices",

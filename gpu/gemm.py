@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from gaugeblock.gpu.arrays import Exchange
-from gaugeblock.gpu.device import ELEMENTS, DeviceArray, device
+from gaugeblock.gpu.device import DTYPES, ELEMENTS, DeviceArray, device
 from gaugeblock.gpu.launching import MOST_BLOCKS, check_algorithm, elements_from, float32, steps
 from gaugeblock.gpu.layout import Layout, collapse, outer_slices
 from gaugeblock.reference.gemm import result_shape
 
-__all__ = ["ALGORITHMS", "choose", "gemm"]
+__all__ = ["ALGORITHMS", "choose", "gemm", "multiply"]
 
 ALGORITHMS: Final = ("auto", "naive", "tile32", "tile64", "tile128", "tensor64", "tensor128")
 """What `gemm` may be told to use."""
@@ -130,6 +130,42 @@ def gemm(
     return exchange.result()
 
 
+def multiply(a: DeviceArray, b: DeviceArray, out: DeviceArray, *, add: bool = False) -> None:
+    """Multiply two matrices on the device into `out`, or add their product to it.
+
+    For operations that are made of products: arguments are not checked, and where those are narrow `out` may
+    be float32, so that a sum is not rounded before it is used.
+
+    Parameters
+    ----------
+    a, b : DeviceArray, shapes (M, K) and (K, N)
+        float32, float16 or bfloat16, of any strides.
+    out : DeviceArray, shape (M, N)
+        Of their type, or float32.
+    add : bool
+        Whether the product is added to what `out` holds.
+    """
+    if 0 in out.shape:
+        return
+    result = _Matrices(out, steps(out)[0])
+    problem = _Problem(
+        dtype=_name_of(a),
+        K=a.shape[1],
+        shape=out.shape,
+        a=_Matrices(a, steps(a)[0]),
+        b=_Matrices(b, steps(b)[0]),
+        c=result if add else _nothing(out),
+        out=result,
+        alpha=1.0,
+        beta=float(add),
+    )
+    _launch(problem, "auto")
+
+
+def _name_of(array: DeviceArray) -> str:
+    return next(name for name, dtype in DTYPES.items() if array.dtype == dtype)
+
+
 def choose(dtype: str, M: int, N: int, batch: int, *, multiprocessors: int, tensor_cores: bool) -> str:
     """Return the algorithm that ``algorithm="auto"`` takes.
 
@@ -197,6 +233,12 @@ class _Problem:
     @property
     def operands(self) -> tuple[_Matrices, ...]:
         return self.a, self.b, self.c, self.out
+
+    @property
+    def types(self) -> tuple[tuple[str, object], ...]:
+        """The macros for the types of the elements, of the result only where it is another."""
+        result = (("RESULT", "float"),) if self.out.array.dtype != DTYPES[self.dtype] else ()
+        return (("ELEMENT", ELEMENTS[self.dtype]), *result)
 
     def transposed(self) -> _Problem:
         """Return the problem outᵀ = bᵀ aᵀ, which has the same elements."""
@@ -277,8 +319,7 @@ def _pointers(problem: _Problem, offsets: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _launch_naive(problem: _Problem, batch: Layout, offsets: tuple[int, ...]) -> None:
-    defines = (("ELEMENT", ELEMENTS[problem.dtype]),)
-    kernel = device().function("gemm_naive.cu", "gemm_naive", f"{_GEMM_BYTES}sPPPPff", defines)
+    kernel = device().function("gemm_naive.cu", "gemm_naive", f"{_GEMM_BYTES}sPPPPff", problem.types)
     M, N = problem.shape[-2:]
     blocks = min(-(-M * N * batch.size // 256), MOST_BLOCKS)
     pointers = _pointers(problem, offsets)
@@ -292,13 +333,13 @@ def _launch_tiled(problem: _Problem, batch: Layout, offsets: tuple[int, ...], al
     M, N = problem.shape[-2:]
     blocks = min(-(-M // side) * -(-N // side) * batch.size, MOST_BLOCKS)
     pointers = _pointers(problem, offsets)
-    lanes = 16 // problem.out.array.dtype.itemsize
+    lanes = 16 // DTYPES[problem.dtype].itemsize
     a, b, out = problem.a.strides, problem.b.strides, problem.out.strides
     copies = (
         _copy(pointers[0], outer=a[-2], k=a[-1], batch=batch.strides[0], lanes=lanes),
         _copy(pointers[1], outer=b[-1], k=b[-2], batch=batch.strides[1], lanes=lanes),
     )
-    defines: tuple[tuple[str, object], ...] = (("ELEMENT", ELEMENTS[problem.dtype]), ("TILE", side))
+    defines: tuple[tuple[str, object], ...] = (*problem.types, ("TILE", side))
     if algorithm.startswith("tensor"):
         # This kernel has a variant for each kind of copy, and two for the order of scalars.
         defines = (("COPY_A", min(copies[0], 2)), ("COPY_B", min(copies[1], 2)), *defines)
@@ -307,7 +348,7 @@ def _launch_tiled(problem: _Problem, batch: Layout, offsets: tuple[int, ...], al
     else:
         source, entry, neighbours, hints = "gemm.cu", "gemm_tiled", 4, copies
     # Neighbours in a row are written at once if that row is contiguous and aligned.
-    wide = out[-1] == 1 and pointers[3] % (16 // lanes * neighbours) == 0
+    wide = out[-1] == 1 and pointers[3] % (problem.out.array.dtype.itemsize * neighbours) == 0
     wide = wide and all(stride % neighbours == 0 for stride in (out[-2], *batch.strides[3]))
     kernel = device().function(source, entry, f"{_GEMM_BYTES}sPPPPffiii", defines)
     kernel.prepared_async_call(

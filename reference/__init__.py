@@ -71,6 +71,7 @@ from gaugeblock.reference.pooling import (
     max_pool_backward,
     max_pool_indices,
 )
+from gaugeblock.reference.unit import lstm_unit, lstm_unit_backward, lstm_unit_gradients
 
 __all__ = [
     "adaptive_avg_pool",
@@ -108,6 +109,9 @@ __all__ = [
     "log_softmax_backward",
     "lp_pool",
     "lp_pool_backward",
+    "lstm_unit",
+    "lstm_unit_backward",
+    "lstm_unit_gradients",
     "max_pool",
     "max_pool_backward",
     "max_pool_indices",

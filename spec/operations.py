@@ -12,10 +12,12 @@ from gaugeblock.spec.convolution import CONVOLUTION
 from gaugeblock.spec.gemm import GEMM
 from gaugeblock.spec.pooling import POOLING
 from gaugeblock.spec.record import REQUIRED, Operation, Parameter, Symmetry
+from gaugeblock.spec.unit import UNITS
 
 __all__ = ["OPERATIONS", "REQUIRED", "Operation", "Parameter", "Symmetry"]
 
-#: Every operation by name: GEMM, each activation followed by its gradient, convolution, pooling.
+#: Every operation by name: GEMM, each activation followed by its gradient, convolution, pooling,
+#: units.
 OPERATIONS: Mapping[str, Operation] = MappingProxyType(
-    {operation.name: operation for operation in (GEMM, *activations(), *CONVOLUTION, *POOLING)}
+    {operation.name: operation for operation in (GEMM, *activations(), *CONVOLUTION, *POOLING, *UNITS)}
 )

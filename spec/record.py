@@ -28,7 +28,7 @@ __all__ = [
     "Symmetry",
 ]
 
-Kind = Literal["contraction", "elementwise", "rowwise", "selection", "convolution", "pooling"]
+Kind = Literal["contraction", "elementwise", "rowwise", "selection", "convolution", "pooling", "recurrence"]
 Shape = tuple[int, ...]
 Shapes = Mapping[str, Shape]
 Arguments = Mapping[str, Any]
@@ -117,11 +117,11 @@ class Operation:
     ----------
     name : str
         The function's name in the reference, in `gaugeblock.gpu` and in every backend.
-    concept : {"gemm", "activation", "convolution", "pooling"}
+    concept : {"gemm", "activation", "convolution", "pooling", "unit"}
         The page and the module that it belongs to.
-    kind : {"contraction", "elementwise", "rowwise", "selection", "convolution", "pooling"}
-        What its result is made of: sums of products, single elements, whole rows, copies of inputs, or what
-        lies under a window that slides, with weights or without.
+    kind : {"contraction", "elementwise", "rowwise", "selection", "convolution", "pooling", "recurrence"}
+        What its result is made of: sums of products, single elements, whole rows, copies of inputs, what
+        lies under a window that slides, with weights or without, or steps that hand a state on.
     arrays : tuple of str
         The names of the array arguments, in order.
     reference : callable
@@ -151,7 +151,7 @@ class Operation:
     """
 
     name: str
-    concept: Literal["gemm", "activation", "convolution", "pooling"]
+    concept: Literal["gemm", "activation", "convolution", "pooling", "unit"]
     kind: Kind
     arrays: tuple[str, ...]
     reference: Callable[..., Any]

@@ -130,7 +130,7 @@ struct Tiling {
 
 template <typename T, int B, int GM, int GN>
 __device__ __forceinline__ void multiply_tiles(
-    const Gemm& gemm, const T* a, const T* b, const T* c, T* out, float alpha, float beta, int copy_a, int copy_b,
+    const Gemm& gemm, const T* a, const T* b, const RESULT* c, RESULT* out, float alpha, float beta, int copy_a, int copy_b,
     bool wide
 ) {
     using Shape = Tiling<T, B, GM, GN>;
@@ -238,7 +238,7 @@ using Chosen = Blocking<TILE>;
 extern "C" __global__ void
 __launch_bounds__(Tiling<ELEMENT, TILE, Chosen::GM, Chosen::GN>::THREADS, Chosen::BLOCKS)
 gemm_tiled(
-    const Gemm gemm, const ELEMENT* a, const ELEMENT* b, const ELEMENT* c, ELEMENT* out, float alpha, float beta,
+    const Gemm gemm, const ELEMENT* a, const ELEMENT* b, const RESULT* c, RESULT* out, float alpha, float beta,
     int copy_a, int copy_b, int wide
 ) {
     multiply_tiles<ELEMENT, TILE, Chosen::GM, Chosen::GN>(

@@ -9,6 +9,11 @@
 
 #include "element.cuh"
 
+// The type of c and out, if it is not that of the operands: float keeps sums of narrow products as they are.
+#ifndef RESULT
+#define RESULT ELEMENT
+#endif
+
 constexpr int BATCH_AXES = 4;
 
 struct Strides {

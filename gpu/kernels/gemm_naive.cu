@@ -7,7 +7,7 @@
 #include "gemm.cuh"
 
 extern "C" __global__ void __launch_bounds__(256) gemm_naive(
-    const Gemm gemm, const ELEMENT* a, const ELEMENT* b, const ELEMENT* c, ELEMENT* out, float alpha, float beta
+    const Gemm gemm, const ELEMENT* a, const ELEMENT* b, const RESULT* c, RESULT* out, float alpha, float beta
 ) {
     const long long elements = count_tiles(gemm, 1, 1);
     const long long threads = static_cast<long long>(gridDim.x) * blockDim.x;
@@ -21,7 +21,7 @@ extern "C" __global__ void __launch_bounds__(256) gemm_naive(
         for (long long k = 0; k < gemm.K; ++k) {
             sum = fmaf(widen(left[k * gemm.a.column]), widen(right[k * gemm.b.row]), sum);
         }
-        const ELEMENT* term = c + (beta != 0.0f ? place.c + m * gemm.c.row + n * gemm.c.column : 0);
+        const RESULT* term = c + (beta != 0.0f ? place.c + m * gemm.c.row + n * gemm.c.column : 0);
         out[place.out + m * gemm.out.row + n * gemm.out.column] = finish(sum, alpha, beta, term);
     }
 }

@@ -187,7 +187,7 @@ __device__ __forceinline__ void put_fragments(const float (&sum)[FRAGMENTS_N][4]
 
 // Finish and write 16 rows, m and n being the first row and column. A lane owns LANES neighbours of a row.
 __device__ __forceinline__ void write_rows(
-    const Gemm& gemm, const float* scratch, long long m, long long n, const ELEMENT* c, ELEMENT* out, float alpha,
+    const Gemm& gemm, const float* scratch, long long m, long long n, const RESULT* c, RESULT* out, float alpha,
     float beta, bool wide, int lane
 ) {
     n += lane % (WN / LANES) * LANES;
@@ -195,18 +195,24 @@ __device__ __forceinline__ void write_rows(
     for (int row = lane / (WN / LANES); row < 16; row += ROWS_AT_ONCE) {
         if (m + row >= gemm.M || n >= gemm.N) continue;
         const float* sums = scratch + row * PITCH + lane % (WN / LANES) * LANES;
-        const ELEMENT* terms = c + (beta != 0.0f ? (m + row) * gemm.c.row + n * gemm.c.column : 0);
+        const RESULT* terms = c + (beta != 0.0f ? (m + row) * gemm.c.row + n * gemm.c.column : 0);
         const long long step = beta != 0.0f ? gemm.c.column : 0;
-        ELEMENT* place = out + (m + row) * gemm.out.row + n * gemm.out.column;
+        RESULT* place = out + (m + row) * gemm.out.row + n * gemm.out.column;
         const int valid = clamp_to_lanes(gemm.N - n);
         if (wide && valid == LANES) {
             const float4 low = *reinterpret_cast<const float4*>(sums);
             const float4 high = *reinterpret_cast<const float4*>(sums + 4);
             const float all[LANES] = {low.x, low.y, low.z, low.w, high.x, high.y, high.z, high.w};
-            Vector<ELEMENT> result;
+            constexpr int own = Vector<RESULT>::lanes;
 #pragma unroll
-            for (int i = 0; i < LANES; ++i) result.lane[i] = finish(all[i], alpha, beta, terms + i * step);
-            store_vector(place, result);
+            for (int part = 0; part < LANES; part += own) {
+                Vector<RESULT> result;
+#pragma unroll
+                for (int i = 0; i < own; ++i) {
+                    result.lane[i] = finish(all[part + i], alpha, beta, terms + (part + i) * step);
+                }
+                store_vector(place + part, result);
+            }
         } else {
 #pragma unroll 1
             for (int i = 0; i < valid; ++i) {
@@ -217,7 +223,7 @@ __device__ __forceinline__ void write_rows(
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS, 512 / THREADS) gemm_tensor_core(
-    const Gemm gemm, const ELEMENT* a, const ELEMENT* b, const ELEMENT* c, ELEMENT* out, float alpha, float beta,
+    const Gemm gemm, const ELEMENT* a, const ELEMENT* b, const RESULT* c, RESULT* out, float alpha, float beta,
     int neighbours_along_m, int neighbours_along_n, int wide
 ) {
     __shared__ alignas(128) ELEMENT stages_a[STAGES][TILE * BK];

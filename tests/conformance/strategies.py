@@ -188,6 +188,32 @@ def maxout_shapes(draw: DrawFn, operation: Operation) -> tuple[Shapes, dict[str,
     return shapes, {"pieces": pieces, "axis": axis}
 
 
+def recurrence_shapes(operation: Operation, T: int, N: int, D: int, H: int) -> Shapes:
+    """Return the shapes of an LSTM unit's arrays: T steps, N examples, D inputs, H units."""
+    shapes: Shapes = {
+        "dy": (2, T, N, H),
+        "x": (T, N, D),
+        "h": (N, H),
+        "c": (N, H),
+        "w": (4, H, D),
+        "u": (4, H, H),
+        "bias": (4, H),
+    }
+    return {name: shapes[name] for name in operation.arrays}
+
+
+@st.composite
+def recurrences(draw: DrawFn, operation: Operation, budget: int = 1 << 13) -> tuple[Shapes, dict[str, Any]]:
+    """Draw the sizes of an LSTM unit, each for itself."""
+    T = draw(st.sampled_from((1, 2, 3, 4)))
+    N = draw(st.sampled_from((1, 2, 3, 5, 9)))
+    D = draw(st.sampled_from((1, 2, 3, 4, 5, 8, 9, 17)))
+    H = draw(st.sampled_from((1, 2, 3, 4, 5, 7, 8, 9, 16, 17, 33)))
+    while H > 1 and budget < T * N * H * (D + H):
+        H //= 2
+    return recurrence_shapes(operation, T, N, D, H), {}
+
+
 def everyday_shapes(operation: Operation) -> SearchStrategy[tuple[Shapes, dict[str, Any]]]:
     """Draw the shapes that a kind of operation meets every day."""
     match operation.kind:
@@ -197,6 +223,8 @@ def everyday_shapes(operation: Operation) -> SearchStrategy[tuple[Shapes, dict[s
             return row_shapes(operation)
         case "selection":
             return maxout_shapes(operation)
+        case "recurrence":
+            return recurrences(operation)
         case _:
             return elementwise_shapes(operation)
 

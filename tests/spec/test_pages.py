@@ -12,6 +12,7 @@ PREFIXES = {
     "00-conventions.md": "GEN",
     "01-machine-learning.md": "ML",
     "06-network.md": "NET",
+    "07-unit.md": "UNIT",
     "08-neuron.md": "NEURON",
     "09-activation.md": "ACT",
     "10-layer.md": "LAYER",

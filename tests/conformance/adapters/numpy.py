@@ -300,3 +300,69 @@ def maxout_backward(
     routed = np.where(chosen, gradient[..., None].astype(D), D(0))
     flat = routed.reshape(*routed.shape[:-2], routed.shape[-2] * pieces)
     return _deliver(np.moveaxis(flat, -1, axis), x.dtype, out)
+
+
+def _unit_sizes(arrays: dict[str, Array]) -> tuple[int, int, int]:
+    """Return T, N and H, after a look at all shapes and dtypes."""
+    axes = {"x": 3, "h": 2, "c": 2, "w": 3, "u": 3, "bias": 2}
+    for name, array in arrays.items():
+        if array.dtype.name not in ("float32", "float16", "bfloat16") or array.dtype != arrays["x"].dtype:
+            raise TypeError(f"{name} has dtype {array.dtype}, x has {arrays['x'].dtype}")
+        if array.ndim != axes.get(name, 4):
+            raise ValueError(f"{name} has shape {array.shape}")
+    (T, N, D), H = arrays["x"].shape, arrays["h"].shape[1]
+    state = (N, H)
+    expected = {"h": state, "c": state, "w": (4, H, D), "u": (4, H, H), "bias": (4, H), "dy": (2, T, N, H)}
+    for name, shape in expected.items():
+        if name in arrays and arrays[name].shape != shape:
+            raise ValueError(f"{name} has shape {arrays[name].shape}, expected {shape}")
+    return T, N, H
+
+
+def _unit_steps(x: Array, h: Array, c: Array, w: Array, u: Array, bias: Array) -> list[tuple[Array, Array]]:
+    """Return for each step the gates and the cells, in float64; sums are those of float32."""
+    x, h, w, u, bias = (array.astype(F) for array in (x, h, w, u, bias))
+    cell, steps = c.astype(D), []
+    for inputs in x:
+        z = inputs @ w.swapaxes(1, 2) + h @ u.swapaxes(1, 2) + bias[:, None]
+        i, f, o = _sigmoid(z[[0, 1, 3]].astype(D))
+        g = np.tanh(z[2].astype(D))
+        cell = f * cell + i * g
+        h = (o * np.tanh(cell)).astype(F)
+        steps.append((np.stack([i, f, g, o]), cell))
+    return steps
+
+
+def lstm_unit(
+    x: Array, h: Array, c: Array, w: Array, u: Array, bias: Array, *, out: Array | None = None
+) -> Array:
+    """Return the outputs and the cells of an LSTM unit at every step."""
+    T, N, H = _unit_sizes({"x": x, "h": h, "c": c, "w": w, "u": u, "bias": bias})
+    result = np.empty((2, T, N, H))
+    with np.errstate(all="ignore"):
+        for t, (gates, cell) in enumerate(_unit_steps(x, h, c, w, u, bias)):
+            result[:, t] = gates[3] * np.tanh(cell), cell
+        return _deliver(result, x.dtype, out)
+
+
+def lstm_unit_backward(
+    dy: Array, x: Array, h: Array, c: Array, w: Array, u: Array, bias: Array, *, out: Array | None = None
+) -> Array:
+    """Return the gradients of the weighted data of the gates, and of the cell that enters each step."""
+    T, N, H = _unit_sizes({"x": x, "h": h, "c": c, "w": w, "u": u, "bias": bias, "dy": dy})
+    result = np.empty((5, T, N, H))
+    dh_after, dc_after = np.zeros((N, H), F), np.zeros((N, H))
+    with np.errstate(all="ignore"):
+        steps = _unit_steps(x, h, c, w, u, bias)
+        before = [c.astype(D), *(cell for _, cell in steps)]
+        for t in reversed(range(T)):
+            (i, f, g, o), cell = steps[t]
+            dh, tanh_c = dy[0, t].astype(D) + dh_after, np.tanh(cell)
+            dc = dy[1, t].astype(D) + dc_after + dh * o * (1 - tanh_c * tanh_c)
+            result[0, t] = dc * g * (i * (1 - i))
+            result[1, t] = dc * before[t] * (f * (1 - f))
+            result[2, t] = dc * i * (1 - g * g)
+            result[3, t] = dh * tanh_c * (o * (1 - o))
+            result[4, t] = dc_after = dc * f
+            dh_after = (result[:4, t].astype(F) @ u.astype(F)).sum(0)
+        return _deliver(result, x.dtype, out)

@@ -12,6 +12,7 @@ from gaugeblock.conformance.checks.elementwise import ELEMENTWISE
 from gaugeblock.conformance.checks.generic import GENERIC
 from gaugeblock.conformance.checks.pooling import POOLING
 from gaugeblock.conformance.checks.real_data import REAL_DATA
+from gaugeblock.conformance.checks.recurrence import RECURRENCE
 from gaugeblock.conformance.checks.rowwise import ROWWISE
 from gaugeblock.conformance.checks.selection import SELECTION
 from gaugeblock.spec.operations import Operation
@@ -23,6 +24,7 @@ BY_KIND: Mapping[str, Mapping[str, Check]] = {
     "selection": SELECTION,
     "convolution": CONVOLUTION,
     "pooling": POOLING,
+    "recurrence": RECURRENCE,
 }
 
 

@@ -11,7 +11,7 @@ from hypothesis.strategies import SearchStrategy
 from gaugeblock.conformance.checks.check import Check
 from gaugeblock.conformance.geometry import Convolution, Windows, pool_call
 from gaugeblock.conformance.problem import Array, Problem
-from gaugeblock.conformance.strategies import Shapes
+from gaugeblock.conformance.strategies import Shapes, recurrence_shapes
 from gaugeblock.conformance.trial import Trial, Violation
 from gaugeblock.spec.accuracy import Arithmetic
 from gaugeblock.spec.operations import Operation
@@ -177,6 +177,45 @@ def _formats_differ(operation: Operation) -> Iterator[Misuse]:
         yield shapes, parameters, {name: "float64" if len(shapes) > 1 else "int32"}
 
 
+# Recurrences
+
+
+def _recurrence(operation: Operation, **changed: tuple[int, ...]) -> Shapes:
+    """Return the shapes of a legal call, some of them changed."""
+    return {**recurrence_shapes(operation, 3, 2, 5, 4), **changed}
+
+
+def _axes_of_a_unit_are_wrong(operation: Operation) -> Iterator[Misuse]:
+    wrong = {"x": (6, 5), "h": (4,), "c": (1, 2, 4), "w": (16, 5), "u": (16, 4), "bias": (16,)}
+    yield from _of_shapes(*(_recurrence(operation, **{name: shape}) for name, shape in wrong.items()))
+
+
+def _sizes_of_a_unit_differ(operation: Operation) -> Iterator[Misuse]:
+    wrong = {
+        "x": ((3, 2, 4), (3, 3, 5), (2, 3, 5)),
+        "h": ((4, 2), (1, 4), (2, 5)),
+        "c": ((4, 2), (1, 4), (2, 1)),
+        "w": ((4, 5, 4), (3, 4, 5), (4, 4, 1)),
+        "u": ((4, 4, 5), (1, 4, 4), (8, 4, 4)),
+        "bias": ((4, 1), (1, 4), (8, 4), (4, 5)),
+    }
+    for name, shapes in wrong.items():
+        yield from _of_shapes(*(_recurrence(operation, **{name: shape}) for shape in shapes))
+
+
+def _formats_of_a_unit_differ(operation: Operation) -> Iterator[Misuse]:
+    for name in operation.arrays:
+        if name != "dy":
+            yield _recurrence(operation), {}, {name: "float64"}
+    yield _recurrence(operation), {}, dict.fromkeys(operation.arrays, "int32")
+
+
+def _gradient_of_a_unit_does_not_fit(operation: Operation) -> Iterator[Misuse]:
+    wrong = ((3, 2, 4), (2, 2, 3, 4), (5, 3, 2, 4), (2, 3, 2, 1), (1, 3, 2, 4))
+    yield from _of_shapes(*(_recurrence(operation, dy=shape) for shape in wrong))
+    yield _recurrence(operation), {}, {"dy": "float64"}
+
+
 MISUSES: Mapping[str, Callable[[Operation], Iterable[Misuse]]] = {
     "GEMM-C1": _rank_too_low,
     "GEMM-C2": _inner_sizes_differ,
@@ -199,6 +238,10 @@ MISUSES: Mapping[str, Callable[[Operation], Iterable[Misuse]]] = {
     "POOL-C3": _spatial_parameters_are_wrong("POOL-C3"),
     "POOL-C4": _result_does_not_fit("POOL-C4"),
     "POOL-C5": lambda operation: _bad_spatial(operation, "POOL-C5"),
+    "UNIT-C1": _axes_of_a_unit_are_wrong,
+    "UNIT-C2": _sizes_of_a_unit_differ,
+    "UNIT-C3": _formats_of_a_unit_differ,
+    "UNIT-C4": _gradient_of_a_unit_does_not_fit,
 }
 """For each constraint, calls that break it and nothing else."""
 
