@@ -1,8 +1,9 @@
 r"""Layer: the container that takes weighted input, transforms it and hands the result on.
 
 A layer is *uniform*. It holds units of one kind, connected in one way: each with everything
-(`FullyConnected`), or each with a patch, all with the same weights (`Convolutional`). Or it holds no units
-and only pools (`MaxPooling`, `AveragePooling`). That makes layers easy to compare, and to put in a row
+(`FullyConnected`), each with a patch, all with the same weights (`Convolutional`), or each with a sequence
+and with what the layer handed on before (`Recurrent`). Or it holds no units and only pools (`MaxPooling`,
+`AveragePooling`). That makes layers easy to compare, and to put in a row
 (`gaugeblock.reference.network`).
 
 A layer is a value: it is never changed, and training makes new ones. ``forward`` returns what it hands on,
@@ -22,13 +23,14 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 
 from gaugeblock import reference
 from gaugeblock.reference._arguments import Array, Shape
-from gaugeblock.reference.unit import Feedforward, Operations, Unit
+from gaugeblock.reference.unit import LSTM, Feedforward, Operations, Unit
 
 __all__ = [
     "AveragePooling",
@@ -37,6 +39,7 @@ __all__ = [
     "Layer",
     "MaxPooling",
     "Passed",
+    "Recurrent",
     "Weighted",
     "uniform",
 ]
@@ -50,7 +53,7 @@ class Passed(NamedTuple):
     x : ndarray
         What it was given.
     z : ndarray or None
-        The weighted data, if it has weights.
+        The weighted data, if it has weights; of LSTM units their states.
     y : ndarray
         What it hands on.
     """
@@ -216,8 +219,7 @@ class FullyConnected(Weighted):
 
     def _unweigh(self, dz: Array, x: Array, on: Operations) -> tuple[Array, Array, Array]:
         dx = on.gemm(dz, self.weights, transpose_b=True).reshape(x.shape)
-        ones = np.full((1, len(x)), dz.dtype.type(1) if dz.dtype != object else 1 + 0 * self.bias.flat[0])
-        bias = on.gemm(ones, dz)[0]  # the bias is the weight of an input that is always 1
+        bias = on.gemm(_constant(1, (1, len(dz)), dz), dz)[0]  # the weight of an input that is always 1
         return dx, on.gemm(_rows(x), dz, transpose_a=True), bias
 
 
@@ -290,6 +292,126 @@ class Convolutional(Weighted):
 
 
 @dataclass(frozen=True)
+class Recurrent(Layer):
+    r"""A layer each of whose units sees a sequence, step by step, and what the layer handed on a step before.
+
+    .. math:: z_t = W x_t + U y_{t-1} + b, \qquad y_t = f(z_t)
+
+    with :math:`y_{-1} = 0`. With `LSTM` units f is `lstm_unit`, which has a memory besides.
+
+    Attributes
+    ----------
+    weights : ndarray, shape (incoming, K, D)
+        For each sum that a unit takes in, each of the K units and each of D inputs.
+    recurrent : ndarray, shape (incoming, K, K)
+        The same for what the layer handed on before.
+    bias : ndarray, shape (incoming, K)
+    unit : Feedforward or LSTM
+        What the units are; of the feedforward ones those that take in one sum.
+
+    Raises
+    ------
+    TypeError
+        LAYER-C2: `unit` is no unit that takes in one sum, nor LSTM.
+    ValueError
+        LAYER-C3: the shapes do not fit to each other or to the unit.
+
+    Examples
+    --------
+    A unit that counts the ones which it has seen:
+
+    >>> from gaugeblock.reference.unit import Activation
+    >>> one = np.ones((1, 1, 1))
+    >>> layer = Recurrent(one, one, np.zeros((1, 1)), Activation("relu"))
+    >>> layer.forward(np.array([[[1.0], [0.0], [1.0], [1.0]]])).y.ravel()
+    array([1., 1., 2., 3.])
+    """
+
+    weights: Array
+    recurrent: Array
+    bias: Array
+    unit: Feedforward | LSTM
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.unit, Feedforward | LSTM) or self.unit.incoming not in (1, 4):
+            raise TypeError(f"LAYER-C2: unit must take in one sum, or be LSTM, got {_named(self.unit)}")
+        K = self.weights.shape[1] if self.weights.ndim == 3 else -1
+        expected = {"weights": (self.unit.incoming, K, *self.weights.shape[2:])}
+        expected |= {"recurrent": (self.unit.incoming, K, K), "bias": (self.unit.incoming, K)}
+        for name, array in self.parameters.items():
+            if array.shape != expected[name]:
+                raise ValueError(f"LAYER-C3: {name} has shape {array.shape}, expected {expected[name]}")
+
+    @classmethod
+    def initial(
+        cls, inputs: int, units: int, unit: Feedforward | LSTM, generator: np.random.Generator
+    ) -> Recurrent:
+        """Return a layer with drawn weights (see `drawn`), and no bias."""
+        sums = unit.incoming
+        return cls(
+            drawn((sums, units, inputs), inputs + units, unit, generator),
+            drawn((sums, units, units), inputs + units, unit, generator),
+            np.zeros((sums, units)),
+            unit,
+        )
+
+    @property
+    def parameters(self) -> dict[str, Array]:
+        """Weights of the input and of the step before, and bias."""
+        return {"weights": self.weights, "recurrent": self.recurrent, "bias": self.bias}
+
+    def forward(self, x: Array, *, on: Operations = reference) -> Passed:
+        """Take sequences, shape (N, T, D), and hand on sequences, shape (N, T, K)."""
+        steps = np.swapaxes(x, 0, 1)
+        nothing = _constant(0, (len(x), self.bias.shape[1]), self.bias)
+        if isinstance(self.unit, LSTM):
+            states = on.lstm_unit(steps, nothing, nothing, *self.parameters.values())
+            return Passed(x, states, np.swapaxes(states[0], 0, 1))
+        z, y = [], [nothing]
+        for inputs in steps:
+            sums = on.gemm(inputs, self.weights[0], self.bias[0], transpose_b=True, beta=1.0)
+            z.append(on.gemm(y[-1], self.recurrent[0], sums, transpose_b=True, beta=1.0))
+            y.append(self.unit.forward(z[-1], axis=1, on=on))
+        return Passed(x, _stacked(z, nothing), np.swapaxes(_stacked(y[1:], nothing), 0, 1))
+
+    def backward(
+        self, dy: Array, passed: Passed, *, on: Operations = reference
+    ) -> tuple[Array, dict[str, Array]]:
+        """Go back through the units from the last step to the first, then through the weights."""
+        x, y = np.swapaxes(passed.x, 0, 1), np.swapaxes(passed.y, 0, 1)
+        nothing = _constant(0, passed.y.shape[::2], passed.y)
+        dz = self._through_units(np.swapaxes(dy, 0, 1), passed, nothing, on)
+        before = np.concatenate([nothing[None], y])[: len(x)]
+        # All gates of a unit side by side: each gradient is one product.
+        sums = np.moveaxis(dz, 0, 2).reshape(-1, self.bias.size)
+        dx = on.gemm(sums, self.weights.reshape(len(self.bias) * self.bias.shape[1], -1)).reshape(x.shape)
+        gradients = {
+            "weights": on.gemm(sums, x.reshape(-1, x.shape[2]), transpose_a=True),
+            "recurrent": on.gemm(sums, before.reshape(-1, before.shape[2]), transpose_a=True),
+            "bias": on.gemm(_constant(1, (1, len(sums)), sums), sums),
+        }
+        shaped = {name: gradients[name].reshape(array.shape) for name, array in self.parameters.items()}
+        return np.swapaxes(dx, 0, 1), shaped
+
+    def _through_units(self, dy: Array, passed: Passed, nothing: Array, on: Operations) -> Array:
+        """Return the gradients of all weighted data, shape (incoming, T, N, K)."""
+        if isinstance(self.unit, LSTM):
+            outputs_and_cells = np.stack([dy, np.zeros_like(dy)])
+            steps = np.swapaxes(passed.x, 0, 1)
+            dz: Array = on.lstm_unit_backward(
+                outputs_and_cells, steps, nothing, nothing, *self.parameters.values()
+            )
+            return dz[:4]
+        assert passed.z is not None
+        found, after = [], nothing
+        for t in reversed(range(len(dy))):
+            dz = self.unit.backward(dy[t] + after, passed.z[t], axis=1, on=on)
+            found.append(dz)
+            after = on.gemm(dz, self.recurrent[0])
+        return _stacked(found[::-1], nothing)[None]
+
+
+@dataclass(frozen=True)
 class MaxPooling(Layer):
     """A layer that keeps the largest value of each region of each map; it has no weights and no units.
 
@@ -354,7 +476,7 @@ class AveragePooling(Layer):
         return on.avg_pool_backward(dy, input_shape=passed.x.shape, **vars(self)), {}
 
 
-def drawn(shape: Shape, inputs: int, unit: Feedforward, generator: np.random.Generator) -> Array:
+def drawn(shape: Shape, inputs: int, unit: Unit, generator: np.random.Generator) -> Array:
     """Draw initial weights under which a signal neither dies out nor explodes on its way through layers.
 
     Their variance is 2/inputs for units that are 0 for half of their inputs, and 1/inputs for others.
@@ -365,7 +487,7 @@ def drawn(shape: Shape, inputs: int, unit: Feedforward, generator: np.random.Gen
         Of the weights.
     inputs : int
         How many values one weighted sum adds up.
-    unit : Feedforward
+    unit : Unit
         What the sums go into.
     generator : numpy.random.Generator
         Where the draws come from.
@@ -386,6 +508,16 @@ def drawn(shape: Shape, inputs: int, unit: Feedforward, generator: np.random.Gen
         "softplus",
     }
     return generator.standard_normal(shape) * math.sqrt((2 if rectified else 1) / max(inputs, 1))
+
+
+def _constant(number: int, shape: Shape, like: Array) -> Array:
+    """Return an array of one number, of the kind that another array holds."""
+    return np.full(shape, Fraction(number) if like.dtype == object else like.dtype.type(number))
+
+
+def _stacked(steps: list[Array], like: Array) -> Array:
+    """Return the values of all steps, of which there may be none."""
+    return np.stack(steps) if steps else np.zeros((0, *like.shape), like.dtype)
 
 
 def _rows(x: Array) -> Array:

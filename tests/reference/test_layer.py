@@ -17,6 +17,7 @@ from gaugeblock.reference.layer import (
     Layer,
     MaxPooling,
     Passed,
+    Recurrent,
     Weighted,
     drawn,
     uniform,
@@ -350,3 +351,103 @@ def test_a_threshold_hands_on_the_kind_of_number_that_it_was_given() -> None:
     assert [type(value) for value in Threshold().forward(third)] == [Fraction] * 3
     assert Threshold().forward(third).tolist() == [1, 0, 0]
     assert np.isnan(Threshold().forward(np.array([np.nan])))[0]
+
+
+def recurrent(generator: np.random.Generator, unit: Activation) -> Recurrent:
+    return Recurrent(
+        fractions(generator, 1, 3, 2), fractions(generator, 1, 3, 3), fractions(generator, 1, 3), unit
+    )
+
+
+@pytest.mark.spec("LAYER-S6")
+@FEWER
+@given(seeds, st.sampled_from(UNITS[:3]))
+def test_a_recurrent_layer_sees_its_input_and_what_it_handed_on_before(seed: int, unit: Activation) -> None:
+    generator = np.random.default_rng(seed)
+    layer, x = recurrent(generator, unit), fractions(generator, 2, 4, 2)
+    y = np.array([[Fraction(0)] * 3] * 2, object)
+    for t, handed_on in enumerate(np.swapaxes(layer.forward(x).y, 0, 1)):
+        y = unit.forward(x[:, t] @ layer.weights[0].T + y @ layer.recurrent[0].T + layer.bias[0])
+        assert (handed_on == y).all()
+
+
+@pytest.mark.spec("LAYER-S6")
+@FEWER
+@given(seeds)
+def test_the_error_signal_goes_back_through_time(seed: int) -> None:
+    """Unrolled, ReLU is linear between kinks: a step of a parameter changes the sum by a polynomial in it."""
+    generator = np.random.default_rng(seed)
+    layer, x = recurrent(generator, RELU), fractions(generator, 2, 3, 2)
+    passed = layer.forward(x)
+    dy = fractions(generator, *passed.y.shape)
+    dx, gradients = layer.backward(dy, passed)
+    h = Fraction(1, 10**8)
+    for name, array in (("x", x), *layer.parameters.items()):
+        place = tuple(int(generator.integers(size)) for size in array.shape)
+        sums, pieces = [], []
+        for sign in (1, -1):
+            changed = array.copy()
+            changed[place] += sign * h
+            moved = layer if name == "x" else layer.with_parameters({**layer.parameters, name: changed})
+            after = moved.forward(changed if name == "x" else x)
+            assert after.z is not None
+            pieces.append(np.sign(after.z.astype(float)).tolist())
+            sums.append((dy * after.y).sum())
+        if pieces[0] != pieces[1]:
+            continue
+        quotient = (sums[0] - sums[1]) / (2 * h)
+        slope = (dx if name == "x" else gradients[name])[place]
+        # Three steps: of degree 3 in a recurrent weight, and the quotient keeps h² times its third part.
+        assert quotient == slope or (name == "recurrent" and abs(quotient - slope) <= h * abs(slope) + h)
+
+
+@pytest.mark.spec("LAYER-S6")
+def test_a_recurrent_layer_of_lstm_units_is_the_operation_from_a_state_of_zeros() -> None:
+    generator = np.random.default_rng(2)
+    layer = Recurrent.initial(2, 3, LSTM(), generator)
+    x, nothing = generator.standard_normal((4, 5, 2)), np.zeros((4, 3))
+    passed = layer.forward(x)
+    steps = np.swapaxes(x, 0, 1)
+    states = reference.lstm_unit(steps, nothing, nothing, *layer.parameters.values())
+    assert np.array_equal(np.swapaxes(passed.y, 0, 1), states[0])
+    dy = generator.standard_normal(passed.y.shape)
+    dx, gradients = layer.backward(dy, passed)
+    both = np.stack([np.swapaxes(dy, 0, 1), np.zeros((5, 4, 3))])
+    dz = reference.lstm_unit_backward(both, steps, nothing, nothing, *layer.parameters.values())
+    want = reference.lstm_unit_gradients(dz, states, steps, nothing, nothing, layer.weights, layer.recurrent)
+    bound = 64 * 2.0**-52  # sums of at most 20 products near 1, in another order
+    assert np.abs(np.swapaxes(dx, 0, 1) - want.x).max() <= bound
+    for name, expected in (("weights", want.w), ("recurrent", want.u), ("bias", want.bias)):
+        assert np.abs(gradients[name] - expected).max() <= bound
+
+
+@pytest.mark.spec("LAYER-C2")
+@pytest.mark.spec("LAYER-C3")
+def test_a_recurrent_layer_refuses_units_and_shapes_that_do_not_fit() -> None:
+    square, bias = np.zeros((1, 3, 3)), np.zeros((1, 3))
+    with pytest.raises(TypeError, match=r"^LAYER-C2: unit must take in one sum, or be LSTM, got Maxout"):
+        Recurrent(square, square, bias, Maxout(2))
+    with pytest.raises(ValueError, match=r"^LAYER-C3: weights has shape \(1, 3, 3\), expected \(4, 3, 3\)"):
+        Recurrent(square, square, bias, LSTM())
+    with pytest.raises(ValueError, match=r"^LAYER-C3: recurrent has shape \(1, 2, 2\), expected \(1, 3, 3\)"):
+        Recurrent(square, np.zeros((1, 2, 2)), bias, RELU)
+
+
+@pytest.mark.spec("LAYER-X1")
+@pytest.mark.parametrize("unit", [RELU, LSTM()])
+@pytest.mark.parametrize("shape", [(0, 4, 2), (3, 0, 2)])
+def test_a_recurrent_layer_without_examples_or_steps_has_gradients_of_zero(
+    unit: Any, shape: tuple[int, ...]
+) -> None:
+    layer = Recurrent.initial(2, 3, unit, np.random.default_rng(1))
+    passed = layer.forward(np.zeros(shape))
+    assert passed.y.shape == (*shape[:2], 3)
+    dx, gradients = layer.backward(passed.y, passed)
+    assert dx.shape == shape
+    assert all(not array.any() for array in gradients.values())
+
+
+@pytest.mark.spec("LAYER-I2")
+def test_sequences_do_not_see_each_other() -> None:
+    layer, x = recurrent(np.random.default_rng(4), RELU), fractions(np.random.default_rng(5), 3, 4, 2)
+    assert (layer.forward(x[::-1]).y == layer.forward(x).y[::-1]).all()
