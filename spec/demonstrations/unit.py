@@ -165,8 +165,8 @@ def memory_picture() -> Picture:
         panels[2].set(xlabel="step", xlim=(0, STEPS))
 
     caption = (
-        "An LSTM unit wired by hand. At “store” its input gate opens for one step and its forget gate lets go "
-        "of what was there; then the cell keeps the number, and at “show” the output gate opens."
+        "An LSTM unit wired by hand. At “store” its input gate opens for one step and its forget gate lets "
+        "go of what was there; then the cell keeps the number, and at “show” the output gate opens."
     )
     return Picture("memory", caption, draw, size=(8.0, 3.6))
 
@@ -208,5 +208,6 @@ def _statements(n: Mapping[str, float | int]) -> list[str]:
         f"An LSTM unit that stores {n['number stored']:.6f} holds {n['number held at the end']:.6f} after "
         f"{n['steps between store and show']} steps of other numbers.",
         f"On the way back {n['gradient that arrives, forget gate open']:.3g} of a gradient arrives where "
-        f"the forget gate is open, {n['gradient that arrives, forget gate half open']:.2g} where it is half open.",
+        f"the forget gate is open, {n['gradient that arrives, forget gate half open']:.2g} where it is half "
+        "open.",
     ]
