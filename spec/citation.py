@@ -10,7 +10,10 @@ VERSION: Final = "0.1"
 #: The day of this version, which every file of the rendered document bears.
 DATE: Final = "2026-11-23"
 
-_TITLE = "Gaugeblock: an executable spec of deep learning's core operations, and a conformance suite for GPU kernels"
+_TITLE = (
+    "Gaugeblock: an executable spec of deep learning's core operations, "
+    "and a conformance suite for GPU kernels"
+)
 
 
 def cite(clause: str) -> str:

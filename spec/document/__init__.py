@@ -6,9 +6,9 @@
 >>> sorted(path.name for path in build(Path(mkdtemp())))
 ['gaugeblock-spec-0.1.html', 'gaugeblock-spec-0.1.pdf']
 
-The pages are read once and go through four steps: chapters with anchors and links (`chapters`), pictures drawn
-by the demonstrations (`figures`), a chapter that says which test checks what (`trace`), and the two forms
-(`html`, `pdf`). The same pages give the same bytes. The packages that this needs come with the extra
+The pages are read once and go through four steps: chapters with anchors and links (`chapters`), pictures
+drawn by the demonstrations (`figures`), a chapter that says which test checks what (`trace`), and the two
+forms (`html`, `pdf`). The same pages give the same bytes. The packages that this needs come with the extra
 ``document``.
 """
 

@@ -16,7 +16,12 @@ CLAUSE = "clause"
 
 _MENTION = re.compile(r"\b[A-Z]+-[DCSXAI][1-9][0-9]*\b")
 _PAGE = re.compile(r"^(\d+)-([a-z-]+)\.md$")
-_APPENDIX = ("vectors.md", "citation.md")
+
+#: Name, package and file of the appendices.
+_APPENDICES = (
+    ("vectors", "gaugeblock.spec.vectors", "README.md"),
+    ("citation", "gaugeblock.spec.document", "citation.md"),
+)
 
 
 @dataclass(frozen=True)
@@ -63,8 +68,9 @@ def chapters() -> list[Chapter]:
     ValueError
         If a page does not have exactly one heading of the first level, at its beginning.
     """
-    folder = files("gaugeblock.spec.document") / "appendix"
-    sources = dict(pages()) | {name: _filled((folder / name).read_text("utf-8")) for name in _APPENDIX}
+    sources = dict(pages())
+    for name, package, file in _APPENDICES:
+        sources[name] = _filled((files(package) / file).read_text("utf-8"))
     for name, source in sources.items():
         if not source.startswith("# "):
             raise ValueError(f"{name}: a page begins with its title")
@@ -127,7 +133,7 @@ def _split(blocks: list[Node]) -> Iterator[tuple[str, list[Node]]]:
 
 def _chapter(file: str, title: str, blocks: list[Node]) -> Chapter:
     match = _PAGE.match(file)
-    name = concept_of(file) if match else file.removesuffix(".md")
+    name = concept_of(file) if match else file
     found = list(_with_headings(name, blocks))
     return Chapter(name, int(match[1]) if match else None, title, linked(_local(found)))
 

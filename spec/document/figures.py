@@ -10,7 +10,7 @@ from typing import Any
 from gaugeblock.spec.document.extra import imported
 from gaugeblock.spec.document.tree import Node, rewrite, words
 
-__all__ = ["Figure", "figures", "figure_of"]
+__all__ = ["Figure", "figure_of", "figures"]
 
 _TARGET = re.compile(r"^figure:([a-z_]+)/([a-z0-9_-]+)$")
 

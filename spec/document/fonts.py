@@ -18,6 +18,9 @@ __all__ = ["data_url", "path"]
 _MATH = re.compile(r"<math.*?</math>", re.DOTALL)
 _TAG = re.compile(r"<[^>]*>")
 
+#: Signs that a formula has without having the character: the root.
+_IMPLIED = frozenset({0x221A})
+
 #: The first mathematical italic letter of every alphabet, which browsers put in place of a single letter.
 _ITALIC = ((ord("A"), 26, 0x1D434), (ord("a"), 26, 0x1D44E), (0x391, 25, 0x1D6E2), (0x3B1, 25, 0x1D6FC))
 
@@ -33,7 +36,7 @@ def path() -> Path:
 def data_url(page: str) -> str:
     """Return the font as a URL that holds it, with the characters that the formulas of a page need."""
     used = {ord(letter) for found in _MATH.findall(page) for letter in html.unescape(_TAG.sub("", found))}
-    data = base64.b64encode(_subset(used | _italics(used))).decode("ascii")
+    data = base64.b64encode(_subset(used | _IMPLIED | _italics(used))).decode("ascii")
     return f"data:font/woff;base64,{data}"
 
 

@@ -14,6 +14,9 @@ from gaugeblock.spec.document.tree import Node, div, link, raw, rewrite, span, t
 
 __all__ = ["render"]
 
+#: Characters of TeX from which a formula in a line may be wider than a phone.
+_LONG = 45
+
 Figures = Mapping[tuple[str, str], Figure]
 
 
@@ -96,7 +99,9 @@ def _clause(id: str, heading: Sequence[Node]) -> Iterator[Node]:
     yield raw("html", "</h5>")
     kind = text(f"{clause.kind} · ")
     tests = link(text("tests"), f"#trace-{id}")
-    yield div([{"t": "Plain", "c": [*kind, span(text(citation.cite(id)), "citation"), *text(" · "), tests]}], "cite")
+    yield div(
+        [{"t": "Plain", "c": [*kind, span(text(citation.cite(id)), "citation"), *text(" · "), tests]}], "cite"
+    )
 
 
 def _permalink(id: str) -> str:
@@ -112,11 +117,16 @@ def _dressed(blocks: list[Node], figures: Figures) -> list[Node]:
             return list(_figure(figures[place]))
         match node:
             case {"t": "Table", "c": [[_, classes, _], *_]}:
-                plain = {**node, "c": [*node["c"][:2], [[a, {"t": "ColWidthDefault"}] for a, _ in node["c"][2]]]}
+                plain = {
+                    **node,
+                    "c": [*node["c"][:2], [[a, {"t": "ColWidthDefault"}] for a, _ in node["c"][2]]],
+                }
                 plain["c"] += rewrite(node["c"][3:], change)
                 return [div([plain], "scroll", *classes)]
             case {"t": "Math", "c": [{"t": "DisplayMath"}, _]}:
                 return [span([node], "formula")]
+            case {"t": "Math", "c": [_, content]} if len(content) > _LONG:
+                return [span([node], "long")]
             case {"t": "CodeBlock", "c": [_, content]}:
                 return [raw("html", f'<pre tabindex="0"><code>{_code(content)}</code></pre>')]
         return None
@@ -144,5 +154,3 @@ def _code(content: str) -> str:
         else:
             shown.append(f'<span class="answer">{line}</span>' if line else "")
     return "\n".join(shown)
-
-

@@ -98,5 +98,3 @@ def _figure(figure: Figure) -> Iterator[Node]:
     yield raw("typst", f'#figure(image("{figure.id}.svg"), caption: [')
     yield {"t": "Plain", "c": figure.caption}
     yield raw("typst", "])")
-
-

@@ -5,21 +5,22 @@ report of the suite (``gaugeblock conform BACKEND --report FILE.json``).
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from gaugeblock.spec.clauses import load
+from gaugeblock.spec.clauses import load, pages
 from gaugeblock.spec.document.chapters import Chapter, concept_of
 from gaugeblock.spec.document.tree import Node, code, header, link, paragraph, span, table, text
 
 __all__ = ["Claim", "Trace", "TraceError", "Verdict", "read_traces", "traceability"]
 
-Verdict = Literal["passed", "failed", "skipped", "not run"]
+#: Of a test, or of a check of the suite on one operation.
+Verdict = Literal["failed", "violating", "passed", "conforming", "skipped", "unsupported", "not run"]
 
-#: What a report of the suite calls them.
-_SUITE: Mapping[str, Verdict] = {"conforming": "passed", "violating": "failed", "unsupported": "skipped"}
+_VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 
 
 class TraceError(ValueError):
@@ -99,17 +100,21 @@ def _add(trace: Trace, data: Any) -> None:
             for test, counts in tests.items():
                 _set(trace.tests.setdefault(clause, {}), test, _verdict(counts))
         return
-    trace.runs.append(f"Suite on {data['backend']}, {data['device']}, seed {data['seed']}, {_versions(data)}.")
+    trace.runs.append(
+        f"Suite on {data['backend']}, {data['device']}, seed {data['seed']}, {_versions(data)}."
+    )
     for operation, formats in data["operations"].items():
         for entry in formats.values():
             for clause, found in entry["clauses"].items():
                 known = trace.suite.setdefault(clause, {})
-                known[operation] = _worst([known.get(operation, "not run"), _SUITE[found["verdict"]]])
+                known[operation] = _worst([known.get(operation, "not run"), found["verdict"]])
 
 
 def _versions(data: Mapping[str, Any]) -> str:
     versions = data["versions"]
-    return f"gaugeblock {versions.get('gaugeblock', 'of unknown version')}, Python {versions.get('python', '?')}"
+    return (
+        f"gaugeblock {versions.get('gaugeblock', 'of unknown version')}, Python {versions.get('python', '?')}"
+    )
 
 
 def _set(tests: dict[str, Verdict], test: str, verdict: Verdict) -> None:
@@ -118,13 +123,12 @@ def _set(tests: dict[str, Verdict], test: str, verdict: Verdict) -> None:
 
 
 def _verdict(counts: Mapping[str, int]) -> Verdict:
-    """Return the verdict on a test from the number of its cases that ended in each way."""
-    endings: tuple[Verdict, ...] = ("failed", "passed", "skipped")
-    return next((ending for ending in endings if counts.get(ending)), "not run")
+    """Return the verdict on a test from the number of its cases with each verdict: the worst of them."""
+    return _worst(verdict for verdict in _VERDICTS if counts.get(verdict))
 
 
 def _worst(verdicts: Iterable[Verdict]) -> Verdict:
-    return _verdict(dict.fromkeys(verdicts, 1))
+    return min(verdicts, key=_VERDICTS.index, default="not run")
 
 
 def traceability(trace: Trace, suite: Mapping[str, Sequence[Claim]], operations: int) -> Chapter:
@@ -144,24 +148,30 @@ def traceability(trace: Trace, suite: Mapping[str, Sequence[Claim]], operations:
         blocks.append({"t": "BulletList", "c": [[{"t": "Plain", "c": text(run)}] for run in trace.runs]})
     else:
         blocks.append(paragraph(text(_NO_RUN if not trace.tests else _COLLECTED)))
-    pages: dict[str, list[str]] = {}
+    by_page: dict[str, list[str]] = {}
     for clause in load().values():
-        pages.setdefault(clause.page, []).append(clause.id)
-    for page, clauses in pages.items():
+        by_page.setdefault(clause.page, []).append(clause.id)
+    for page, clauses in by_page.items():
         concept = concept_of(page)
-        blocks.append(header(2, text(concept.replace("_", " ")), f"traceability-{concept}"))
+        title = pages()[page].partition("\n")[0].removeprefix("# ")
+        blocks.append(header(2, text(title), f"traceability-{concept}"))
         rows = [_row(clause, trace, suite.get(clause, ()), operations) for clause in clauses]
         blocks.append(table(("Clause", "Checked by", "Last verdict"), rows, "trace"))
     return Chapter("traceability", None, "Traceability", blocks)
 
 
 _LEAD = (
-    "Which tests check a clause, and what the last run of them said. A test of the project is named by its file "
-    "and its function; of the suite, which anyone can run on kernels of their own, a check is given with its claim "
-    "and the operations that it is tried on."
+    "Which tests check a clause, and what the last run of them said. A test of the project is named by its "
+    "file and its function; of the suite, which anyone can run on kernels of their own, a check is given with "
+    "its claim and the operations that it is tried on."
 )
-_NO_RUN = "No run was given when this document was built: only the checks of the suite are listed, without verdicts."
-_COLLECTED = "The tests were collected, but no run was given when this document was built: there are no verdicts."
+_NO_RUN = (
+    "No run was given when this document was built: "
+    "only the checks of the suite are listed, and there are no verdicts."
+)
+_COLLECTED = (
+    "The tests were collected, but no run was given when this document was built: there are no verdicts."
+)
 
 
 def _row(clause: str, trace: Trace, claims: Sequence[Claim], operations: int) -> list[list[Node]]:
@@ -171,17 +181,31 @@ def _row(clause: str, trace: Trace, claims: Sequence[Claim], operations: int) ->
     tests = trace.tests.get(clause, {})
     items = [[{"t": "Plain", "c": [code(test)]}] for test in sorted(tests)]
     items += [[{"t": "Plain", "c": _claim(claim, operations)}] for claim in claims]
-    checks: list[Node] = [{"t": "BulletList", "c": items}] if items else [{"t": "Plain", "c": text("nothing")}]
-    verdict = _worst([*tests.values(), *trace.suite.get(clause, {}).values()])
-    shown = span(text(verdict), f"verdict-{verdict.replace(' ', '-')}")
-    return [[{"t": "Plain", "c": [anchor]}], checks, [{"t": "Plain", "c": [shown]}]]
+    checks: list[Node] = (
+        [{"t": "BulletList", "c": items}] if items else [{"t": "Plain", "c": text("nothing")}]
+    )
+    verdicts = [
+        *_counted(tests.values(), "test"),
+        *_counted(trace.suite.get(clause, {}).values(), "operation"),
+    ]
+    return [[{"t": "Plain", "c": [anchor]}], checks, verdicts or [{"t": "Plain", "c": text("not run")}]]
+
+
+def _counted(verdicts: Iterable[Verdict], thing: str) -> Iterator[Node]:
+    """Yield a line for every verdict that occurs, with its number."""
+    for verdict, number in sorted(Counter(verdicts).items(), key=lambda item: _VERDICTS.index(item[0])):
+        words = f"{number} {thing}{'s' if number > 1 else ''} {verdict}"
+        yield paragraph([span(text(words), f"verdict-{verdict.replace(' ', '-')}")])
 
 
 def _claim(claim: Claim, operations: int) -> list[Node]:
     """Return a check of the suite in words."""
-    shown = [*text("Suite, check "), code(claim.name), *text(f": {claim.words} On ")]
+    shown = [*text("Suite, check "), code(claim.name), *text(": ")]
+    for number, part in enumerate(claim.words.split("``")):
+        shown += [code(part)] if number % 2 else text(part)
+    shown += text(" On ")
     if len(claim.operations) == operations:
         return [*shown, *text("all operations.")]
-    for name in claim.operations:
-        shown += [code(name), *text(", ")]
-    return [*shown[:-2], {"t": "Str", "c": "."}]
+    for number, name in enumerate(claim.operations):
+        shown += [*(text(", ") if number else ()), code(name)]
+    return [*shown, {"t": "Str", "c": "."}]

@@ -1,7 +1,7 @@
 """A document as pandoc's tree: read from Markdown, changed by functions, written as HTML or Typst.
 
-A node is what pandoc's JSON has, ``{"t": "Str", "c": "word"}``. The functions of upper-case names build nodes;
-`rewrite` puts others in their place.
+A node is what pandoc's JSON has, ``{"t": "Str", "c": "word"}``. `rewrite` puts others in its place; most of
+the other functions make one.
 """
 
 import json
