@@ -72,7 +72,7 @@ def _placed(chapter: Chapter, files: Sequence[str]) -> Chapter:
     if not files:
         return chapter
     words = text("In the repository: ")
-    for file in files:
-        words += [code(file), *text(", ")]
-    line = div([paragraph([*words[:-2], {"t": "Str", "c": "."}])], "places")
+    for number, file in enumerate(files):
+        words += [*(text(", ") if number else ()), code(file)]
+    line = div([paragraph([*words, *text(".")])], "places")
     return Chapter(chapter.name, chapter.number, chapter.title, [line, *chapter.blocks])

@@ -20,6 +20,15 @@ __all__ = ["render"]
 #: Pandoc writes symbols in a circle by names that Typst has given up: ``dot.circle`` for ⊙.
 _RENAMED = re.compile(r"\b(ast|dash|dot|minus|plus|slash|times)\.circle\b")
 
+#: A space before a bracket or a word, which Typst shows: after the name of a function, or a slash.
+_GAP = re.compile(r'("[A-Za-z0-9_]+"|\\/) (?=\\\(|upright)')
+
+#: A norm, whose bars pandoc writes as the sign of parallels.
+_NORM = re.compile("∥([^∥$]*)∥")
+
+_LEFT_BAR = re.compile(r"(?<!\\left)\\l([vV])ert(?![A-Za-z])")
+_RIGHT_BAR = re.compile(r"(?<!\\right)\\r([vV])ert(?![A-Za-z])")
+
 Figures = Mapping[tuple[str, str], Figure]
 
 
@@ -61,8 +70,19 @@ def _source(chapters: Sequence[Chapter], figures: Figures) -> str:
         version=citation.VERSION,
         date=citation.DATE,
         date_arguments=f"year: {year}, month: {month}, day: {day}",
-        body=_RENAMED.sub(r"\1.o", write(blocks, "typst", "--wrap=none")),
+        body=_tidied(write(blocks, "typst", "--wrap=none")),
     )
+
+
+def _tidied(source: str) -> str:
+    """Return what pandoc wrote, with formulas as Typst sets them well."""
+    return _NORM.sub(r"lr(‖\1‖)", _GAP.sub(r"\1", _RENAMED.sub(r"\1.o", source)))
+
+
+def _fenced(formula: str) -> str:
+    """Return a formula in TeX whose bars are pairs, which Typst spaces as brackets and not as relations."""
+    left = _LEFT_BAR.sub(r"\\left\\l\1ert", formula)
+    return _RIGHT_BAR.sub(r"\\right\\r\1ert", left)
 
 
 def _chapter(chapter: Chapter, figures: Figures) -> Iterator[Node]:
@@ -78,6 +98,8 @@ def _chapter(chapter: Chapter, figures: Figures) -> Iterator[Node]:
             case {"t": "Header", "c": [4, [id, classes, _], content]} if CLAUSE in classes:
                 shown = [raw("typst", "#clause-id[", inline=True), *text(id), raw("typst", "]", inline=True)]
                 return [header(4, [*shown, *[*content][1:]], id)]
+            case {"t": "Math", "c": [kind, content]}:
+                return [{"t": "Math", "c": [kind, _fenced(content)]}]
             case {"t": "CodeBlock", "c": [(id, _, _), content]}:
                 return [{"t": "CodeBlock", "c": [[id, [], []], content]}]
             case {"t": "Table", "c": [[id, classes, pairs], caption, columns, *rest]}:
@@ -85,8 +107,8 @@ def _chapter(chapter: Chapter, figures: Figures) -> Iterator[Node]:
                 widths = [[align, {"t": "ColWidthDefault"}] for align, _ in columns]
                 bare = {"t": "Table", "c": [[id, [*classes, "typst:no-figure"], pairs], caption, widths]}
                 bare["c"] += rewrite(rest, change)
-                kind = "trace" if "trace" in classes else "narrow"
-                return [raw("typst", f"#{kind}["), bare, raw("typst", "]")]
+                style = "trace" if "trace" in classes else "narrow"
+                return [raw("typst", f"#{style}["), bare, raw("typst", "]")]
             case {"t": "Div", "c": [[_, ["places"], _], content]}:
                 return [raw("typst", "#places["), *rewrite(content, change), raw("typst", "]")]
         return None

@@ -162,8 +162,8 @@ def traceability(trace: Trace, suite: Mapping[str, Sequence[Claim]], operations:
 
 _LEAD = (
     "Which tests check a clause, and what the last run of them said. A test of the project is named by its "
-    "file and its function; of the suite, which anyone can run on kernels of their own, a check is given with "
-    "its claim and the operations that it is tried on."
+    "file and its function. Of the suite, which anyone can run on kernels of their own, a check is given "
+    "with its claim and the operations that it is tried on."
 )
 _NO_RUN = (
     "No run was given when this document was built: "

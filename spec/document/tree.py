@@ -91,9 +91,10 @@ def words(tree: Any) -> str:
 def text(content: str) -> list[Node]:
     """Return a sentence as inline nodes."""
     nodes: list[Node] = []
-    for word in content.split(" "):
-        nodes += [{"t": "Str", "c": word}, {"t": "Space"}]
-    return nodes[:-1]
+    for number, word in enumerate(content.split(" ")):
+        nodes += [{"t": "Space"}] if number else []
+        nodes += [{"t": "Str", "c": word}] if word else []
+    return nodes
 
 
 def code(content: str) -> Node:
