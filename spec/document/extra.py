@@ -1,9 +1,11 @@
 """The packages that only the document needs come with the extra ``document``."""
 
 import importlib
+import importlib.util
+from pathlib import Path
 from typing import Any
 
-__all__ = ["MissingExtra", "imported"]
+__all__ = ["MissingExtra", "folder_of", "imported"]
 
 
 class MissingExtra(RuntimeError):
@@ -23,6 +25,24 @@ def imported(module: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name is None or not module.startswith(error.name):
             raise
-        raise MissingExtra(
-            f"{module} is not installed; building the document needs: pip install 'gaugeblock[document]'"
-        ) from error
+        raise _missing(module) from error
+
+
+def folder_of(package: str) -> Path:
+    """Return the folder of a package of the extra ``document`` whose files are used; it is not imported.
+
+    Raises
+    ------
+    MissingExtra
+        If it is not installed.
+    """
+    found = importlib.util.find_spec(package)
+    if found is None or not found.submodule_search_locations:
+        raise _missing(package)
+    return Path(found.submodule_search_locations[0])
+
+
+def _missing(module: str) -> MissingExtra:
+    return MissingExtra(
+        f"{module} is not installed; building the document needs: pip install 'gaugeblock[document]'"
+    )

@@ -8,10 +8,9 @@ import base64
 import html
 import io
 import re
-from importlib.resources import files
 from pathlib import Path
 
-from gaugeblock.spec.document.extra import imported
+from gaugeblock.spec.document.extra import folder_of, imported
 
 __all__ = ["data_url", "path"]
 
@@ -29,8 +28,7 @@ _SYMBOLS = {"h": 0x210E, "ϵ": 0x1D716, "ϑ": 0x1D717, "ϕ": 0x1D719, "ϱ": 0x1D
 
 def path() -> Path:
     """Return the file of the font."""
-    imported("ziamath")
-    return Path(str(files("ziamath.fonts") / "STIXTwoMath-Regular.ttf"))
+    return folder_of("ziamath") / "fonts" / "STIXTwoMath-Regular.ttf"
 
 
 def data_url(page: str) -> str:
@@ -52,11 +50,11 @@ def _subset(characters: set[int]) -> bytes:
     """Return the font with these characters, and their larger forms, only."""
     subset = imported("fontTools.subset")
     options = subset.Options(flavor="woff", layout_features=["*"], notdef_outline=True)
-    font = subset.load_font(str(path()), options)
-    font.recalcTimestamp = False
     subsetter = subset.Subsetter(options)
     subsetter.populate(unicodes=characters)
-    subsetter.subset(font)
     out = io.BytesIO()
-    subset.save_font(font, out, options)
+    with subset.load_font(str(path()), options) as font:
+        font.recalcTimestamp = False
+        subsetter.subset(font)
+        subset.save_font(font, out, options)
     return out.getvalue()

@@ -15,7 +15,7 @@ from gaugeblock.spec.document.extra import imported
 from gaugeblock.spec.document.figures import Figure, figure_of
 from gaugeblock.spec.document.tree import Node, header, raw, rewrite, text, write
 
-__all__ = ["render"]
+__all__ = ["render", "source"]
 
 #: Pandoc writes symbols in a circle by names that Typst has given up: ``dot.circle`` for ⊙.
 _RENAMED = re.compile(r"\b(ast|dash|dot|minus|plus|slash|times)\.circle\b")
@@ -42,12 +42,11 @@ def render(chapters: Sequence[Chapter], figures: Figures) -> bytes:
     figures : mapping
         The pictures that they include, by concept and name.
     """
-    source = _source(chapters, figures)
     date = datetime.datetime.fromisoformat(citation.DATE).replace(tzinfo=datetime.UTC)
     typst = imported("typst")
     with tempfile.TemporaryDirectory() as folder:
         main = Path(folder, "document.typ")
-        main.write_text(source, "utf-8")
+        main.write_text(source(chapters, figures), "utf-8")
         for figure in figures.values():
             Path(folder, f"{figure.id}.svg").write_text(figure.svg, "utf-8")
         made: bytes = typst.compile(
@@ -61,7 +60,7 @@ def render(chapters: Sequence[Chapter], figures: Figures) -> bytes:
     return made
 
 
-def _source(chapters: Sequence[Chapter], figures: Figures) -> str:
+def source(chapters: Sequence[Chapter], figures: Figures) -> str:
     """Return the Typst source of the document."""
     blocks = [block for chapter in chapters for block in _chapter(chapter, figures)]
     year, month, day = (int(part) for part in citation.DATE.split("-"))
