@@ -1,11 +1,21 @@
-"""What the suite tells the document: which checks a clause has, and where a concept lives."""
+"""What the suite tells the document: which checks a clause has, and where a concept lives.
+
+The README has a table of that too. After a new concept or a new kernel,
+
+    python -m gaugeblock.conformance.document README.md
+
+writes it again.
+"""
 
 from __future__ import annotations
 
 import inspect
+import re
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from importlib.util import find_spec
+from pathlib import Path
 
 from gaugeblock.conformance.checks import checks_of
 from gaugeblock.spec.clauses import pages
@@ -13,7 +23,10 @@ from gaugeblock.spec.document import Claim
 from gaugeblock.spec.document.chapters import concept_of
 from gaugeblock.spec.operations import OPERATIONS
 
-KERNELS: Mapping[str, tuple[str, ...]] = {"activation": ("activation", "softmax", "maxout")}
+KERNELS: Mapping[str, tuple[str, ...]] = {
+    "activation": ("activation", "softmax", "maxout"),
+    "unit": ("lstm",),
+}
 """How the names of a concept's kernels begin, where it is not the name of the concept."""
 
 
@@ -76,3 +89,53 @@ def _exists(module: str) -> bool:
         return find_spec(module) is not None
     except ModuleNotFoundError:
         return False
+
+
+COLUMNS: Mapping[str, tuple[str, ...]] = {
+    "reference": ("reference/",),
+    "kernels": ("gpu/",),
+    "checks": ("tests/conformance/",),
+    "tests": ("tests/reference/",),
+    "shown by": ("spec/demonstrations/",),
+}
+"""The columns of the README's table, with how the paths in them begin."""
+
+
+def table() -> str:
+    """Return the table of concepts and where they live, as Markdown with links from the repository's root."""
+    head = ["", "formulas and bounds", *COLUMNS]
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    for page, markdown in pages().items():
+        concept = concept_of(page)
+        files = places().get(concept)
+        if files is None:
+            continue
+        sections = set(re.findall(r"^## (.*)$", markdown, flags=re.MULTILINE))
+        parts = [
+            f"[{part}](spec/text/{page}#{part})"
+            for part in ("semantics", "accuracy")
+            if part.capitalize() in sections
+        ]
+        cells = [", ".join(parts)]
+        for beginnings in COLUMNS.values():
+            # The naive kernels are there to compare with.
+            here = [file for file in files if file.startswith(beginnings) and not file.endswith("_naive.cu")]
+            cells.append(", ".join(f"[{Path(file).name}]({file})" for file in here))
+        lines.append(f"| **{concept.replace('_', ' ')}** | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Write the table into the README that the command line names."""
+    if len(sys.argv) != 2:
+        print("usage: python -m gaugeblock.conformance.document README.md", file=sys.stderr)
+        return 2
+    readme = Path(sys.argv[1])
+    text = readme.read_text("utf-8")
+    begin = text.index("\n| ", text.index("## Where is …?")) + 1
+    readme.write_text(text[:begin] + table() + text[text.index("\n\n", begin) :], "utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

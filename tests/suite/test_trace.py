@@ -1,4 +1,4 @@
-"""``pytest --spec-trace`` writes which tests name which clause and how they ended, in several processes too."""
+"""``pytest --spec-trace`` writes which tests name which clause and how they ended, in several processes."""
 
 import json
 import subprocess
