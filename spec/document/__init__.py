@@ -1,10 +1,6 @@
 """The spec as a document that one can cite, read and print: one HTML file and one PDF.
 
->>> from pathlib import Path
->>> from tempfile import mkdtemp
->>> from gaugeblock.spec.document import build
->>> sorted(path.name for path in build(Path(mkdtemp())))
-['gaugeblock-spec-0.1.html', 'gaugeblock-spec-0.1.pdf']
+``gaugeblock spec --build DIR`` writes them, with what the suite knows about tests and places.
 
 The pages are read once and go through four steps: chapters with anchors and links (`chapters`), pictures
 drawn by the demonstrations (`figures`), a chapter that says which test checks what (`trace`), and the two

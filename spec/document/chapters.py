@@ -53,7 +53,13 @@ class Chapter:
 
 
 def concept_of(page: str) -> str:
-    """Return the concept of a page, ``"gemm"`` for ``"15-gemm.md"``."""
+    """Return the concept of a page.
+
+    Examples
+    --------
+    >>> concept_of("15-gemm.md")
+    'gemm'
+    """
     match = _PAGE.match(page)
     if match is None:
         raise ValueError(f"{page}: the name of a page is a number and a concept, as in 15-gemm.md")
