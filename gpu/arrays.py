@@ -94,7 +94,9 @@ class Exchange:
                 raise TypeError(f"{clause}: {name} has dtype {layout.dtype}, expected one of {expected}")
             if found[name] != found[self._first]:
                 message = f"{self._first} has dtype {found[self._first]}, {name} has dtype {found[name]}"
-                raise TypeError(f"{clause}: {message}")
+                # A gradient has to fit what it is a gradient of: the clause is its own.
+                broken = clauses.get("dy" if "dy" in found else name, SUPPORTED)
+                raise TypeError(f"{broken}: {message}")
         return found[self._first]
 
     # Output ----------------------------------------------------------------------------------------------

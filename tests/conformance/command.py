@@ -16,7 +16,7 @@ from gaugeblock.conformance import runner
 from gaugeblock.conformance.backends import ADAPTERS, BackendError
 from gaugeblock.conformance.console import RunDisplay, show, show_demonstration, steps
 from gaugeblock.conformance.engine import PROFILES
-from gaugeblock.spec import clauses, demonstrations
+from gaugeblock.spec import citation, clauses, demonstrations
 from gaugeblock.spec.operations import OPERATIONS
 
 CONFORMING, VIOLATING, USAGE, BROKEN = 0, 1, 2, 3
@@ -101,11 +101,24 @@ def _parser() -> argparse.ArgumentParser:
     )
     devices.set_defaults(run=show_devices)
 
-    spec = commands.add_parser("spec", help="print a clause of the spec", description=show_clauses.__doc__)
+    spec = commands.add_parser(
+        "spec", help="print a clause of the spec, or build it as HTML and PDF", description=show_spec.__doc__
+    )
     spec.add_argument(
         "clause", nargs="*", metavar="CLAUSE", help="an id such as GEMM-S1; none lists them all"
     )
-    spec.set_defaults(run=show_clauses)
+    spec.add_argument("--build", type=Path, metavar="DIR", help="render the whole spec into this folder")
+    spec.add_argument(
+        "--trace",
+        type=Path,
+        action="extend",
+        nargs="+",
+        default=[],
+        metavar="FILE.json",
+        help="with --build: traces of our own tests (pytest --spec-trace) and reports of the suite "
+        "(gaugeblock conform --report), or folders of them, for the chapter on traceability",
+    )
+    spec.set_defaults(run=show_spec)
 
     concepts = commands.add_parser("show", help="demonstrate a concept", description=show_concepts.__doc__)
     concepts.add_argument(
@@ -193,8 +206,14 @@ def show_devices(options: argparse.Namespace) -> int:
     return CONFORMING
 
 
-def show_clauses(options: argparse.Namespace) -> int:
-    """Print clauses of the spec, or list them all."""
+def show_spec(options: argparse.Namespace) -> int:
+    """Print clauses of the spec, or list them all; or render it as one HTML file and one PDF."""
+    if options.build is not None:
+        if options.clause:
+            raise UsageError("--build renders the whole spec; name no clause with it")
+        return build_document(options.build, options.trace)
+    if options.trace:
+        raise UsageError("--trace is for the document: give --build DIR too")
     console = Console(highlight=False)
     known = clauses.load()
     if not options.clause:
@@ -204,6 +223,29 @@ def show_clauses(options: argparse.Namespace) -> int:
         clause = known[_known(name.upper(), known, "clause")]
         console.print(f"[bold]{clause.id}[/bold]  [dim]{clause.kind} · {clause.page}[/dim]")
         console.print(clause.text.strip(), markup=False, soft_wrap=True)
+        console.print(citation.cite(clause.id), markup=False, style="dim")
+    return CONFORMING
+
+
+def build_document(folder: Path, traces: Sequence[Path]) -> int:
+    """Write the spec as HTML and PDF, and say which clauses no test names.
+
+    Without a trace only the checks of the suite are known, and nothing is said about untested clauses.
+    """
+    from gaugeblock.conformance.document import claims, places
+    from gaugeblock.spec import document
+
+    suite = claims()
+    try:
+        trace = document.read_traces(traces)
+        for path in document.build(folder, trace=trace, suite=suite, places=places()):
+            print(path)
+    except (document.MissingExtra, document.TraceError, OSError) as error:
+        raise UsageError(str(error)) from error
+    untested = trace.untested(suite) if trace.tests else []
+    if untested:
+        print(f"gaugeblock: no test names {', '.join(untested)}", file=sys.stderr)
+        return VIOLATING
     return CONFORMING
 
 

@@ -121,7 +121,7 @@ def test_what_is_no_supported_array_is_refused(x: Any, message: str) -> None:
         ("GEMM-C5: a must be an array, got None", TypeError, lambda x: gpu.gemm(None, x)),
         ("ACT-C2: dy has shape", ValueError, lambda x: gpu.silu_backward(x[:1], x)),
         (
-            "ACT-C2: x has dtype float16|ACT-C1",
+            "ACT-C2: dy has dtype float32, x has dtype float16",
             TypeError,
             lambda x: gpu.silu_backward(x, x.astype(np.float16)),
         ),

@@ -7,6 +7,7 @@ import pytest
 
 from gaugeblock.conformance.checks import checks_of
 from gaugeblock.conformance.checks.constraints import MISUSES
+from gaugeblock.conformance.document import claims, places
 from gaugeblock.spec import clauses
 from gaugeblock.spec.operations import OPERATIONS
 
@@ -30,6 +31,30 @@ def test_every_clause_has_a_test() -> None:
 
 def test_every_test_cites_a_clause_that_exists() -> None:
     assert (tried() | cited()) - set(clauses.load()) == set()
+
+
+def test_the_document_is_told_every_check_of_every_operation() -> None:
+    told = {
+        (clause, claim.name, operation)
+        for clause, found in claims().items()
+        for claim in found
+        for operation in claim.operations
+    }
+    assert told == {
+        (clause, check.role, name)
+        for name, operation in OPERATIONS.items()
+        for clause, check in checks_of(operation).items()
+    }
+
+
+def test_where_the_document_says_a_concept_lives_there_is_a_file() -> None:
+    for concept, found in places().items():
+        assert f"reference/{concept}.py" in found, concept
+        for file in found:
+            assert (TESTS.parent / file).is_file(), file
+        assert len(found) == len(set(found))
+    assert "gpu/kernels/softmax.cu" in places()["activation"]
+    assert "tests/conformance/checks/contraction.py" in places()["gemm"]
 
 
 @pytest.mark.parametrize("name", list(OPERATIONS))

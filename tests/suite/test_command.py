@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gaugeblock.conformance.command import main
-from gaugeblock.spec import demonstrations
+from gaugeblock.spec import demonstrations, document
 
 GOOD = """
 import numpy as np
@@ -117,6 +117,9 @@ def test_two_processes_find_what_one_finds(backend: Path) -> None:
         (["spec", "GEMM-S99"], "there is no clause 'GEMM-S99'; did you mean GEMM-S"),
         (["show", "activatoin"], "there is no concept 'activatoin'; did you mean activation?"),
         (["show", "activation", "--output", "/dev/null"], "--output: "),
+        (["spec", "GEMM-S1", "--build", "x"], "--build renders the whole spec; name no clause with it"),
+        (["spec", "--trace", "x.json"], "--trace is for the document: give --build DIR too"),
+        (["spec", "--build", "x", "--trace", "no.json"], "no.json is neither a trace nor a report of a run"),
     ],
 )
 def test_a_usage_error_is_one_line_and_exit_code_2(
@@ -151,7 +154,34 @@ def test_a_wrong_option_is_named_and_the_exit_code_is_2(
 
 def test_a_clause_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["spec", "gemm-s1"]) == 0
-    assert "GEMM-S1" in capsys.readouterr().out
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("GEMM-S1")
+    assert lines[-1] == "Gaugeblock spec 0.1, GEMM-S1"
+
+
+def test_building_without_the_extra_names_it_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "pypandoc", None)
+    assert main(["spec", "--build", str(tmp_path / "new")]) == 2
+    error = capsys.readouterr().err
+    assert "pip install 'gaugeblock[document]'" in error
+    assert len(error.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_building_with_a_trace_fails_where_a_clause_has_no_test(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(document, "build", lambda folder, **rest: [folder / "page.html"])
+    versions = {"gaugeblock": "0.1.0", "python": "3.11"}
+    trace = {"format": 1, "date": None, "versions": versions, "clauses": {"GEN-D1": {"t::a": {}}}}
+    (tmp_path / "trace.json").write_text(json.dumps(trace))
+    assert main(["spec", "--build", str(tmp_path), "--trace", str(tmp_path / "trace.json")]) == 1
+    output = capsys.readouterr()
+    assert output.out == f"{tmp_path / 'page.html'}\n"
+    assert output.err.startswith("gaugeblock: no test names GEN-D2, ")
+    assert main(["spec", "--build", str(tmp_path)]) == 0
 
 
 def test_without_an_id_all_clauses_are_listed(capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from gaugeblock.conformance.document import table
+
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -26,7 +28,7 @@ def test_the_example_of_a_kernel_fails_as_shown(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "gaugeblock.conformance.command", *arguments]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    shown = blocks("console")[0].partition("\n")[2].splitlines()
+    shown = next(block for block in blocks("console") if "conform" in block).partition("\n")[2].splitlines()
     missing = [line for line in shown[1:] if line not in done.stdout]
     assert missing == []
 
@@ -38,5 +40,14 @@ def test_the_example_of_a_call_runs() -> None:
 
 
 def test_every_link_leads_somewhere() -> None:
-    for target in re.findall(r"\]\(([^)#:]+)\)", README):
-        assert (ROOT / target).exists(), target
+    for target in re.findall(r"\]\(([^):]+)\)", README):
+        path, _, section = target.partition("#")
+        assert not path or (ROOT / path).exists(), target
+        text = README if not path else (ROOT / path).read_text(encoding="utf-8") if section else ""
+        headings = re.findall(r"^#+ (.*)$", text, flags=re.MULTILINE)
+        assert not section or section in {heading.lower().replace(" ", "-") for heading in headings}, target
+
+
+def test_every_concept_is_found_in_the_table() -> None:
+    message = "run: python -m gaugeblock.conformance.document README.md"
+    assert f"\n\n{table()}\n\n" in README[README.index("## Where is …?") :], message

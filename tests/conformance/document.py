@@ -1,0 +1,141 @@
+"""What the suite tells the document: which checks a clause has, and where a concept lives.
+
+The README has a table of that too. After a new concept or a new kernel,
+
+    python -m gaugeblock.conformance.document README.md
+
+writes it again.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.resources import files
+from importlib.util import find_spec
+from pathlib import Path
+
+from gaugeblock.conformance.checks import checks_of
+from gaugeblock.spec.clauses import pages
+from gaugeblock.spec.document import Claim
+from gaugeblock.spec.document.chapters import concept_of
+from gaugeblock.spec.operations import OPERATIONS
+
+KERNELS: Mapping[str, tuple[str, ...]] = {
+    "activation": ("activation", "softmax", "maxout"),
+    "unit": ("lstm",),
+}
+"""How the names of a concept's kernels begin, where it is not the name of the concept."""
+
+
+def claims() -> Mapping[str, Sequence[Claim]]:
+    """Return the checks of the suite by the clause that they try."""
+    found: dict[str, dict[tuple[str, str], list[str]]] = {}
+    for name, operation in OPERATIONS.items():
+        for clause, check in checks_of(operation).items():
+            found.setdefault(clause, {}).setdefault((check.role, check.claim), []).append(name)
+    return {
+        clause: [Claim(role, words, tuple(names)) for (role, words), names in by_check.items()]
+        for clause, by_check in found.items()
+    }
+
+
+def places() -> Mapping[str, Sequence[str]]:
+    """Return the files of the repository that hold a concept, by its name.
+
+    One concept has one name on every floor, so that the modules that are there tell it; the tests do not come
+    with the package, and are named by the same rule.
+    """
+    concepts = [concept_of(page) for page in pages()]
+    return {concept: list(_places(concept)) for concept in concepts if concept != "conventions"}
+
+
+def _places(concept: str) -> Iterator[str]:
+    """Yield the files of a concept: reference, kernels, suite, tests, demonstration."""
+    for package, folder in (("reference", "reference"), ("gpu", "gpu")):
+        if _exists(f"gaugeblock.{package}.{concept}"):
+            yield f"{folder}/{concept}.py"
+    yield from _kernels(concept)
+    modules = {
+        inspect.getmodule(check.holds).__name__.rpartition(".")[2]  # type: ignore[union-attr]
+        for operation in OPERATIONS.values()
+        if operation.concept == concept
+        for check in checks_of(operation).values()
+    }
+    shared = {"generic", "constraints", "real_data"}
+    yield from (f"tests/conformance/checks/{module}.py" for module in sorted(modules - shared))
+    yield f"tests/reference/test_{concept}.py"
+    if _exists(f"gaugeblock.spec.demonstrations.{concept}"):
+        yield f"spec/demonstrations/{concept}.py"
+
+
+def _kernels(concept: str) -> Iterator[str]:
+    """Yield the files of a concept's kernels."""
+    if not _exists(f"gaugeblock.gpu.{concept}"):
+        return
+    beginnings = KERNELS.get(concept, (concept,))
+    names = sorted(entry.name for entry in (files("gaugeblock.gpu") / "kernels").iterdir())
+    for name in names:
+        stem, _, suffix = name.rpartition(".")
+        if suffix == "cu" and any(stem == known or stem.startswith(f"{known}_") for known in beginnings):
+            yield f"gpu/kernels/{name}"
+
+
+def _exists(module: str) -> bool:
+    """Return whether a module can be imported, without importing it."""
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+COLUMNS: Mapping[str, tuple[str, ...]] = {
+    "reference": ("reference/",),
+    "kernels": ("gpu/",),
+    "checks": ("tests/conformance/",),
+    "tests": ("tests/reference/",),
+    "shown by": ("spec/demonstrations/",),
+}
+"""The columns of the README's table, with how the paths in them begin."""
+
+
+def table() -> str:
+    """Return the table of concepts and where they live, as Markdown with links from the repository's root."""
+    head = ["", "formulas and bounds", *COLUMNS]
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    for page, markdown in pages().items():
+        concept = concept_of(page)
+        files = places().get(concept)
+        if files is None:
+            continue
+        sections = set(re.findall(r"^## (.*)$", markdown, flags=re.MULTILINE))
+        parts = [
+            f"[{part}](spec/text/{page}#{part})"
+            for part in ("semantics", "accuracy")
+            if part.capitalize() in sections
+        ]
+        cells = [", ".join(parts)]
+        for beginnings in COLUMNS.values():
+            # The naive kernels are there to compare with.
+            here = [file for file in files if file.startswith(beginnings) and not file.endswith("_naive.cu")]
+            cells.append(", ".join(f"[{Path(file).name}]({file})" for file in here))
+        lines.append(f"| **{concept.replace('_', ' ')}** | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Write the table into the README that the command line names."""
+    if len(sys.argv) != 2:
+        print("usage: python -m gaugeblock.conformance.document README.md", file=sys.stderr)
+        return 2
+    readme = Path(sys.argv[1])
+    text = readme.read_text("utf-8")
+    begin = text.index("\n| ", text.index("## Where is …?")) + 1
+    readme.write_text(text[:begin] + table() + text[text.index("\n\n", begin) :], "utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
