@@ -43,6 +43,7 @@ CONCEPTS: tuple[str, ...] = (
     "activation",
     "layer",
     "convolution",
+    "pooling",
 )
 """The concepts that have a demonstration, in the order of the glossary."""
 
