@@ -37,6 +37,7 @@ __all__ = [
 
 CONCEPTS: tuple[str, ...] = (
     "machine_learning",
+    "logistic_regression",
     "network",
     "unit",
     "neuron",

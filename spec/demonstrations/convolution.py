@@ -401,8 +401,8 @@ def algorithms_picture() -> Picture:
         for place, error in enumerate(errors.values()):
             axes.text(error, place, f" {error:.2g}", va="center", fontsize=8)
         axes.invert_yaxis()
-        axes.set(xscale="log", xlabel="largest error in float64, in units of 2⁻⁵³ Σ|w||x|")
-        axes.margins(x=0.15)
+        axes.set(xlabel="largest error in float64, in units of 2⁻⁵³ Σ|w||x|")
+        axes.margins(x=0.1)
 
     caption = (
         "Algorithms for the same convolution of a colour photograph with four 3×3 kernels. In fractions all "
