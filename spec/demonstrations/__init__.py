@@ -35,7 +35,17 @@ __all__ = [
     "write",
 ]
 
-CONCEPTS: tuple[str, ...] = ("machine_learning", "network", "unit", "neuron", "activation", "layer")
+CONCEPTS: tuple[str, ...] = (
+    "machine_learning",
+    "logistic_regression",
+    "network",
+    "unit",
+    "neuron",
+    "activation",
+    "layer",
+    "convolution",
+    "pooling",
+)
 """The concepts that have a demonstration, in the order of the glossary."""
 
 FORMATS = ("svg", "png")

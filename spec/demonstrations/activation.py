@@ -145,12 +145,16 @@ class FourPoints:
         How many maps were tried.
     linear_difference : Fraction
         The largest difference between \\|A1 − A2\\|² and \\|B1 − B2\\|² after any of them.
+    least_distance, largest_distance : float
+        Of \|A1 − A2\| after the maps.
     before, torn, matched : ndarray of Fraction, shape (4, 2)
         The points, after the layer that tears A apart and joins B, and after the one that joins B1 to A.
     """
 
     linear_maps: int
     linear_difference: Fraction
+    least_distance: float
+    largest_distance: float
     before: Fractions
     torn: Fractions
     matched: Fractions
@@ -166,15 +170,18 @@ def _square_distance(a: Fractions, b: Fractions) -> Fraction:
 def four_points() -> FourPoints:
     """Try many linear maps, drawn at random but computed exactly, and two layers with a ReLU."""
     draw = np.random.default_rng(9)
-    differences = []
+    differences, distances = [], []
     for _ in range(LINEAR_MAPS):
         # Entries k/16 from −4 to 4: stretching, squeezing, turning, projecting.
         linear = _exact(draw.integers(-64, 65, (2, 2)).tolist()) / Fraction(16)
         A1, A2, B1, B2 = gemm(POINTS, linear)
-        differences.append(abs(_square_distance(A1, A2) - _square_distance(B1, B2)))
+        distances.append(_square_distance(A1, A2))
+        differences.append(abs(distances[-1] - _square_distance(B1, B2)))
     return FourPoints(
         linear_maps=LINEAR_MAPS,
         linear_difference=max(differences),
+        least_distance=float(min(distances)) ** 0.5,
+        largest_distance=float(max(distances)) ** 0.5,
         before=POINTS,
         torn=relu(gemm(POINTS, TEARING)),
         matched=relu(gemm(POINTS, MATCHING, MATCHING_BIAS, beta=1.0)),
@@ -326,6 +333,8 @@ def demonstrate(progress: Progress) -> Demonstration:
     numbers |= {
         "linear maps tried": points.linear_maps,
         "largest difference of |A1−A2|² and |B1−B2|² after a linear map": float(points.linear_difference),
+        "least |A1−A2| after a linear map": points.least_distance,
+        "largest |A1−A2| after a linear map": points.largest_distance,
         "|A1−A2| before": float(_square_distance(*points.before[:2])) ** 0.5,
         "|B1−B2| before": float(_square_distance(*points.before[2:])) ** 0.5,
         "|A1−A2| after ReLU": float(_square_distance(*points.torn[:2])) ** 0.5,
@@ -349,12 +358,13 @@ def _statements(n: Mapping[str, float | int]) -> list[str]:
         f"The sigmoid is nowhere steeper than {n['steepest slope of the sigmoid']:g}, tanh than "
         f"{n['steepest slope of tanh']:g}, ReLU than 1.",
         f"After each of {n['linear maps tried']} linear maps A1 and A2 are exactly as far apart as B1 and "
-        "B2: where A1 − A2 = B1 − B2, so is L(A1 − A2) = L(B1 − B2).",
+        f"B2, from {n['least |A1−A2| after a linear map']:.2f} to "
+        f"{n['largest |A1−A2| after a linear map']:.2f}: A1 − A2 = B1 − B2, so L(A1 − A2) = L(B1 − B2).",
         f"One layer with a ReLU moves A1 and A2 from {n['|A1−A2| before']:g} to {n['|A1−A2| after ReLU']:g} "
         f"apart, and B1 and B2 from {n['|B1−B2| before']:g} to {n['|B1−B2| after ReLU']:g}.",
         f"Another joins B1 to A1 and leaves B2 at a distance of {n['|A1−B2| after the other ReLU']:g}.",
         f"{n['linear layers']} linear layers are one, exactly: their product, with numbers of up to "
         f"{n['digits of the largest number in that one']} digits, gives the same fractions for every iris.",
-        "With a ReLU after each they are none: a linear f has f(x) + f(−x) = 0, here it is at least "
-        f"{n['least |f(x) + f(−x)| / |f(x)| with ReLU']:.2f} of f(x).",
+        "With a ReLU after each they are not: any linear f has f(x) + f(−x) = 0, here that sum is at least "
+        f"{n['least |f(x) + f(−x)| / |f(x)| with ReLU']:g} times f(x).",
     ]

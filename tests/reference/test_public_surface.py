@@ -48,6 +48,7 @@ ALLOWED = {
     "math",
     "numbers",
     "operator",
+    "statistics",
     "typing",
 }
 
