@@ -138,10 +138,10 @@ def im2col(x: Array, w: Array, windows: Windows) -> Array:
 
 
 def im2col_input(dy: Array, w: Array, windows: Windows) -> Array:
-    """Return the gradient of the input by one matrix product: columns of patches, added up where they overlap.
+    """Return the gradient of the input by one matrix product: patches, added up where they overlap.
 
-    It is the transpose of `im2col`: the transposed kernels (C/G·R·S × K/G) times the gradients (K/G × P·Q) are
-    what each output hands back to each cell of its patch. What is handed to the padding is dropped.
+    It is the transpose of `im2col`: the transposed kernels (C/G·R·S × K/G) times the gradients (K/G × P·Q)
+    are what each output hands back to each cell of its patch. What the padding would get is dropped.
 
     Parameters
     ----------
