@@ -90,13 +90,13 @@ def convolutional_network(
     >>> from gaugeblock.reference.counting import costs, table
     >>> network = convolutional_network((1, 32, 32), 10, np.random.default_rng(0))
     >>> print(table(costs(network, (1, 32, 32))))
-    layer                                hands on  parameters  multiplications  forward  backward  patches
-    4 relu maps by 5×5                   4×28×28          104           78,400    6,272     4,264   19,600
-    maximum of 2×2                       4×14×14            0                0      784     3,136        0
-    10 relu maps by 5×5                  10×10×10       1,010          100,000    2,000     2,794   10,000
-    maximum of 2×2                       10×5×5             0                0      250     1,000        0
-    10 log_softmax units on 250 values   10             2,510            2,500       20     2,770        0
-    all                                  10             3,624          180,900    9,326    13,964   19,600
+    layer                               hands on  parameters  multiplications  forward  backward  patches
+    4 relu maps by 5×5                  4×28×28          104           78,400    6,272     4,264   19,600
+    maximum of 2×2                      4×14×14            0                0      784     3,136        0
+    10 relu maps by 5×5                 10×10×10       1,010          100,000    2,000     2,794   10,000
+    maximum of 2×2                      10×5×5             0                0      250     1,000        0
+    10 log_softmax units on 250 values  10             2,510            2,500       20     2,770        0
+    all                                 10             3,624          180,900    9,326    13,964   19,600
     """
     if classes < 2:
         raise ValueError(f"CNN-C2: classes is {classes}, expected at least 2")
