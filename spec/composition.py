@@ -304,8 +304,10 @@ def cross_entropy(predicted: Any, wanted: NDArray[Any]) -> tuple[Estimate, Estim
     Examples
     --------
     >>> error, gradient = cross_entropy(exact(np.array([[-1.0, -0.5]] * 3)), np.array([0, 0, 1]))
-    >>> round(float(error.value), 6), round(float(error.error) * 2**24, 3), bool(gradient.error.max() < 2**-26)
-    (0.833333, 2.5, True)
+    >>> round(float(error.value), 6), round(float(error.error) * 2**24, 3)
+    (0.833333, 2.5)
+    >>> bool(gradient.error.max() < 2**-26)
+    True
     """
     value, gradient = machine_learning.cross_entropy(predicted.value, wanted)
     rows = np.arange(len(wanted))
