@@ -35,7 +35,16 @@ __all__ = [
     "write",
 ]
 
-CONCEPTS: tuple[str, ...] = ("machine_learning", "network", "unit", "neuron", "activation", "layer")
+CONCEPTS: tuple[str, ...] = (
+    "machine_learning",
+    "network",
+    "unit",
+    "neuron",
+    "activation",
+    "layer",
+    "convolutional_network",
+    "inception",
+)
 """The concepts that have a demonstration, in the order of the glossary."""
 
 FORMATS = ("svg", "png")
