@@ -636,10 +636,12 @@ def conv_backward_weight(
     dy, x = widened("CONV-C5", dy=dy, x=x)
     steps: dict[str, Any] = {"stride": stride, "padding": padding, "dilation": dilation}
     shape = conv_backward_weight_shape(dy.shape, x.shape, kernel_shape=kernel_shape, **steps, groups=groups)
-    dw = _kernels(np.full(shape, like(x, 0)), groups)
-    gradients, maps = _maps(dy, groups), _maps(x, groups)
+    gradients, maps, windows = _maps(dy, groups), _maps(x, groups), conv_windows(x.shape, shape, **steps)
     with np.errstate(over="ignore", invalid="ignore"):
-        for tap, outputs, inputs in conv_windows(x.shape, shape, **steps).taps():
+        if dy.dtype == object or np.isfinite(dy).all():
+            return algorithms.im2col_weight(gradients, maps, windows).reshape(shape)
+        dw = _kernels(np.full(shape, like(x, 0)), groups)
+        for tap, outputs, inputs in windows.taps():
             left, right = _channels_by_rest(gradients[outputs]), _channels_by_rest(maps[inputs])
             dw[tap] += np.matmul(left, np.swapaxes(right, 1, 2))
     return dw.reshape(shape)
@@ -824,13 +826,9 @@ def _convolved(x: Array, w: Array, windows: Windows, algorithm: str) -> Array:
 
 
 def _handed_back(dy: Array, w: Array, shape: Shape, windows: Windows, groups: int) -> Array:
-    """Return what outputs hand back to an input of this shape: the transpose of the direct convolution."""
-    dx = _maps(np.full(shape, like(dy, 0)), groups)
-    gradients, kernels = _maps(dy, groups), np.swapaxes(_kernels(w, groups), 1, 2)
+    """Return what outputs hand back to an input of this shape."""
     with np.errstate(over="ignore", invalid="ignore"):
-        for tap, outputs, inputs in windows.taps():
-            dx[inputs] += algorithms.mix(kernels[tap], gradients[outputs])
-    return dx.reshape(shape)
+        return algorithms.im2col_input(_maps(dy, groups), _kernels(w, groups), windows).reshape(shape)
 
 
 def _maps(x: Array, groups: int) -> Array:

@@ -17,6 +17,7 @@ reach outputs that do not look at it.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -26,7 +27,19 @@ from numpy.lib.stride_tricks import sliding_window_view
 from gaugeblock.reference._arguments import Array, Shape, like
 from gaugeblock.reference.windows import Index, Windows
 
-__all__ = ["WinogradMatrices", "direct", "fft", "im2col", "mix", "winograd", "winograd_matrices"]
+__all__ = [
+    "WinogradMatrices",
+    "direct",
+    "fft",
+    "im2col",
+    "im2col_input",
+    "im2col_weight",
+    "mix",
+    "winograd",
+    "winograd_matrices",
+]
+
+_MOST = 2**20  # numbers in the columns of one step of im2col: what a cache near the core holds
 
 
 def mix(w: Array, x: Array) -> Array:
@@ -117,13 +130,85 @@ def im2col(x: Array, w: Array, windows: Windows) -> Array:
     if y.size == 0:
         return y
     G, K, C = w.shape[:3]
-    dimensions = len(windows.size)
     rows = w.reshape(G, K, C * math.prod(windows.kernel))
-    for image, result in zip(x, y, strict=True):  # one image at a time: the columns need R·S times its memory
-        cells_first = np.moveaxis(_patches(image, windows), _last(dimensions), range(2, 2 + dimensions))
-        columns = cells_first.reshape(G, rows.shape[2], math.prod(windows.output))
-        result += np.matmul(rows, columns).reshape(result.shape)
+    for images in _chunks(x, windows):
+        columns = _columns(x[images], windows)
+        y[images] += np.matmul(rows, columns).reshape(y[images].shape)
     return y
+
+
+def im2col_input(dy: Array, w: Array, windows: Windows) -> Array:
+    """Return the gradient of the input by one matrix product: patches, added up where they overlap.
+
+    It is the transpose of `im2col`: the transposed kernels (C/G·R·S × K/G) times the gradients (K/G × P·Q)
+    are what each output hands back to each cell of its patch. What the padding would get is dropped.
+
+    Parameters
+    ----------
+    dy, w : ndarray
+        Gradients of the outputs, and the weights, with groups.
+    windows : Windows
+        Where outputs look.
+
+    Returns
+    -------
+    ndarray
+        Of the shape of the inputs, with groups.
+
+    Examples
+    --------
+    >>> windows = Windows.slide(size=(4,), kernel=(2,))
+    >>> im2col_input(np.array([[[[1.0, 10.0, 100.0]]]]), np.array([[[[-1.0, 1.0]]]]), windows)
+    array([[[[ -1.,  -9., -90., 100.]]]])
+    """
+    N, G, K, C = *dy.shape[:3], w.shape[2]
+    dx = np.full((N, G, C, *windows.size), like(dy, 0))
+    columns = np.swapaxes(w.reshape(G, K, C * math.prod(windows.kernel)), 1, 2)
+    for images in _chunks(dx, windows):
+        handed = np.matmul(columns, _pixels(dy[images], windows))
+        handed = handed.reshape(len(handed), G, C, *windows.kernel, *windows.output)
+        by_tap = np.moveaxis(handed, range(3, 3 + len(windows.kernel)), range(len(windows.kernel)))
+        for (_, *tap), outputs, inputs in windows.taps():
+            dx[images][inputs] += by_tap[tuple(tap)][outputs]
+    return dx
+
+
+def im2col_weight(dy: Array, x: Array, windows: Windows) -> Array:
+    """Return the gradient of the weights by matrix products: the gradients of an image times its patches.
+
+    Parameters
+    ----------
+    dy, x : ndarray
+        Gradients of the outputs, and the inputs, with groups. The padding holds zeros, which are multiplied
+        too: `dy` must be finite.
+    windows : Windows
+        Where outputs look.
+
+    Returns
+    -------
+    ndarray
+        Of the shape of the weights, with groups.
+
+    Examples
+    --------
+    >>> windows = Windows.slide(size=(4,), kernel=(2,))
+    >>> im2col_weight(np.array([[[[1.0, 10.0, 100.0]]]]), np.array([[[[1.0, 2.0, 4.0, 8.0]]]]), windows)
+    array([[[[421., 842.]]]])
+    """
+    G, K, C = *dy.shape[1:3], x.shape[2]
+    dw = np.full((G, K, C * math.prod(windows.kernel)), like(dy, 0))
+    for images in _chunks(x, windows) if dy.size else ():
+        pixels, columns = _pixels(dy[images], windows), _columns(x[images], windows)
+        dw += np.matmul(pixels, np.swapaxes(columns, 2, 3)).sum(axis=0)
+    return dw.reshape(G, K, C, *windows.kernel)
+
+
+def _chunks(x: Array, windows: Windows) -> Iterator[slice]:
+    """Yield so many images at a time that their patches, R·S times larger than they are, stay small."""
+    size = math.prod((*x.shape[1:3], *windows.kernel, *windows.output))
+    count = max(_MOST // max(size, 1), 1)
+    for start in range(0, len(x), count):
+        yield slice(start, min(start + count, len(x)))
 
 
 def fft(x: Array, w: Array, windows: Windows) -> Array:
@@ -320,6 +405,19 @@ def _padded(x: Array, windows: Windows) -> Array:
     inside: Index = (..., *(slice(before, before + H) for before, H, _ in axes))
     result[inside] = x
     return result
+
+
+def _columns(x: Array, windows: Windows) -> Array:
+    """Return the patch under each window as a column: (N, G, C/G·R·S, P·Q)."""
+    dimensions = len(windows.size)
+    cells_first = np.moveaxis(_patches(x, windows), _last(dimensions), range(3, 3 + dimensions))
+    N, G, C = x.shape[:3]
+    return cells_first.reshape(N, G, C * math.prod(windows.kernel), math.prod(windows.output))
+
+
+def _pixels(y: Array, windows: Windows) -> Array:
+    """Return outputs as matrices: (N, G, K/G, P·Q)."""
+    return y.reshape(*y.shape[:3], math.prod(windows.output))
 
 
 def _patches(x: Array, windows: Windows) -> Array:

@@ -56,11 +56,14 @@ class Passed(NamedTuple):
         The weighted data, if it has weights; of LSTM units their states.
     y : ndarray
         What it hands on.
+    inside : tuple of tuple of Passed
+        What went through the layers inside, branch by branch, if it is a container of layers.
     """
 
     x: Array
     z: Array | None
     y: Array
+    inside: tuple[tuple[Passed, ...], ...] = ()
 
 
 class Layer(ABC):

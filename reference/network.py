@@ -106,6 +106,13 @@ class Network:
         layers = zip(self.layers, parameters, strict=True)
         return replace(self, layers=tuple(layer.with_parameters(new) for layer, new in layers))
 
+    def as_type(self, dtype: npt.DTypeLike) -> Network:
+        """Return the network with its parameters rounded to another type of float."""
+        parameters = (
+            {name: array.astype(dtype) for name, array in layer.items()} for layer in self.parameters
+        )
+        return self.with_parameters(tuple(parameters))
+
     def features(self, x: Array, *, on: Operations = reference) -> tuple[Passed, ...]:
         """Return all that went through the layers: what each was given, and what it handed on.
 
@@ -221,7 +228,8 @@ class Learner:
         for index, layer in enumerate(self.network.parameters):
             step = {}
             for name, array in layer.items():
-                slope = gradients[index][name] + (self.decay * array if name != "bias" else 0)
+                decays = self.decay if name.rsplit(".")[-1] != "bias" else 0
+                slope = gradients[index][name] + decays * array
                 before = self.velocity[index][name] if self.velocity else 0
                 step[name] = self.momentum * before - self.rate * slope
             velocity.append(step)

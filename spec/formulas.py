@@ -35,7 +35,8 @@ def _x(arguments: Arguments, arithmetic: Arithmetic) -> Running:
 
 
 def _dy(arguments: Arguments, arithmetic: Arithmetic) -> Running:
-    return Running.exact(arguments["dy"], arithmetic)
+    dy = arguments["dy"]
+    return dy if isinstance(dy, Running) else Running.exact(dy, arithmetic)
 
 
 def _sigmoid(z: Running) -> Running:
@@ -221,9 +222,15 @@ def _nothing(like: Running) -> Running:
 
 
 def _shifted(arguments: Arguments, arithmetic: Arithmetic) -> tuple[Running, Running, int]:
-    """Return x − m, the row maxima m and the axis."""
+    """Return x − m, the row maxima m and the axis.
+
+    Where x carries an error, the maximum that a kernel finds is off by at most the largest error of the row.
+    """
     x, axis = _x(arguments, arithmetic), int(arguments["axis"])
     maxima = Running.exact(np.max(x.value, axis=axis, keepdims=True), arithmetic)
+    if isinstance(arguments["x"], Running):
+        reach = np.max(x.error, axis=axis, keepdims=True)
+        maxima = Running(maxima.value, np.maximum(maxima.error, reach), arithmetic)
     return x - maxima, maxima, axis
 
 

@@ -45,6 +45,8 @@ CONCEPTS: tuple[str, ...] = (
     "layer",
     "convolution",
     "pooling",
+    "convolutional_network",
+    "inception",
 )
 """The concepts that have a demonstration, in the order of the glossary."""
 

@@ -19,6 +19,8 @@ PREFIXES = {
     "10-layer.md": "LAYER",
     "11-convolution.md": "CONV",
     "12-pooling.md": "POOL",
+    "13-convolutional-network.md": "CNN",
+    "14-inception.md": "INC",
     "15-gemm.md": "GEMM",
 }
 SECTIONS = {
