@@ -17,6 +17,7 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
+from gaugeblock import reference
 from gaugeblock.conformance.backends import BackendError
 from gaugeblock.reference.convolution import conv_transpose_shape, conv_windows
 from gaugeblock.reference.pooling import check_divisor, pool_windows
@@ -244,8 +245,16 @@ def _conv(
 ) -> Tensor:
     windows = conv_windows(tuple(x.shape), tuple(w.shape), stride=stride, padding=padding, dilation=dilation)
     even, rest = _split(windows)
+    if any(map(any, rest)) and padding != "same":  # there PyTorch pads in the same way
+        _refuse_products_with_zeros(w)
     run = _functional("conv", len(even))
     return run(_padded(x, rest), w, bias, windows.stride, even, windows.dilation, groups)
+
+
+def _refuse_products_with_zeros(factor: Tensor) -> None:
+    """Refuse a factor that is not finite: times the zeros of a padding by hand it is NaN."""
+    if not bool(torch.isfinite(factor).all()):
+        raise NotImplementedError("padding by hand takes part in products")
 
 
 def conv(x: Array, w: Array, bias: Array | None = None, **parameters: Any) -> Array:
@@ -264,6 +273,10 @@ def conv_backward_weight(dy: Array, x: Array, *, kernel_shape: tuple[int, ...], 
     """Return the gradient of the kernels, as autograd finds it."""
     data = _tensor(x)
     w = data.new_zeros(tuple(kernel_shape))
+    steps = {name: value for name, value in parameters.items() if name != "groups"}
+    _, rest = _split(conv_windows(x.shape, tuple(kernel_shape), **steps))
+    if any(map(any, rest)) and parameters.get("padding") != "same":
+        _refuse_products_with_zeros(_tensor(dy))
     return _gradient(lambda w: _conv(data, w, **parameters), dy, w)
 
 
@@ -426,7 +439,15 @@ def max_pool_indices(x: Array, **parameters: Any) -> Array:
 
 
 def max_pool_backward(dy: Array, x: Array, **parameters: Any) -> Array:
-    """Return the gradient of max_pool, as autograd finds it."""
+    """Return the gradient of max_pool, as autograd finds it.
+
+    The gradient of a window without data is added outside of the plane, and may be outside of the array: that
+    has ended the process, and other calls could not be trusted after it.
+    """
+    if max(pool_windows(x.shape, **parameters).dilation) > 1:
+        plane = np.zeros((1, 1, *x.shape[2:]))
+        if np.any(reference.max_pool_indices(plane, **parameters) < 0):
+            raise NotImplementedError("PyTorch writes outside of the array where a window has no data")
     return _gradient(lambda x: _max_pool(x, **parameters)[0], dy, x)
 
 
