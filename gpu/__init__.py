@@ -36,8 +36,14 @@ _TENSOR_CORE: Final = {"accumulator": "tensor_core", "fraction_bits": 24, "block
 # The coarsest of the devices: 24 bits are kept from Turing to Ada, 25 on Hopper and Blackwell; Ampere adds 8
 # products at a time, later devices 16.
 
-_ON_TENSOR_CORES: Final = ("gemm", "conv", "conv_backward_input", "conv_transpose", "conv_fused")
-# A convolution with a kernel of one pixel is a GEMM.
+_ON_TENSOR_CORES: Final = (
+    "gemm",
+    "conv",
+    "conv_backward_input",
+    "conv_backward_weight",
+    "conv_transpose",
+    "conv_fused",
+)
 
 arithmetic: Final[dict[str, dict[str, dict[str, Any]]]] = {
     name: {"float16": dict(_TENSOR_CORE), "bfloat16": dict(_TENSOR_CORE)} for name in _ON_TENSOR_CORES
