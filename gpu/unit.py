@@ -44,6 +44,9 @@ EXAMPLES: Final = (1, 2, 4, 8)
 UNITS: Final = {"lstm_step": 8, "lstm_step_backward": 32}
 """The units of such a block."""
 
+NEIGHBOURS: Final = 4
+"""The units that a thread of a pointwise kernel owns, if their rows are aligned."""
+
 FEW: Final = 16
 """As many examples at most are left to these kernels."""
 
@@ -342,9 +345,10 @@ class _Unit:
     ) -> None:
         """Launch a kernel that makes gates of sums, or gradients: by vectors where all rows are aligned."""
         _, N, _, H = self.sizes
-        lanes = 16 // DTYPES[self.dtype].itemsize
-        vectors = H % lanes == 0 and all(pointer % 16 == 0 for pointer in pointers)
-        threads = N * H // (lanes if vectors else 1)
+        # What is float32 in a narrow unit is memory of our own, and aligned.
+        width = NEIGHBOURS * DTYPES[self.dtype].itemsize
+        vectors = H % NEIGHBOURS == 0 and all(pointer % width == 0 for pointer in pointers)
+        threads = N * H // (NEIGHBOURS if vectors else 1)
         kernel = self._fast(entry, save, vectors, EXAMPLES[-1], signature)
         kernel.prepared_async_call((-(-threads // BLOCK), 1, 1), (BLOCK, 1, 1), None, step)
 

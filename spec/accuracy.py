@@ -6,7 +6,7 @@ analysis holds everything else (`formula_bound`), and `accept` compares. What th
 here, so that one import serves.
 
 The derivations are the accuracy clauses of the pages: GEMM-A1 to GEMM-A4, ACT-A1 to ACT-A7, CONV-A1 to
-CONV-A8 and POOL-A1 to POOL-A4.
+CONV-A8, POOL-A1 to POOL-A4, UNIT-A1 and UNIT-A2 (in `gaugeblock.spec.lstm`).
 """
 
 import math

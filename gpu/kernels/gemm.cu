@@ -130,8 +130,8 @@ struct Tiling {
 
 template <typename T, int B, int GM, int GN>
 __device__ __forceinline__ void multiply_tiles(
-    const Gemm& gemm, const T* a, const T* b, const RESULT* c, RESULT* out, float alpha, float beta, int copy_a, int copy_b,
-    bool wide
+    const Gemm& gemm, const T* a, const T* b, const RESULT* c, RESULT* out, float alpha, float beta, int copy_a,
+    int copy_b, bool wide
 ) {
     using Shape = Tiling<T, B, GM, GN>;
     using Load = Loader<T, B, Shape::BK, Shape::THREADS>;

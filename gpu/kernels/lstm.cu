@@ -5,7 +5,7 @@
 // back. W x of all steps has been made by one GEMM. Then each step is
 //
 //   lstm_gates, lstm_gates_backward   what is left when a GEMM has added U h (or has made the gradient of h): a thread owns
-//                                     one (n, j), or with VECTORS = 1 the neighbours j of 16 bytes of ELEMENT. Everything is
+//                                     one (n, j), or with VECTORS = 1 four neighbours j, 16 bytes of fp32. Everything is
 //                                     read once and written once.
 //   lstm_step                         the product U h too, for few examples, where reading u is all the work. A warp owns
 //                                     unit j and EXAMPLES examples, 1, 2, 4 or 8; its lanes walk along a row of u for the
@@ -18,7 +18,7 @@
 
 #include "lstm.cuh"
 
-constexpr int LANES = VECTORS ? Vector<ELEMENT>::lanes : 1;
+constexpr int LANES = VECTORS ? 4 : 1;
 constexpr int SUMS = 4 * EXAMPLES;
 constexpr int WARPS = 8;
 constexpr unsigned ALL = 0xffffffffu;
@@ -27,36 +27,38 @@ struct Group {
     float lane[LANES];
 };
 
+// Four neighbours are 16 bytes of fp32 or 8 of a narrow type: neighbouring threads fill whole sectors with either.
 template <typename T>
 __device__ __forceinline__ Group load(const T* address) {
     Group group;
-    if constexpr (VECTORS) {
-        constexpr int own = Vector<T>::lanes;
-#pragma unroll
-        for (int part = 0; part < LANES / own; ++part) {
-            const Vector<T> vector = load_vector(address + part * own);
-#pragma unroll
-            for (int i = 0; i < own; ++i) group.lane[part * own + i] = widen(vector.lane[i]);
-        }
-    } else {
+    if constexpr (!VECTORS) {
         group.lane[0] = widen(*address);
+    } else if constexpr (sizeof(T) == 4) {
+        const Vector<T> vector = load_vector(address);
+#pragma unroll
+        for (int i = 0; i < 4; ++i) group.lane[i] = widen(vector.lane[i]);
+    } else {
+        const ushort4 bits = *reinterpret_cast<const ushort4*>(address);
+        const T lanes[4] = {{bits.x}, {bits.y}, {bits.z}, {bits.w}};
+#pragma unroll
+        for (int i = 0; i < 4; ++i) group.lane[i] = widen(lanes[i]);
     }
     return group;
 }
 
 template <typename T>
 __device__ __forceinline__ void store(T* address, const float (&value)[LANES]) {
-    if constexpr (VECTORS) {
-        constexpr int own = Vector<T>::lanes;
-#pragma unroll
-        for (int part = 0; part < LANES / own; ++part) {
-            Vector<T> vector;
-#pragma unroll
-            for (int i = 0; i < own; ++i) vector.lane[i] = narrow<T>(value[part * own + i]);
-            store_vector(address + part * own, vector);
-        }
-    } else {
+    if constexpr (!VECTORS) {
         *address = narrow<T>(value[0]);
+    } else if constexpr (sizeof(T) == 4) {
+        Vector<T> vector;
+#pragma unroll
+        for (int i = 0; i < 4; ++i) vector.lane[i] = narrow<T>(value[i]);
+        store_vector(address, vector);
+    } else {
+        *reinterpret_cast<ushort4*>(address) = make_ushort4(
+            narrow<T>(value[0]).bits, narrow<T>(value[1]).bits, narrow<T>(value[2]).bits, narrow<T>(value[3]).bits
+        );
     }
 }
 

@@ -54,6 +54,18 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     *(("convolution_winograd.cu", {"ELEMENT": "float", "SIDE": side}) for side in (2, 4)),
     ("convolution_sum.cu", {"ELEMENT": "float"}),
     *(("pooling.cu", {"ELEMENT": e, "VECTORS": vectors}) for e in ("float", "float16") for vectors in (0, 1)),
+    *(
+        ("lstm.cu", {"ELEMENT": element, "EXAMPLES": examples, "SAVE": save, "VECTORS": 1})
+        for element, examples, save in (("float", 8, 1), ("bfloat16", 8, 0), ("float16", 1, 1))
+    ),
+    *(("gemm.cu", {"ELEMENT": "float16", "RESULT": "float", "TILE": tile}) for tile in (32, 128)),
+    *(
+        (
+            "gemm_tensor_core.cu",
+            {"ELEMENT": "float16", "RESULT": "float", "TILE": tile, "COPY_A": 0, "COPY_B": 0},
+        )
+        for tile in (64, 128)
+    ),
 ]
 
 
@@ -83,7 +95,7 @@ def test_no_kernel_spills_registers(variant: tuple[str, dict[str, Any]], tmp_pat
 def test_a_kernel_file_says_what_it_computes_and_which_clauses_hold(source: str) -> None:
     opening = compiler.kernel_path(source).read_text(encoding="utf-8").split("#include")[0]
     assert all(line.startswith("//") for line in opening.strip().splitlines())
-    assert re.search(r"(GEMM|ACT|CONV|POOL)-S", opening)
+    assert re.search(r"(GEMM|ACT|CONV|POOL|UNIT)-S", opening)
     assert "thread" in opening
 
 

@@ -8,6 +8,7 @@ import pytest
 from gaugeblock import gpu
 from gaugeblock.gpu import device as devices
 from gaugeblock.gpu.device import DTYPES, DeviceArray, to_device
+from gaugeblock.gpu.gemm import multiply
 
 if not devices.device().simulated:
     pytest.skip("counts and faults are the simulated device's", allow_module_level=True)
@@ -98,6 +99,26 @@ def test_transforms_spread_their_points_over_the_banks() -> None:
     loads, stores = counters.loads["shared"], counters.stores["shared"]
     assert stores.conflicts == 0
     assert loads.conflicts <= 0.05 * loads.wavefronts  # where a row's spectrum meets its mirror image
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_gates_of_a_step_read_and_write_everything_once_by_vectors(dtype: str) -> None:
+    T, N, H = 1, 20, 128
+    arrays = [normal(dtype, *shape) for shape in ((T, N, 1), (N, H), (N, H), (4, H, 1), (4, H, H), (4, H))]
+    with counting() as whole:
+        gpu.lstm_unit(*arrays, algorithm="gemm")
+    with counting() as sums:
+        z = DeviceArray((N, 4 * H), DTYPES["float32"])
+        multiply(arrays[0][0], DeviceArray((4 * H, 1), arrays[3].dtype, pointer=arrays[3].pointer).T, z)
+        multiply(
+            arrays[1], DeviceArray((4 * H, H), arrays[4].dtype, pointer=arrays[4].pointer).T, z, add=True
+        )
+    itemsize, units = arrays[0].dtype.itemsize, N * H
+    read = whole.loads["global"].moved - sums.loads["global"].moved
+    written = whole.stores["global"].moved - sums.stores["global"].moved
+    biases = 4 * units * itemsize  # each example's threads read them again, from the cache
+    assert read == 4 * 4 * units + units * itemsize + biases
+    assert written == 2 * units * itemsize + (4 * units if itemsize == 2 else 0)
 
 
 def test_a_read_beyond_an_array_is_a_fault_that_names_the_line_of_the_kernel() -> None:

@@ -16,6 +16,7 @@ import constructed  # noqa: E402
 import convolution  # noqa: E402
 import elementwise  # noqa: E402
 import gemm  # noqa: E402
+import lstm  # noqa: E402
 import pooling  # noqa: E402
 import race  # noqa: E402
 import softmax  # noqa: E402
@@ -81,6 +82,6 @@ def records(*modules: ModuleType) -> list[Variant]:
     return [record for module in modules for record in described(module, HERE / f"{module.__name__}.py")]
 
 
-RECORDS = records(gemm, softmax, race, elementwise, constructed, convolution, pooling)
+RECORDS = records(gemm, softmax, race, elementwise, constructed, convolution, pooling, lstm)
 MUTANTS: tuple[Mutant, ...] = tuple(record for record in RECORDS if isinstance(record, Mutant))
 VARIANTS: tuple[Variant, ...] = tuple(record for record in RECORDS if not isinstance(record, Mutant))
