@@ -11,6 +11,7 @@ from gaugeblock.spec.clauses import KINDS, pages
 PREFIXES = {
     "00-conventions.md": "GEN",
     "01-machine-learning.md": "ML",
+    "02-feature-engineering.md": "FE",
     "05-logistic-regression.md": "LR",
     "06-network.md": "NET",
     "07-unit.md": "UNIT",
