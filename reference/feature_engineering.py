@@ -296,7 +296,8 @@ def _count(images: Array, sector: tuple[float, float]) -> Floats:
     if np.ndim(images) != 4:
         raise ValueError(f"FE-C1: images has shape {np.shape(images)}, expected (N, H, W, 3)")
     degrees = hue(images)
-    return np.sum((degrees >= sector[0]) & (degrees < sector[1]), axis=(1, 2)).astype(np.float64)
+    counts: Floats = np.sum((degrees >= sector[0]) & (degrees < sector[1]), axis=(1, 2)).astype(np.float64)
+    return counts
 
 
 def _colours(pixels: Array) -> Floats:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from gaugeblock.spec.citation import VERSION
 from gaugeblock.spec.clauses import load
-from gaugeblock.spec.vectors import activation, convolution, gemm, pooling
+from gaugeblock.spec.vectors import activation, convolution, gemm, pooling, unit
 from gaugeblock.spec.vectors.case import Data
 
 __all__ = ["UNTOLD", "generate", "published", "schema", "write"]
@@ -35,7 +35,7 @@ UNTOLD: Mapping[str, str] = {
 
 
 def _cases() -> Iterator[tuple[str, Data]]:
-    for concept in (gemm, activation, convolution, pooling):
+    for concept in (gemm, activation, unit, convolution, pooling):
         yield from concept.cases()
 
 
