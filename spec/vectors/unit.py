@@ -146,7 +146,7 @@ def _special_gradients() -> Iterator[Data]:
     ):
         yield _backward("UNIT-X1", name, {"dy": _dy(T, N, H), **_unit(T, N, D, H)})
     dy = _dy()
-    dy[0, 1, 0, 3] = _NAN
+    dy[0, 1, 0, 2] = _NAN
     yield _backward("UNIT-X3", "NaN in one gradient of one example", {"dy": dy, **_unit()})
 
 
