@@ -78,6 +78,11 @@ def costs(network: Network, input_shape: Shape) -> tuple[Cost, ...]:
     -------
     tuple of Cost
 
+    Raises
+    ------
+    TypeError
+        CNN-C3: a layer is of a kind that is not counted, as one with a memory.
+
     Examples
     --------
     >>> from gaugeblock.reference.unit import Activation
@@ -177,7 +182,10 @@ def _described(layer: Layer, axes: int) -> str:
     if isinstance(layer, MaxPooling | AveragePooling):
         kind = "maximum" if isinstance(layer, MaxPooling) else "average"
         return f"{kind} of {_times(axis_values('LAYER-S3', 'kernel', layer.kernel, axes, least=1))}"
-    return type(layer).__name__
+    raise TypeError(
+        f"CNN-C3: layers with units and no memory, pooling layers and branches are counted, got "
+        f"{type(layer).__name__}"
+    )
 
 
 def _times(shape: Shape) -> str:

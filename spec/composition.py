@@ -156,7 +156,7 @@ class Composition:
 
     def __getattr__(self, name: str) -> Callable[..., Estimate]:
         if name not in _RULES:
-            raise AttributeError(f"CNN-A1: there is no rule for {name!r} yet, only for {', '.join(_RULES)}")
+            raise AttributeError(f"CNN-C5: there is no rule for {name!r}, only for {', '.join(_RULES)}")
         return partial(self._compose, name)
 
     def _compose(self, name: str, *arrays: Any, **parameters: Any) -> Estimate:

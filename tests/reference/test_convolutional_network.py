@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from gaugeblock import reference
 from gaugeblock.reference.convolutional_network import convolutional_network, evidence, kernels
 from gaugeblock.reference.counting import costs, table, total
-from gaugeblock.reference.layer import AveragePooling, Convolutional, FullyConnected, MaxPooling
+from gaugeblock.reference.layer import AveragePooling, Convolutional, FullyConnected, MaxPooling, Recurrent
 from gaugeblock.reference.machine_learning import Examples, cross_entropy, squared_error
 from gaugeblock.reference.network import Network
-from gaugeblock.reference.unit import Activation, Maxout
+from gaugeblock.reference.unit import LSTM, Activation, Maxout
 
 Array = NDArray[Any]
 seeds = st.integers(0, 2**32 - 1)
@@ -163,6 +163,13 @@ def test_kernels_and_evidence_need_layers_that_have_them() -> None:
         evidence(pooling, np.zeros((1, 1, 4)), np.array([0]))
     network = built(0)
     assert kernels(network) is network.parameters[0]["weights"]
+
+
+@pytest.mark.spec("CNN-C3")
+def test_layers_with_a_memory_are_not_counted() -> None:
+    recurrent = Recurrent.initial(3, 2, LSTM(), np.random.default_rng(0))
+    with pytest.raises(TypeError, match=r"^CNN-C3: layers with units and no memory, .* got Recurrent"):
+        costs(Network((recurrent,)), (4, 3))
 
 
 # What it costs --------------------------------------------------------------------------------------------
