@@ -302,9 +302,8 @@ def _show_points(axes: Axes, points: Fractions, title: str) -> None:
     for name, place in zip(("A1", "A2", "B1", "B2"), zip(x, y, strict=True), strict=True):
         names.setdefault(place, []).append(name)
     for place, here in names.items():
-        axes.annotate(
-            ", ".join(here), place, xytext=(5, 4), textcoords="offset points", color=INK, fontsize=8
-        )
+        aside = (5, -9) if here in (["A1"], ["B1"]) else (5, 3)  # the two of a pair may be close
+        axes.annotate(", ".join(here), place, xytext=aside, textcoords="offset points", color=INK, fontsize=8)
     axes.set(title=title, xlabel="first feature", xlim=(-3, 8), ylim=(-2.6, 2.9), aspect="equal")
 
 

@@ -29,7 +29,7 @@ PALE = "#dfe3e8"
 ACCENT = "#d9702b"
 """The one thing to look at."""
 LINES = ("#174a7c", "#d9702b", "#6bb5a8", "#7a5a93")
-"""Colours of lines, of lightness 31, 59, 69 and 43: dark, middle, light, dark and dashed twice."""
+"""Colours of lines, of lightness 31, 59, 69 and 44: dark, middle, light, dark and dashed twice."""
 DASHES = ("-", "--", (0, (1, 1.2)), "-.")
 """Dashes of lines, in the order of their colours."""
 
