@@ -23,6 +23,9 @@ from gaugeblock.spec.operations import OPERATIONS
 PROFILES: Mapping[str, int] = {"quick": 4, "ci": 12, "deep": 400}
 """Examples of a check of ordinary weight."""
 
+ESSENTIAL = ("semantics", "accuracy")
+"""Roles whose clauses must be supported for a verdict on the operation: by answers that have elements."""
+
 SHRINK_SECONDS = 15.0
 """How long a failing call may be made smaller."""
 
@@ -151,6 +154,11 @@ class _Run:
             raise
         self.examples += 1
 
+    @property
+    def supported(self) -> bool:
+        """Whether the backend gave answers that say something about the clause."""
+        return self.examples > 0 and (self.trial.elements > 0 or self.check.role not in ESSENTIAL)
+
 
 def try_case(case: Case, subject: Subject, effort: Effort) -> Outcome:
     """Hold a backend to one clause.
@@ -184,7 +192,7 @@ def try_case(case: Case, subject: Subject, effort: Effort) -> Outcome:
         run.failure = _alone(run, run.failure)
         script = reproduce(subject.name, case.clause, run.failure.problem)
         return done("violating", seconds=seconds, message=run.failure.reason + note, reproduce=script)
-    return done("conforming" if run.examples else "unsupported", seconds=seconds)
+    return done("conforming" if run.supported else "unsupported", seconds=seconds)
 
 
 def _alone(run: _Run, violation: Violation) -> Violation:

@@ -11,25 +11,36 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gaugeblock.conformance.engine import Case, Outcome
+from gaugeblock.conformance.engine import ESSENTIAL, Case, Outcome
+from gaugeblock.spec.operations import OPERATIONS
 
 FORMAT = 1
 
 
 @dataclass
 class Entry:
-    """All clauses of one operation in one dtype."""
+    """All clauses of one operation in one dtype.
 
+    Parameters
+    ----------
+    essential
+        The clauses on the operation's semantics and accuracy.
+    """
+
+    essential: frozenset[str]
     clauses: dict[str, Outcome] = field(default_factory=dict)
 
     @property
     def verdict(self) -> str:
-        """Violating if a clause is; conforming if another than a constraint is; unsupported otherwise."""
+        """Violating if a clause is; conforming if the essential ones are; unsupported otherwise.
+
+        Whoever supports nothing refuses every misuse, and may answer what has no elements: that keeps other
+        clauses, and means nothing.
+        """
         if self.failures:
             return "violating"
-        kept = (clause for clause, outcome in self.clauses.items() if outcome.verdict == "conforming")
-        # Whoever supports nothing refuses everything: that keeps the constraints, and means nothing.
-        return "conforming" if any("-C" not in clause for clause in kept) else "unsupported"
+        kept = {clause for clause, outcome in self.clauses.items() if outcome.verdict == "conforming"}
+        return "conforming" if self.essential <= kept else "unsupported"
 
     @property
     def examples(self) -> int:
@@ -101,7 +112,9 @@ class Report:
 
     def add(self, case: Case, outcome: Outcome) -> Entry:
         """Record an outcome and return the entry it belongs to."""
-        entry = self.entries.setdefault((case.operation, case.dtype), Entry())
+        roles = OPERATIONS[case.operation].clauses
+        new = Entry(frozenset(roles[role] for role in ESSENTIAL))
+        entry = self.entries.setdefault((case.operation, case.dtype), new)
         entry.clauses[case.clause] = outcome
         return entry
 

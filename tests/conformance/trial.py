@@ -47,12 +47,15 @@ class Trial:
         The largest error seen, as a share of its bound.
     errs_alone
         Whether a call was seen to be wrong in a new process too: no earlier call is to blame then.
+    elements
+        Number of elements in all answers so far.
     """
 
     def __init__(self, subject: Subject) -> None:
         self.subject = subject
         self.worst_share = 0.0
         self.errs_alone = False
+        self.elements = 0
 
     def arithmetic(self, problem: Problem) -> accuracy.Arithmetic:
         """Return what the backend declares for the problem's operation and dtype."""
@@ -63,9 +66,11 @@ class Trial:
     ) -> Answer:
         """Return the backend's answer; an exception or a result of another shape is a violation."""
         try:
-            return self.subject.call(problem, watch=watch, values=values)
+            answer = self.subject.call(problem, watch=watch, values=values)
         except CallFailed as failure:
             raise Violation(problem, f"{problem.operation} {failure}") from None
+        self.elements += answer.raw.size
+        return answer
 
     def expect_right(self, problem: Problem, *, signs: bool = False) -> Answer:
         """Ask, and hold every element of the answer to its bound."""
