@@ -244,8 +244,16 @@ def _conv(
 ) -> Tensor:
     windows = conv_windows(tuple(x.shape), tuple(w.shape), stride=stride, padding=padding, dilation=dilation)
     even, rest = _split(windows)
+    if any(map(any, rest)) and padding != "same":  # there PyTorch pads in the same way
+        _refuse_products_with_zeros(w)
     run = _functional("conv", len(even))
     return run(_padded(x, rest), w, bias, windows.stride, even, windows.dilation, groups)
+
+
+def _refuse_products_with_zeros(factor: Tensor) -> None:
+    """Refuse a factor that is not finite: times the zeros of a padding by hand it is NaN."""
+    if not bool(torch.isfinite(factor).all()):
+        raise NotImplementedError("padding by hand takes part in products")
 
 
 def conv(x: Array, w: Array, bias: Array | None = None, **parameters: Any) -> Array:
@@ -264,6 +272,10 @@ def conv_backward_weight(dy: Array, x: Array, *, kernel_shape: tuple[int, ...], 
     """Return the gradient of the kernels, as autograd finds it."""
     data = _tensor(x)
     w = data.new_zeros(tuple(kernel_shape))
+    steps = {name: value for name, value in parameters.items() if name != "groups"}
+    _, rest = _split(conv_windows(x.shape, tuple(kernel_shape), **steps))
+    if any(map(any, rest)) and parameters.get("padding") != "same":
+        _refuse_products_with_zeros(_tensor(dy))
     return _gradient(lambda w: _conv(data, w, **parameters), dy, w)
 
 

@@ -42,6 +42,10 @@ BREAKING = (
     ((2, 3, 9, 5), Windows((2, 3), (2, 1), ((0, 0), (1, 1)), (1, 1))),  # nothing square
     ((1, 2, 10, 7), Windows((3, 3), (2, 2), ((0, 0), (0, 0)), (1, 1), True)),  # a window overhangs
     ((1, 2, 5, 6), Windows((2, 2), (3, 3), ((2, 2), (1, 2)), (1, 1))),  # windows without data
+    (
+        (1, 2, 1, 4),
+        Windows((2, 1), (1, 1), ((1, 1), (0, 0)), (2, 1)),
+    ),  # the cells lie on both sides of the data
     ((1, 2, 6, 6), Windows((3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1))),  # overlap and padding
     ((1, 3, 9, 11), Windows((3, 2), (1, 2), ((1, 0), (0, 1)), (2, 3))),  # dilation
     ((1, 2, 20, 17), Windows((13, 9), (1, 2), ((6, 6), (4, 4)), (1, 1))),  # large windows
