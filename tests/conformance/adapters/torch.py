@@ -17,6 +17,7 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
+from gaugeblock import reference
 from gaugeblock.conformance.backends import BackendError
 from gaugeblock.reference.convolution import conv_transpose_shape, conv_windows
 from gaugeblock.reference.pooling import check_divisor, pool_windows
@@ -438,7 +439,15 @@ def max_pool_indices(x: Array, **parameters: Any) -> Array:
 
 
 def max_pool_backward(dy: Array, x: Array, **parameters: Any) -> Array:
-    """Return the gradient of max_pool, as autograd finds it."""
+    """Return the gradient of max_pool, as autograd finds it.
+
+    The gradient of a window without data is added outside of the plane, and may be outside of the array: that
+    has ended the process, and other calls could not be trusted after it.
+    """
+    if max(pool_windows(x.shape, **parameters).dilation) > 1:
+        plane = np.zeros((1, 1, *x.shape[2:]))
+        if np.any(reference.max_pool_indices(plane, **parameters) < 0):
+            raise NotImplementedError("PyTorch writes outside of the array where a window has no data")
     return _gradient(lambda x: _max_pool(x, **parameters)[0], dy, x)
 
 
