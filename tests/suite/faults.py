@@ -503,6 +503,20 @@ FAULTS: Mapping[str, tuple[Fault, ...]] = {
         ),
         Fault(
             "crash",
+            {"conv": "16"},
+            "CONV-S1",
+            _of(
+                {"x": Array((1, 2, 1, 5, 1), "ones"), "w": Array((1, 2, 1, 3, 1), "ones")},
+                stride=(1, 1, 2),
+                padding=((0, 0), (0, 0), (1, 1)),
+                dilation=(1, 2, 3),
+                groups=1,
+            ),
+            lambda failure: "was ended by" in failure.message,
+            steady=False,
+        ),
+        Fault(
+            "crash",
             {"conv_transpose": "b16"},
             "CONV-S5",
             _of(
