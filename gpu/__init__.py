@@ -38,10 +38,11 @@ _TENSOR_CORE: Final = {"accumulator": "tensor_core", "fraction_bits": 24, "block
 # products at a time, later devices 16.
 
 _ON_TENSOR_CORES: Final = (
-    *("gemm", "conv", "conv_backward_input", "conv_transpose", "conv_fused"),
+    "gemm",
+    *("conv", "conv_backward_input", "conv_backward_weight", "conv_transpose", "conv_fused"),
     *("lstm_unit", "lstm_unit_backward"),
 )
-# A convolution with a kernel of one pixel is a GEMM; the weighted data of LSTM units are sums of two.
+# The weighted data of LSTM units are sums of two products of matrices.
 
 arithmetic: Final[dict[str, dict[str, dict[str, Any]]]] = {
     name: {"float16": dict(_TENSOR_CORE), "bfloat16": dict(_TENSOR_CORE)} for name in _ON_TENSOR_CORES

@@ -11,7 +11,9 @@ Two keywords are common to all:
 ``out``
     An array for the result: of its shape and type, writable, sharing no memory with an input.
 ``algorithm``
-    ``"auto"``, or one of `ALGORITHMS` that fits the problem; see `choose`.
+    ``"auto"``, or one of `ALGORITHMS` that fits the problem; `algorithm_for` says what ``"auto"`` takes, and
+    `choose` why. ``"winograd_2"``, ``"winograd_4"`` and ``"fft"`` have larger errors than the others: who
+    offers them as a backend declares them (GEN-D8).
 """
 
 from __future__ import annotations
@@ -20,8 +22,10 @@ from typing import Any, Final
 
 from gaugeblock.gpu import convolution_problem as problem
 from gaugeblock.gpu.arrays import Exchange
+from gaugeblock.gpu.convolution_choice import ALGORITHMS, choose, choose_here, refuse
 from gaugeblock.gpu.convolution_problem import FORWARD, INPUT, WEIGHT, Arrays, Geometry
-from gaugeblock.gpu.device import device
+from gaugeblock.gpu.device import DTYPES, device
+from gaugeblock.gpu.fourier import fourier
 from gaugeblock.gpu.launching import check_algorithm
 from gaugeblock.gpu.winograd import SIDES, winograd
 from gaugeblock.reference.convolution import (
@@ -37,6 +41,7 @@ from gaugeblock.reference.windows import Windows
 
 __all__ = [
     "ALGORITHMS",
+    "algorithm_for",
     "choose",
     "conv",
     "conv_backward_bias",
@@ -45,19 +50,6 @@ __all__ = [
     "conv_fused",
     "conv_transpose",
 ]
-
-ALGORITHMS: Final = (
-    "auto",
-    "naive",
-    "tile32",
-    "tile64",
-    "tile128",
-    "depthwise",
-    "pointwise",
-    "winograd_2",
-    "winograd_4",
-)
-"""What a convolution may be told to use."""
 
 ACTIVATIONS: Final = {
     "none": "identity",
@@ -296,14 +288,7 @@ def conv_backward_weight(
         return exchange.result()
     arrays = Arrays(y=exchange.input("dy"), x=exchange.input("x"), w=exchange.output())
     exchange.before_launch()
-    chosen = _chosen(algorithm, WEIGHT, geometry)
-    if chosen == "naive":
-        problem.naive(WEIGHT, geometry, arrays, exchange.dtype)
-    elif chosen == "depthwise":
-        problem.depthwise(WEIGHT, geometry, arrays, exchange.dtype)
-    else:
-        pieces = _pieces(geometry, chosen)
-        problem.tiled(WEIGHT, geometry, arrays, exchange.dtype, chosen, pieces=pieces)
+    _launch(WEIGHT, geometry, arrays, exchange.dtype, algorithm)
     return exchange.result()
 
 
@@ -344,66 +329,99 @@ def _exchange(arrays: dict[str, Any], optional: tuple[str, ...] = ()) -> Exchang
 
 # Choose and launch ---------------------------------------------------------------------------------------
 
+PRODUCTS: Final = {
+    "conv": FORWARD,
+    "conv_fused": FORWARD,
+    "conv_transpose": INPUT,
+    "conv_backward_input": INPUT,
+    "conv_backward_weight": WEIGHT,
+}
+"""Which product each operation is."""
 
-def choose(product: int, geometry: Geometry, *, plain: bool = True, multiprocessors: int) -> str:
-    """Return the algorithm that ``algorithm="auto"`` takes.
 
-    ``"pointwise"``, a GEMM, for a kernel of one pixel at every position; ``"depthwise"`` for groups of one
-    input channel; else an implicit GEMM, with the largest tile that is not mostly empty and still gives every
-    multiprocessor a block. Strides have no say: a layout must not change the bits of a result (GEN-S2).
-    Winograd's algorithm, whose errors are larger, is only taken where the caller says so.
+def algorithm_for(
+    operation: str,
+    input_shape: tuple[int, ...],
+    kernel_shape: tuple[int, ...],
+    *,
+    dtype: str = "float32",
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> str:
+    """Return the algorithm that a call with ``algorithm="auto"`` takes on this device.
+
+    It depends on what is given here and on the device, never on values or layouts.
 
     Parameters
     ----------
-    product : int
-        FORWARD, INPUT or WEIGHT.
-    geometry : Geometry
-        The problem.
-    plain : bool
-        Whether nothing but a bias is added, and no activation follows.
-    multiprocessors : int
-        Of the device.
+    operation : str
+        ``"conv"``, ``"conv_fused"``, ``"conv_transpose"``, ``"conv_backward_input"`` or
+        ``"conv_backward_weight"``. Without activation and residual ``"conv_fused"`` is ``"conv"``.
+    input_shape, kernel_shape : tuple of int
+        The shapes of x and w of the convolution; for ``"conv_transpose"``, the adjoint of one, those of its
+        result and of w.
+    dtype : str
+        ``"float32"``, ``"float16"`` or ``"bfloat16"``.
+    stride, padding, dilation, groups
+        As in the call.
 
     Returns
     -------
     str
-        One of `ALGORITHMS`.
+        One of `ALGORITHMS`, never ``"auto"``.
+
+    Examples
+    --------
+    >>> from gaugeblock.gpu.convolution import algorithm_for
+    >>> algorithm_for("conv", (8, 64, 56, 56), (64, 64, 1, 1))
+    'pointwise'
+    >>> algorithm_for("conv_backward_weight", (8, 64, 56, 56), (64, 1, 3, 3), groups=64)
+    'depthwise'
     """
-    if not geometry.is_short:
-        return "naive"
-    if plain and product != WEIGHT and geometry.is_pointwise:
-        return "pointwise"
-    if geometry.C == 1 and geometry.groups > 1:
-        return "depthwise"
-    M, N, _ = geometry.sizes(product)
-    for name, (side, _) in problem.TILES.items():
-        tiles = -(-M // side) * -(-N // side) * geometry.groups
-        if tiles >= multiprocessors and 2 * min(M, N) > side:
-            return name
-    return "tile32"
+    if operation not in PRODUCTS:
+        raise ValueError(f"operation is {operation!r}, expected one of {', '.join(map(repr, PRODUCTS))}")
+    if dtype not in DTYPES:
+        raise ValueError(f"dtype is {dtype!r}, expected one of {', '.join(map(repr, DTYPES))}")
+    steps = {"stride": stride, "padding": padding, "dilation": dilation}
+    conv_shape(input_shape, kernel_shape, None, **steps, groups=groups)
+    geometry = _geometry(input_shape, kernel_shape, steps, groups)
+    return choose_here(PRODUCTS[operation], geometry, dtype, plain=operation != "conv_fused")
 
 
 def _geometry(x: tuple[int, ...], w: tuple[int, ...], steps: dict[str, Any], groups: int) -> Geometry:
     return Geometry(x[0], groups, w[0] // groups, w[1], conv_windows(x, w, **steps))
 
 
-def _chosen(algorithm: str, product: int, geometry: Geometry, plain: bool = True) -> str:
-    """Choose, or check that what the caller chose can do it."""
+def _launch(
+    product: int,
+    geometry: Geometry,
+    arrays: Arrays,
+    dtype: str,
+    algorithm: str,
+    activation: str = "none",
+) -> None:
+    """Choose, or check that what the caller chose can do it; launch."""
+    plain = activation == "none" and arrays.residual is None
     if algorithm == "auto":
-        return choose(product, geometry, plain=plain, multiprocessors=device().multiprocessors)
-    if algorithm != "naive" and not geometry.is_short:
-        raise ValueError(f"algorithm is {algorithm!r}, which takes no axes this long; 'naive' does")
-    if algorithm == "depthwise" and geometry.C != 1:
-        raise ValueError(f"algorithm is 'depthwise', a group has {geometry.C} input channels, expected 1")
-    if algorithm == "pointwise" and not (plain and product != WEIGHT and geometry.is_pointwise):
-        expected = (
-            "a kernel of one pixel, stride 1, no padding, no activation, no residual and no gradient of w"
-        )
-        raise ValueError(f"algorithm is 'pointwise', which takes {expected}")
-    if algorithm in SIDES and not (product == FORWARD and geometry.has_winograd):
-        expected = "two axes, a kernel of 3 by 3, stride and dilation 1, and no gradients"
-        raise ValueError(f"algorithm is {algorithm!r}, which takes {expected}")
-    return algorithm
+        algorithm = choose_here(product, geometry, dtype, plain)
+    else:
+        refuse(algorithm, product, geometry, dtype, plain)
+    function = ACTIVATIONS[activation]
+    if algorithm == "naive":
+        problem.naive(product, geometry, arrays, dtype, function)
+    elif algorithm == "depthwise":
+        problem.depthwise(product, geometry, arrays, dtype, function)
+    elif algorithm == "pointwise":
+        problem.pointwise(product, geometry, arrays)
+    elif algorithm in SIDES:
+        winograd(product, geometry, arrays, dtype, algorithm, function)
+    elif algorithm == "fft":
+        fourier(product, geometry, arrays, function)
+    else:
+        pieces = _pieces(geometry, algorithm) if product == WEIGHT else 1
+        problem.tiled(product, geometry, arrays, dtype, algorithm, function, pieces)
 
 
 def _pieces(geometry: Geometry, tile: str) -> int:
@@ -445,8 +463,6 @@ def _forward(
     exchange.set_output(shape, out, may_be=())
     if 0 in shape:
         return exchange.result()
-    if algorithm in SIDES and exchange.dtype != "float32":
-        raise ValueError(f"algorithm is {algorithm!r}, which takes float32, not {exchange.dtype}")
     arrays = Arrays(
         x=exchange.input("x"),
         w=exchange.input("w"),
@@ -455,18 +471,7 @@ def _forward(
         y=exchange.output(),
     )
     exchange.before_launch()
-    chosen = _chosen(algorithm, FORWARD, geometry, activation == "none" and residual is None)
-    function = ACTIVATIONS[activation]
-    if chosen == "naive":
-        problem.naive(FORWARD, geometry, arrays, exchange.dtype, function)
-    elif chosen == "depthwise":
-        problem.depthwise(FORWARD, geometry, arrays, exchange.dtype, function)
-    elif chosen == "pointwise":
-        problem.pointwise(FORWARD, geometry, arrays)
-    elif chosen in SIDES:
-        winograd(geometry, arrays, exchange.dtype, chosen, function)
-    else:
-        problem.tiled(FORWARD, geometry, arrays, exchange.dtype, chosen, function)
+    _launch(FORWARD, geometry, arrays, exchange.dtype, algorithm, activation)
     return exchange.result()
 
 
@@ -479,13 +484,5 @@ def _input_gradient(exchange: Exchange, gradient: str, geometry: Geometry, algor
         x=exchange.output(),
     )
     exchange.before_launch()
-    chosen = _chosen(algorithm, INPUT, geometry)
-    if chosen == "naive":
-        problem.naive(INPUT, geometry, arrays, exchange.dtype)
-    elif chosen == "depthwise":
-        problem.depthwise(INPUT, geometry, arrays, exchange.dtype)
-    elif chosen == "pointwise":
-        problem.pointwise(INPUT, geometry, arrays)
-    else:
-        problem.tiled(INPUT, geometry, arrays, exchange.dtype, chosen)
+    _launch(INPUT, geometry, arrays, exchange.dtype, algorithm)
     return exchange.result()

@@ -32,10 +32,16 @@ __all__ = [
 ]
 
 FORWARD, INPUT, WEIGHT = range(3)
-"""The three products: ``Pass`` of ``kernels/convolution.cu``."""
+"""The three products: ``Pass`` of ``kernels/implicit_gemm.cuh``."""
 
-TILES: Final = {"tile128": (128, 256), "tile64": (64, 256), "tile32": (32, 64)}
-"""Side of the tile and threads of the block."""
+TILES: Final = {
+    "tensor128": (128, 256),
+    "tensor64": (64, 128),
+    "tile128": (128, 256),
+    "tile64": (64, 256),
+    "tile32": (32, 64),
+}
+"""Side of the tile and threads of the block of each implicit GEMM, those on tensor cores first."""
 
 PIECE: Final = 512
 """The fewest terms that a block adds up where a long sum is cut in pieces."""
@@ -223,7 +229,10 @@ def tiled(
         ("SPATIAL", max(2, geometry.rank)),
         ("TILE", side),
     )
-    kernel = device().function("convolution.cu", "convolution_tiled", f"{STRUCT}PPPPPPqqqii", defines)
+    names = ("convolution.cu", "convolution_tiled")
+    if tile.startswith("tensor"):
+        names = ("convolution_tensor_core.cu", "convolution_tensor_core")
+    kernel = device().function(*names, f"{STRUCT}PPPPPPqqqii", defines)
     blocks = min(-(-M // side) * tiles_n * pieces * phases * geometry.groups, MOST_BLOCKS)
     kernel.prepared_async_call(
         (blocks, 1, 1),
@@ -261,7 +270,7 @@ def _phases(geometry: Geometry) -> int:
 
 
 VECTORS_ALONG_K, SCALARS_ALONG_K, SCALARS_ALONG_OUTER = range(3)
-"""How the threads of a block share the copy of a step: ``Copy`` of ``kernels/convolution.cu``."""
+"""How the threads of a block share the copy of a step: ``Copy`` of ``kernels/implicit_gemm.cuh``."""
 
 
 def _copy(array: DeviceArray, fastest: int, along_k: int, along_outer: int, others: tuple[int, ...]) -> int:

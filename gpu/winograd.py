@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
-from gaugeblock.gpu.convolution_problem import STRUCT, Arrays, Geometry, pack
+from gaugeblock.gpu.convolution_problem import INPUT, STRUCT, Arrays, Geometry, pack
 from gaugeblock.gpu.device import ELEMENTS, DeviceArray, device
 from gaugeblock.gpu.gemm import gemm
+from gaugeblock.gpu.launching import steps
 
 __all__ = ["SIDES", "winograd"]
 
@@ -17,11 +19,15 @@ BLOCK: Final = 128
 """Threads of a block."""
 
 
-def winograd(geometry: Geometry, arrays: Arrays, dtype: str, algorithm: str, activation: str) -> None:
-    """Launch the forward convolution: two spatial axes, kernels of 3 × 3, stride and dilation 1.
+def winograd(
+    product: int, geometry: Geometry, arrays: Arrays, dtype: str, algorithm: str, activation: str = "identity"
+) -> None:
+    """Launch a convolution, or its gradient in x: two axes, kernels of 3 × 3, stride and dilation 1.
 
     Parameters
     ----------
+    product : int
+        FORWARD or INPUT.
     geometry, arrays
         The problem.
     dtype : str
@@ -31,6 +37,10 @@ def winograd(geometry: Geometry, arrays: Arrays, dtype: str, algorithm: str, act
     activation : str
         The struct of ``kernels/functions.cuh`` that ends it.
     """
+    assert arrays.w is not None
+    group = steps(arrays.w)[0][0] * geometry.K
+    if product == INPUT:
+        geometry, arrays = _mirrored(geometry, arrays)
     side = SIDES[algorithm]
     points = (side + 2) ** 2
     rows, columns = (-(-P // side) for P in geometry.windows.output)
@@ -44,9 +54,9 @@ def winograd(geometry: Geometry, arrays: Arrays, dtype: str, algorithm: str, act
     filters = DeviceArray((points, groups, K, C), "float32")
     patches = DeviceArray((points, groups, C, tiles), "float32")
     if C:
-        kernel = device().function("convolution_winograd.cu", "winograd_filter", f"{STRUCT}PP", plain)
+        kernel = device().function("convolution_winograd.cu", "winograd_filter", f"{STRUCT}PqP", plain)
         kernel.prepared_async_call(
-            _blocks(groups * K * C), (BLOCK, 1, 1), None, problem, arrays.w.pointer, filters.pointer
+            _blocks(groups * K * C), (BLOCK, 1, 1), None, problem, arrays.w.pointer, group, filters.pointer
         )
         kernel = device().function("convolution_winograd.cu", "winograd_input", f"{STRUCT}PPqq", plain)
         kernel.prepared_async_call(
@@ -73,6 +83,24 @@ def winograd(geometry: Geometry, arrays: Arrays, dtype: str, algorithm: str, act
         arrays.y.pointer,
         rows,
         columns,
+    )
+
+
+def _mirrored(geometry: Geometry, arrays: Arrays) -> tuple[Geometry, Arrays]:
+    """Return the convolution that the gradient in x is: of dy, kernels reversed, their channels exchanged.
+
+    Padding changes to what is left of the kernel beside it, which may be negative.
+    """
+    assert arrays.w is not None
+    w = geometry.windows
+    before, after = (
+        tuple(R - 1 - cells for R, cells in zip(w.kernel, side, strict=True)) for side in (w.before, w.after)
+    )
+    windows = replace(w, size=w.output, before=before, after=after, output=w.size)
+    reverse = arrays.w.transpose(1, 0, 2, 3)[:, :, ::-1, ::-1]
+    return (
+        Geometry(geometry.batch, geometry.groups, geometry.C, geometry.K, windows),
+        replace(arrays, x=arrays.y, w=reverse, y=arrays.x),
     )
 
 

@@ -22,7 +22,7 @@ struct Filter {  // strides of w, dw
     long long output, input, axis[3];
 };
 
-// Passed by value, as the first parameter; gpu/implicit_gemm.py packs it.
+// Passed by value, as the first parameter; gpu/convolution_problem.py packs it.
 struct Convolution {
     long long batch, groups, K, C;
     long long input[3], kernel[3], output[3];

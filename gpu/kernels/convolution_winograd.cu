@@ -9,10 +9,14 @@
 // x is a patch of POINTS x POINTS pixels, POINTS = SIDE + 2; patches overlap by 2, what lies in the padding is 0. The sum over c
 // is POINTS * POINTS matrix products, done by gemm.cu between these kernels:
 //
-//   winograd_filter   U (POINTS^2, groups, K, C) = G w Gt.    A thread owns a filter's channel.
+//   winograd_filter   U (POINTS^2, groups, K, C) = G w Gt.    A thread owns a filter's channel. `group` is the stride of w
+//                     from group to group.
 //   winograd_input    V (POINTS^2, groups, C, tiles) = Bt x B. A thread owns a patch, its neighbour the next one in a row.
 //   winograd_output   y from the products (POINTS^2, groups, K, tiles). A thread owns a tile; ends of rows and columns
 //                     that are no whole tile are cut.
+//
+// The gradient of x is the same with dy for x, and w with its taps reversed and its channels exchanged: strides of w may be
+// negative, and so may the padding (gpu/winograd.py).
 //
 // Sources: Winograd, Arithmetic Complexity of Computations, 1980; Lavin and Gray, arXiv 1509.09308 (the matrices).
 
@@ -77,14 +81,14 @@ __device__ __forceinline__ long long global_thread() {
 }
 
 extern "C" __global__ void __launch_bounds__(128) winograd_filter(
-    const Convolution conv, const ELEMENT* w, float* u
+    const Convolution conv, const ELEMENT* w, long long group, float* u
 ) {
     const long long filters = conv.groups * conv.K * conv.C;
     const long long own = global_thread();
     if (own >= filters) return;
-    long long k = own;
-    const long long c = last_digit(k, conv.C);
-    const ELEMENT* filter = w + k * conv.w.output + c * conv.w.input;
+    long long rest = own;
+    const long long c = last_digit(rest, conv.C), k = last_digit(rest, conv.K);
+    const ELEMENT* filter = w + rest * group + k * conv.w.output + c * conv.w.input;
     float taps[3][3], result[POINTS][POINTS];
 #pragma unroll
     for (int i = 0; i < 3; ++i) {

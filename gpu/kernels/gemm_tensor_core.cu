@@ -1,17 +1,7 @@
 // GEMM on tensor cores: out = alpha * a b + beta * c for float16 and bfloat16, from compute capability 8.0 on.
 //
 // ELEMENT is float16 or bfloat16; TILE is 128 or 64; COPY_A and COPY_B say how a and b lie in memory (below). Clauses
-// GEMM-S*, GEMM-X*; layouts in gemm.cuh. Arithmetic: products are exact, sums of a few of them and fp32 are
-// truncated by the hardware ("tensor_core" in gaugeblock.gpu.arithmetic).
-//
-// One block computes a TILE x TILE tile of the output and walks along K in steps of 32, STAGES of which are in shared
-// memory: while one is multiplied, the others arrive (cp.async). A warp owns WM x WN of the tile as mma.m16n8k16
-// fragments, which ldmatrix brings from shared memory; the instruction spreads a fragment over the 32 threads. Results
-// go through shared memory once more, so that a thread writes 8 neighbours of a row.
-//
-//       TILE   threads   WM x WN
-//        128     256     64 x 32
-//         64     128     32 x 32
+// GEMM-S*, GEMM-X*; layouts in gemm.cuh; tiles, stages, fragments and which thread owns what in tensor_core.cuh.
 //
 // Three kinds of copy, of which the last fits any strides. All give every product the same place in the sum, so that
 // a layout never changes the bits of a result (GEN-S2).
@@ -20,91 +10,14 @@
 //   VECTORS_ALONG_OUTER  m (of a) or n (of b) is: shared memory holds rows of TILE m or n, ldmatrix transposes
 //   SCALARS              element by element, into rows of 32 k
 //
-// Rows are stored in chunks of 16 bytes whose order is swizzled: the 8 chunks that one phase of ldmatrix reads lie in
-// 8 different groups of banks.
-//
-// Sources: PTX ISA, "Matrix multiply-accumulate"; the multistage scheme is CUTLASS's.
+// Source: PTX ISA, "Matrix multiply-accumulate".
 
 #include "gemm.cuh"
+#include "tensor_core.cuh"
 
 enum Copy : int { VECTORS_ALONG_K = 0, VECTORS_ALONG_OUTER = 1, SCALARS = 2 };
 
-constexpr int BK = 32;
-constexpr int STAGES = 3;
-constexpr int WARPS_M = 2, WARPS_N = TILE / 32;
-constexpr int WM = TILE / WARPS_M, WN = TILE / WARPS_N;
-constexpr int THREADS = 32 * WARPS_M * WARPS_N;
-constexpr int LANES = Vector<ELEMENT>::lanes;          // elements of a chunk
-constexpr int CHUNKS = TILE * BK / LANES / THREADS;    // of one operand that a thread copies per step
-constexpr int FRAGMENTS_M = WM / 16, FRAGMENTS_N = WN / 8;
-
-static_assert(sizeof(ELEMENT) == 2, "tensor cores multiply 16-bit elements here");
-
-// Where the chunk with row `outer` and k lies in one operand's stage, in elements.
-template <int COPY>
-__device__ __forceinline__ int place_of(int outer, int k) {
-    if constexpr (COPY == VECTORS_ALONG_OUTER) {
-        return k * TILE + ((outer / LANES) ^ (k & 7)) * LANES;
-    } else {
-        return outer * BK + ((k / LANES) ^ (outer >> 1 & 3)) * LANES;
-    }
-}
-
-__device__ __forceinline__ unsigned shared_address(const ELEMENT* place) {
-    return static_cast<unsigned>(__cvta_generic_to_shared(place));
-}
-
-// Copy 16 bytes of which only the first `bytes` exist; the others become 0.
-__device__ __forceinline__ void copy_async(ELEMENT* to, const ELEMENT* from, int bytes) {
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(to)), "l"(from), "r"(bytes)
-                 : "memory");
-}
-
-__device__ __forceinline__ void end_stage() { asm volatile("cp.async.commit_group;" ::: "memory"); }
-
-// Wait until at most `N` stages of this thread's copies are on their way.
-template <int N>
-__device__ __forceinline__ void wait_stages() {
-    asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory");
-}
-
-template <bool TRANSPOSE>
-__device__ __forceinline__ void load_matrices(unsigned (&fragment)[4], const ELEMENT* row) {
-    if constexpr (TRANSPOSE) {
-        asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
-                     : "=r"(fragment[0]), "=r"(fragment[1]), "=r"(fragment[2]), "=r"(fragment[3])
-                     : "r"(shared_address(row))
-                     : "memory");
-    } else {
-        asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
-                     : "=r"(fragment[0]), "=r"(fragment[1]), "=r"(fragment[2]), "=r"(fragment[3])
-                     : "r"(shared_address(row))
-                     : "memory");
-    }
-}
-
-template <typename T>
-__device__ __forceinline__ void multiply(float (&sum)[4], const unsigned (&a)[4], unsigned b0, unsigned b1);
-
-template <>
-__device__ __forceinline__ void multiply<float16>(
-    float (&sum)[4], const unsigned (&a)[4], unsigned b0, unsigned b1
-) {
-    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
-                 "{%0, %1, %2, %3};"
-                 : "+f"(sum[0]), "+f"(sum[1]), "+f"(sum[2]), "+f"(sum[3])
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
-}
-
-template <>
-__device__ __forceinline__ void multiply<bfloat16>(
-    float (&sum)[4], const unsigned (&a)[4], unsigned b0, unsigned b1
-) {
-    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
-                 "{%0, %1, %2, %3};"
-                 : "+f"(sum[0]), "+f"(sum[1]), "+f"(sum[2]), "+f"(sum[3])
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
-}
+constexpr bool TRANSPOSED_A = COPY_A == VECTORS_ALONG_OUTER, TRANSPOSED_B = COPY_B == VECTORS_ALONG_OUTER;
 
 __device__ __forceinline__ int clamp_to_lanes(long long count) {
     return count < 0 ? 0 : count < LANES ? static_cast<int>(count) : LANES;
@@ -129,13 +42,13 @@ __device__ __forceinline__ void copy_step(const Operand& operand, long long k, l
             const long long at = operand.first + outer;
             const int valid = k + kk < K ? clamp_to_lanes(operand.length - at) : 0;
             const ELEMENT* from = operand.matrix + (valid ? at + (k + kk) * operand.k_stride : 0);
-            copy_async(stage + place_of<COPY>(outer, kk), from, valid * static_cast<int>(sizeof(ELEMENT)));
+            copy_async(stage + place_of<true>(outer, kk), from, valid * static_cast<int>(sizeof(ELEMENT)));
         } else if constexpr (COPY == VECTORS_ALONG_K) {
             const int outer = chunk / (BK / LANES), kk = chunk % (BK / LANES) * LANES;
             const long long at = operand.first + outer;
             const int valid = at < operand.length ? clamp_to_lanes(K - k - kk) : 0;
             const ELEMENT* from = operand.matrix + (valid ? at * operand.outer_stride + k + kk : 0);
-            copy_async(stage + place_of<COPY>(outer, kk), from, valid * static_cast<int>(sizeof(ELEMENT)));
+            copy_async(stage + place_of<false>(outer, kk), from, valid * static_cast<int>(sizeof(ELEMENT)));
         } else {
             const bool along_outer = operand.neighbours_along_outer;
             const int outer = along_outer ? chunk % TILE : chunk / (BK / LANES);
@@ -148,40 +61,8 @@ __device__ __forceinline__ void copy_step(const Operand& operand, long long k, l
             for (int lane = 0; lane < LANES; ++lane) {
                 held.lane[lane] = lane < valid ? from[lane * operand.k_stride] : ELEMENT{};
             }
-            *reinterpret_cast<uint4*>(stage + place_of<COPY>(outer, kk)) = words_of(held);
+            *reinterpret_cast<uint4*>(stage + place_of<false>(outer, kk)) = words_of(held);
         }
-    }
-}
-
-// The 16 x 16 fragment of a at row m and index k: four 8 x 8 matrices, (m, k), (m + 8, k), (m, k + 8), (m + 8, k + 8).
-__device__ __forceinline__ void load_a(unsigned (&fragment)[4], const ELEMENT* stage, int m, int k, int lane) {
-    constexpr bool transpose = COPY_A == VECTORS_ALONG_OUTER;
-    const int matrix = lane / 8, row = lane % 8;
-    const int at_m = m + matrix % 2 * 8 + (transpose ? 0 : row);
-    const int at_k = k + matrix / 2 * 8 + (transpose ? row : 0);
-    load_matrices<transpose>(fragment, stage + place_of<COPY_A>(at_m, at_k));
-}
-
-// Two 16 x 8 fragments of b, at columns n and n + 8: (k, n), (k + 8, n), (k, n + 8), (k + 8, n + 8).
-__device__ __forceinline__ void load_b(unsigned (&fragment)[4], const ELEMENT* stage, int n, int k, int lane) {
-    constexpr bool transpose = COPY_B == VECTORS_ALONG_OUTER;
-    const int matrix = lane / 8, row = lane % 8;
-    const int at_n = n + matrix / 2 * 8 + (transpose ? 0 : row);
-    const int at_k = k + matrix % 2 * 8 + (transpose ? row : 0);
-    load_matrices<transpose>(fragment, stage + place_of<COPY_B>(at_n, at_k));
-}
-
-// A warp's results on their way out: 16 rows of its part of the tile as fp32. Fragments are scattered over the lanes;
-// from here whole vectors go to memory. The pad keeps the 16-byte rows of neighbours in different banks.
-constexpr int PITCH = WN + 4;
-constexpr int ROWS_AT_ONCE = 32 / (WN / LANES);
-
-__device__ __forceinline__ void put_fragments(const float (&sum)[FRAGMENTS_N][4], float* scratch, int lane) {
-#pragma unroll
-    for (int j = 0; j < FRAGMENTS_N; ++j) {
-        float* place = scratch + lane / 4 * PITCH + 8 * j + lane % 4 * 2;
-        *reinterpret_cast<float2*>(place) = make_float2(sum[j][0], sum[j][1]);
-        *reinterpret_cast<float2*>(place + 8 * PITCH) = make_float2(sum[j][2], sum[j][3]);
     }
 }
 
@@ -262,26 +143,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 512 / THREADS) gemm_tensor
             }
             end_stage();  // empty at the end, so that the count of stages on their way stays right
 
-#pragma unroll
-            for (int k = 0; k < BK; k += 16) {
-                unsigned fragments_a[FRAGMENTS_M][4], fragments_b[FRAGMENTS_N / 2][4];
-#pragma unroll
-                for (int i = 0; i < FRAGMENTS_M; ++i) {
-                    load_a(fragments_a[i], stages_a[current], own_m + 16 * i, k, lane);
-                }
-#pragma unroll
-                for (int j = 0; j < FRAGMENTS_N / 2; ++j) {
-                    load_b(fragments_b[j], stages_b[current], own_n + 16 * j, k, lane);
-                }
-#pragma unroll
-                for (int i = 0; i < FRAGMENTS_M; ++i) {
-#pragma unroll
-                    for (int j = 0; j < FRAGMENTS_N; ++j) {
-                        const unsigned* pair = &fragments_b[j / 2][j % 2 * 2];
-                        multiply<ELEMENT>(sum[i][j], fragments_a[i], pair[0], pair[1]);
-                    }
-                }
-            }
+            multiply_stage<TRANSPOSED_A, TRANSPOSED_B>(sum, stages_a[current], stages_b[current], own_m, own_n, lane);
             current = current + 1 == STAGES ? 0 : current + 1;
             free = free + 1 == STAGES ? 0 : free + 1;
         }
