@@ -1,10 +1,10 @@
 """Convolution by the convolution theorem on the device: in the frequency domain it is a product.
 
-Along each axis the three arrays of a convolution lie on a circle of L positions: element i of x at i + before,
-position p of y at p · stride, tap r of w at r · dilation. Three elements that meet in a product are those of
-which x's position is the sum of the other two. So y is the correlation of x with w, dw that of x with dy, and
-dx the convolution of dy with w, for every stride and dilation: what they leave out lies between the positions
-that count. L is a power of two so long that no sum goes around.
+Along each axis the three arrays of a convolution lie on a circle of L positions: element i of x at
+i + before, position p of y at p · stride, tap r of w at r · dilation. Three elements that meet in a product
+are those of which x's position is the sum of the other two. So y is the correlation of x with w, dw that of
+x with dy, and dx the convolution of dy with w, for every stride and dilation: what they leave out lies
+between the positions that count. L is a power of two so long that no sum goes around.
 """
 
 from __future__ import annotations
@@ -87,9 +87,7 @@ class _Picture:
     offset: tuple[int, ...]
 
 
-def _pictures(
-    product: int, geometry: Geometry, arrays: Arrays
-) -> tuple[tuple[_Picture, _Picture], _Picture]:
+def _pictures(product: int, geometry: Geometry, arrays: Arrays) -> tuple[tuple[_Picture, _Picture], _Picture]:
     """Return the two factors and the result."""
     assert arrays.x is not None
     assert arrays.w is not None

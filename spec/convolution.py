@@ -181,7 +181,8 @@ class _Call:
         if self.additions:
             size = planes.product_of_norms() + self.addend + sum(terms.values())
             terms["addends"] = np.broadcast_to(gamma(self.additions, u) * size, shape)
-        overflows = planes.spectrum() + self.addend > arithmetic.sum_format.largest
+        largest = arithmetic.sum_format.largest
+        overflows = (planes.spectrum() + self.addend > largest) | planes.beyond(largest)
         touched = overflows | self._planes(*self._marks()).touched()
         return _unbounded(rounded(Bound(terms), want, output), np.broadcast_to(touched, shape))
 
@@ -391,6 +392,7 @@ def _fused_bound(arguments: Arguments, want: ArrayLike, output: Format, arithmet
     """Return the error of the sum in float32, passed on by the function (CONV-A8)."""
     exact = np.asarray(reference.conv_fused(**{**_call(arguments), "activation": "none"}), dtype=np.float64)
     error = _Call(_CONV, arguments).bound(exact, _FLOAT32, output, arithmetic).value
+    unbounded = np.isinf(error)
     error = np.where(np.isfinite(exact), error, 0.0)
     activation = arguments["activation"]
     if formula := FORMULAS.get(activation):
@@ -398,7 +400,7 @@ def _fused_bound(arguments: Arguments, want: ArrayLike, output: Format, arithmet
         bound = formula_bound(result, want, output, transcendental=True)
     else:
         bound = rounded(Bound({"sum": _passed_on(activation, exact, error)}), want, output)
-    return _unbounded(bound, np.isinf(error))
+    return _unbounded(bound, unbounded)
 
 
 def _passed_on(activation: str, exact: Float64, error: Float64) -> Float64:

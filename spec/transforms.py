@@ -215,6 +215,11 @@ class Planes:
         """Return the sum of products of 1-norms, which no element of the result's spectrum exceeds."""
         return self.product(_norm(self.left, 1), _norm(self.right, 1))
 
+    def beyond(self, limit: float) -> NDArray[np.bool_]:
+        """Tell which planes of the result are made of a plane whose own spectrum may exceed a limit."""
+        left, right = ((_norm(plane, 1) > limit).astype(np.float64) for plane in (self.left, self.right))
+        return self._met(left, right) > 0
+
     def touched(self) -> NDArray[np.bool_]:
         """Tell which planes of the result are made of a plane with an element other than zero."""
         return self._met(_norm(self.left, 1), _norm(self.right, 1)) > 0

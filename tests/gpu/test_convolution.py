@@ -1,5 +1,6 @@
 """Convolution on the device against the exact result, algorithm by algorithm."""
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,11 +9,13 @@ import pytest
 from numpy.typing import NDArray
 
 from gaugeblock import gpu, reference
-from gaugeblock.gpu.convolution import ALGORITHMS, choose
+from gaugeblock.gpu.convolution import ALGORITHMS, algorithm_for, choose
 from gaugeblock.gpu.convolution_problem import FORWARD, INPUT, WEIGHT, Geometry
 from gaugeblock.gpu.device import DTYPES, DeviceArray, to_device
 from gaugeblock.reference.windows import Windows
-from gaugeblock.spec.accuracy import FORMATS, gamma, round_to
+from gaugeblock.spec.accuracy import FORMATS, accept, gamma, round_to
+from gaugeblock.spec.arithmetic import Arithmetic
+from gaugeblock.spec.operations import OPERATIONS
 
 Array = NDArray[Any]
 generator = np.random.default_rng(11)
@@ -60,6 +63,8 @@ CASES = [
     *((dtype, "tile32", name) for dtype in DTYPES for name in PROBLEMS),
     *(("float32", tile, "everything") for tile in ("tile64", "tile128")),
     *(("float16", tile, "plain") for tile in ("tile64", "tile128")),
+    *((dtype, "tensor64", name) for dtype in ("float16", "bfloat16") for name in PROBLEMS),
+    *(("bfloat16", "tensor128", name) for name in ("everything", "more than a tile", "three axes")),
     *((dtype, algorithm, name) for dtype in DTYPES for algorithm, group in SPECIAL.items() for name in group),
 ]
 
@@ -192,31 +197,41 @@ def test_all_tiles_sum_in_one_order() -> None:
     assert len(got) == 1
 
 
-WINOGRAD: list[tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = [
-    ((2, 3, 7, 10), (4, 3, 3, 3), {"padding": ((1, 0), (2, 1))}),  # tiles that end beyond the result
-    ((1, 4, 3, 4), (6, 2, 3, 3), {"groups": 2}),  # results smaller than a tile
-    ((1, 0, 4, 4), (2, 0, 3, 3), {}),
-]
+@pytest.mark.spec("CONV-A1")
+@pytest.mark.parametrize(("dtype", "algorithm"), [("float16", "tensor64"), ("bfloat16", "tensor128")])
+def test_tensor_cores_are_within_the_bound_of_their_declaration(dtype: str, algorithm: str) -> None:
+    x, w = (generator.normal(size=shape).astype(DTYPES[dtype]) for shape in ((2, 35, 9, 8), (70, 35, 3, 3)))
+    dy = generator.normal(size=(2, 70, 9, 8)).astype(DTYPES[dtype])
+    steps: dict[str, Any] = {"padding": 1}
+    calls: dict[str, dict[str, Any]] = {
+        "conv": {"x": x, "w": w, **steps},
+        "conv_backward_input": {"dy": dy, "w": w, "input_shape": x.shape, **steps},
+        "conv_backward_weight": {"dy": dy, "x": x, "kernel_shape": w.shape, **steps},
+    }
+    for operation, arguments in calls.items():
+        exact = {
+            name: wide(value) if name in ("x", "w", "dy") else value for name, value in arguments.items()
+        }
+        want = getattr(reference, operation)(**exact)
+        got = getattr(gpu, operation)(**arguments, algorithm=algorithm)
+        declared = Arithmetic.declared(gpu.arithmetic[operation][dtype])
+        bound = OPERATIONS[operation].bound(exact, want, FORMATS[dtype], declared)
+        assert accept(got, want, bound, FORMATS[dtype]).all()
 
 
-@pytest.mark.spec("CONV-S8")
-@pytest.mark.parametrize(("algorithm", "error"), [("winograd_2", 2.0**-20), ("winograd_4", 2.0**-17)])
-@pytest.mark.parametrize(("x_shape", "w_shape", "rest"), WINOGRAD)
-def test_winograd_s_algorithm_is_near_in_any_layout(
-    algorithm: str, error: float, x_shape: tuple[int, ...], w_shape: tuple[int, ...], rest: dict[str, Any]
-) -> None:
-    x, w = (generator.normal(size=shape).astype(np.float32) for shape in (x_shape, w_shape))
-    bias = generator.normal(size=w_shape[0]).astype(np.float32)
-    want = reference.conv_fused(wide(x), wide(w), wide(bias), activation="relu6", **rest)
-    scale = np.abs(wide(w)).sum(axis=(1, 2, 3))[:, None, None] * np.abs(x).max(initial=1)
-    for one, other in zip(layouts(x), layouts(w), strict=True):
-        got = gpu.conv_fused(one, other, bias, activation="relu6", algorithm=algorithm, **rest)
-        assert (np.abs(got - want) <= error * (scale + 1)).all()
+@pytest.mark.spec("CONV-S6")
+@pytest.mark.parametrize("algorithm", ["tensor64", "tensor128"])
+def test_tensor_cores_write_and_add_in_any_layout(algorithm: str) -> None:
+    x, w, bias, residual, rest = problem("more than a tile", "bfloat16")
+    want = reference.conv_fused(*map(wide, (x, w, bias, residual)), activation="relu6", **rest)
+    for beside, out in itertools.product(layouts(residual), layouts(np.zeros_like(residual))):
+        got = gpu.conv_fused(x, w, bias, beside, activation="relu6", out=out, algorithm=algorithm, **rest)
+        assert_equal(got, want, "bfloat16")
 
 
 @pytest.mark.spec("GEN-S2")
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", ["everything", "depthwise", "pointwise"])
+@pytest.mark.parametrize("name", ["everything", "depthwise", "pointwise", "more than a tile"])
 def test_no_layout_changes_a_bit(dtype: str, name: str) -> None:
     x_shape, w_shape, rest = {**PROBLEMS, **DEPTHWISE, **POINTWISE}[name]
     x, w = (generator.normal(size=shape).astype(DTYPES[dtype]) for shape in (x_shape, w_shape))
@@ -232,13 +247,16 @@ def test_no_layout_changes_a_bit(dtype: str, name: str) -> None:
 
 
 @pytest.mark.spec("CONV-S5")
-@pytest.mark.parametrize(("algorithm", "groups"), [("tile32", 1), ("depthwise", 2)])
-def test_a_long_sum_is_cut_in_pieces_that_are_added_in_order(algorithm: str, groups: int) -> None:
-    x, dy = integers("float32", 1, 2, 40, 60), integers("float32", 1, 2, 38, 58)
+@pytest.mark.parametrize(
+    ("dtype", "algorithm", "groups"),
+    [("float32", "tile32", 1), ("float32", "depthwise", 2), ("bfloat16", "tensor64", 1)],
+)
+def test_a_long_sum_is_cut_in_pieces_that_are_added_in_order(dtype: str, algorithm: str, groups: int) -> None:
+    x, dy = integers(dtype, 1, 2, 40, 60), integers(dtype, 1, 2, 38, 58)
     rest: dict[str, Any] = {"kernel_shape": (2, 2 // groups, 3, 3), "groups": groups}
     got = gpu.conv_backward_weight(dy, x, algorithm=algorithm, **rest)
-    assert_equal(got, reference.conv_backward_weight(wide(dy), wide(x), **rest), "float32")
-    noise = generator.normal(size=x.shape).astype(np.float32)
+    assert_equal(got, reference.conv_backward_weight(wide(dy), wide(x), **rest), dtype)
+    noise = generator.normal(size=x.shape).astype(DTYPES[dtype])
     assert len({gpu.conv_backward_weight(dy, noise, **rest).tobytes() for _ in range(2)}) == 1
 
 
@@ -258,17 +276,71 @@ def test_the_choice_follows_the_shape(
 ) -> None:
     windows = Windows.slide(size=x[2:], kernel=w[2:], stride=(stride,) * len(x[2:]))
     geometry = Geometry(x[0], groups, w[0] // groups, w[1], windows)
-    got = choose(product, geometry, multiprocessors=132)
+    h200: dict[str, Any] = {"multiprocessors": 132, "tensor_cores": True}
+    got = choose(product, geometry, dtype="float32", **h200)
+    narrow = choose(product, geometry, dtype="bfloat16", **h200)
     assert got in ALGORITHMS
+    assert narrow in ALGORITHMS
     if product == FORWARD:
         assert got == chosen
+        large = {"tile64": "tensor64", "tile128": "tensor128"}
+        assert narrow == large.get(chosen, chosen)
 
 
 @pytest.mark.parametrize("product", [FORWARD, INPUT])
 def test_a_kernel_of_one_pixel_is_a_gemm(product: int) -> None:
     geometry = Geometry(1, 1, 4, 4, Windows.slide(size=(8, 8), kernel=(1, 1)))
-    assert choose(product, geometry, multiprocessors=1) == "pointwise"
-    assert choose(product, geometry, plain=False, multiprocessors=1) == "tile32"
+    rest: dict[str, Any] = {"dtype": "float32", "multiprocessors": 1, "tensor_cores": True}
+    assert choose(product, geometry, **rest) == "pointwise"
+    assert choose(product, geometry, plain=False, **rest) == "tile32"
+
+
+def test_a_gpu_without_tensor_cores_multiplies_16_bit_types_all_the_same() -> None:
+    geometry = Geometry(1, 1, 64, 64, Windows.slide(size=(16, 16), kernel=(3, 3)))
+    rest: dict[str, Any] = {"dtype": "float16", "multiprocessors": 1}
+    assert choose(FORWARD, geometry, tensor_cores=True, **rest) == "tensor64"
+    assert choose(FORWARD, geometry, tensor_cores=False, **rest) == "tile64"
+
+
+def test_the_choice_can_be_asked_for() -> None:
+    x, w, dy = (1, 40, 12, 12), (48, 40, 3, 3), (1, 48, 10, 10)
+    assert algorithm_for("conv", x, w, dtype="float32") == "tile32"
+    for operation in ("conv", "conv_backward_input", "conv_backward_weight"):
+        asked = algorithm_for(operation, x, w, dtype="bfloat16")
+        assert asked.startswith("tensor")
+    arrays = (
+        generator.normal(size=x).astype(DTYPES["bfloat16"]),
+        generator.normal(size=w).astype(DTYPES["bfloat16"]),
+    )
+    one = gpu.conv(*arrays)
+    assert one.shape == dy
+    assert (
+        one.tobytes() == gpu.conv(*arrays, algorithm=algorithm_for("conv", x, w, dtype="bfloat16")).tobytes()
+    )
+    assert one.tobytes() != gpu.conv(*arrays, algorithm="tile32").tobytes()
+    assert algorithm_for("conv", x, (48, 40, 1, 1)) == "pointwise"
+    assert algorithm_for("conv_fused", x, (48, 40, 1, 1)) == "tile32"
+
+
+def test_no_transform_is_chosen_unasked() -> None:
+    for dtype, R in itertools.product(DTYPES, (3, 31)):
+        for operation in gpu.convolution.PRODUCTS:
+            assert algorithm_for(operation, (4, 8, 64, 64), (8, 8, R, R), dtype=dtype)[:4] in ("tile", "tens")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"operation": "pool"}, "operation is 'pool'"),
+        ({"dtype": "float64"}, "dtype is 'float64'"),
+        ({"groups": 3}, "CONV-C2"),
+        ({"stride": 0}, "CONV-C3"),
+    ],
+)
+def test_a_question_about_no_call_is_refused(change: dict[str, Any], message: str) -> None:
+    question = {"operation": "conv", "input_shape": (1, 4, 9, 9), "kernel_shape": (2, 4, 3, 3), **change}
+    with pytest.raises(ValueError, match=message):
+        algorithm_for(**question)
 
 
 @pytest.mark.parametrize(
@@ -277,6 +349,7 @@ def test_a_kernel_of_one_pixel_is_a_gemm(product: int) -> None:
         ("fast", "algorithm is 'fast'"),
         ("depthwise", "3 input channels"),
         ("pointwise", "a kernel of one pixel"),
+        ("tensor64", "takes float16 and bfloat16, not float32"),
     ],
 )
 def test_an_algorithm_that_does_not_fit_is_refused(algorithm: str, message: str) -> None:
@@ -289,15 +362,21 @@ def test_an_algorithm_that_does_not_fit_is_refused(algorithm: str, message: str)
 
 
 @pytest.mark.spec("CONV-X1")
-@pytest.mark.parametrize("algorithm", ["naive", "tile32", "depthwise"])
-def test_nothing_is_multiplied_with_the_padding(algorithm: str) -> None:
-    x, w = np.ones((1, 1, 4, 4), np.float32), np.ones((2, 1, 3, 3), np.float32)
+@pytest.mark.parametrize(
+    ("dtype", "algorithm"),
+    [
+        *(("float32", algorithm) for algorithm in ("naive", "tile32", "depthwise")),
+        *(("float16", algorithm) for algorithm in ("tensor64", "tensor128")),
+    ],
+)
+def test_nothing_is_multiplied_with_the_padding(dtype: str, algorithm: str) -> None:
+    x, w = np.ones((1, 1, 4, 4), DTYPES[dtype]), np.ones((2, 1, 3, 3), DTYPES[dtype])
     w[0, 0, 0, 0], w[1, 0, 1, 1] = np.inf, np.nan
     rest: dict[str, Any] = {"padding": 1, "algorithm": algorithm}
     want = reference.conv(wide(x), wide(w), padding=1)
     assert np.array_equal(gpu.conv(x, w, **rest), want, equal_nan=True)
     assert np.isinf(want).sum() == 9  # every output but those whose first tap lies in the padding
-    dy = np.ones((1, 2, 4, 4), np.float32)
+    dy = np.ones((1, 2, 4, 4), DTYPES[dtype])
     dy[0, 0, 0, 3] = -np.inf
     for got, wanted in (
         (

@@ -38,6 +38,18 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
             *(("bfloat16", tile, 3, 1) for tile in (32, 64, 128)),
         )
     ),
+    *(
+        (
+            "convolution_tensor_core.cu",
+            {"ELEMENT": element, "TILE": tile, "SPATIAL": spatial, "PASS": product},
+        )
+        for element, tile, spatial, product in (
+            *(("bfloat16", tile, 2, product) for tile in (64, 128) for product in (0, 1, 2)),
+            *(("float16", tile, 3, 1) for tile in (64, 128)),
+        )
+    ),
+    *(("convolution_fft.cu", {"ELEMENT": "float", "POINTS": points}) for points in (4, 128, 1024, 4096)),
+    *(("convolution_fft_products.cu", {"ELEMENT": "float", "CONJUGATE": conjugate}) for conjugate in (0, 1)),
     *(("convolution_depthwise.cu", {"ELEMENT": element}) for element in ELEMENTS.values()),
     *(("convolution_winograd.cu", {"ELEMENT": "float", "SIDE": side}) for side in (2, 4)),
     ("convolution_sum.cu", {"ELEMENT": "float"}),

@@ -392,6 +392,27 @@ def test_infinities_are_demanded_and_free_only_where_a_transform_spreads_them() 
     assert free == {"direct": 0, "winograd_2": 2 * 4, "winograd_4": 2 * 16, "fft": 2 * 49}
 
 
+@pytest.mark.spec("CONV-X2")
+@pytest.mark.parametrize("activation", ["none", "relu", "sigmoid"])
+def test_what_a_transform_spreads_is_free_after_a_function_too(activation: str) -> None:
+    arrays = {"x": np.ones((1, 1, 9, 9)), "w": np.ones((1, 1, 3, 3)), "bias": np.zeros(1)}
+    arrays["x"][0, 0, 0, 0] = np.inf
+    record, call = RECORDS["conv_fused"], {**arrays, "activation": activation}
+    want = record.reference(**call)
+    for algorithm, free in (("direct", 0), ("winograd_2", 4), ("fft", 49)):
+        bound = record.bound(call, want, FLOAT32, Arithmetic(algorithm=algorithm))  # type: ignore[arg-type]
+        assert np.isinf(bound.value).sum() == free
+
+
+@pytest.mark.spec("CONV-A7")
+def test_nothing_is_demanded_where_a_spectrum_may_overflow() -> None:
+    x, w = np.full((2, 1, 8), 1e38), np.full((1, 1, 3), 1e-30)
+    x[1] = 1.0
+    bound = CONV.bound({"x": x, "w": w}, CONV.reference(x, w), FLOAT32, Arithmetic(algorithm="fft"))
+    assert np.isinf(bound.value[0]).all()
+    assert np.isfinite(bound.value[1]).all()
+
+
 @pytest.mark.spec("CONV-A1")
 def test_nothing_is_demanded_where_a_partial_sum_may_overflow() -> None:
     x, w = np.full((1, 1, 2), 3e38), np.array([[[2.0, -2.0]]])
