@@ -58,18 +58,18 @@ struct Planes {
     }
 };
 
-// A line in shared memory. Every 16 points one is left free, so that points whose distance is a power of two lie in different
-// banks.
+// A line in shared memory. Points are swizzled within 16 neighbours, so that the 16 that half a warp moves at once lie in
+// different banks, whether they are neighbours or any pass's distance apart.
 struct Line {
     float2* memory;
     int first, step;
 
     __device__ __forceinline__ float2& operator[](int point) const {
         const int slot = first + point * step;
-        return memory[slot + slot / 16];
+        return memory[slot ^ (slot >> 4 & 3) * 5];
     }
 };
-constexpr int SLOTS = 4 * THREADS + 4 * THREADS / 16;
+constexpr int SLOTS = 4 * THREADS;
 
 __device__ __forceinline__ float2 sum(float2 a, float2 b) { return make_float2(a.x + b.x, a.y + b.y); }
 __device__ __forceinline__ float2 difference(float2 a, float2 b) { return make_float2(a.x - b.x, a.y - b.y); }

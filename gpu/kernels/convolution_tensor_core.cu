@@ -91,9 +91,7 @@ struct Loader {
                 at.next(v.k, stride);
             }
 #pragma unroll
-            for (int i = 0; i < ROWS; ++i) {
-                *reinterpret_cast<uint4*>(stage + place_of<false>(outer + i * APART, k)) = words_of(held[i]);
-            }
+            for (int i = 0; i < ROWS; ++i) store_chunk(stage + place_of<false>(outer + i * APART, k), held[i]);
         }
         at.add(step, v.k, stride);
     }

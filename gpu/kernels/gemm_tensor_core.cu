@@ -61,7 +61,7 @@ __device__ __forceinline__ void copy_step(const Operand& operand, long long k, l
             for (int lane = 0; lane < LANES; ++lane) {
                 held.lane[lane] = lane < valid ? from[lane * operand.k_stride] : ELEMENT{};
             }
-            *reinterpret_cast<uint4*>(stage + place_of<false>(outer, kk)) = words_of(held);
+            store_chunk(stage + place_of<false>(outer, kk), held);
         }
     }
 }

@@ -51,6 +51,14 @@ __device__ __forceinline__ void copy_async(ELEMENT* to, const ELEMENT* from, int
                  : "memory");
 }
 
+// Store a chunk to shared memory; spelled as PTX for the same reason as store_vector in element.cuh.
+__device__ __forceinline__ void store_chunk(ELEMENT* to, const Vector<ELEMENT>& chunk) {
+    const uint4 words = words_of(chunk);
+    asm volatile("st.shared.v4.b32 [%0], {%1, %2, %3, %4};" ::"r"(shared_address(to)), "r"(words.x), "r"(words.y),
+                 "r"(words.z), "r"(words.w)
+                 : "memory");
+}
+
 __device__ __forceinline__ void end_stage() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 
 // Wait until at most `N` stages of this thread's copies are on their way.

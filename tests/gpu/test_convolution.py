@@ -303,23 +303,17 @@ def test_a_gpu_without_tensor_cores_multiplies_16_bit_types_all_the_same() -> No
 
 
 def test_the_choice_can_be_asked_for() -> None:
-    x, w, dy = (1, 40, 12, 12), (48, 40, 3, 3), (1, 48, 10, 10)
-    assert algorithm_for("conv", x, w, dtype="float32") == "tile32"
+    x, w = (1, 40, 12, 12), (48, 40, 3, 3)
+    assert algorithm_for("conv", x, w, dtype="float32").startswith("tile")
     for operation in ("conv", "conv_backward_input", "conv_backward_weight"):
         asked = algorithm_for(operation, x, w, dtype="bfloat16")
         assert asked.startswith("tensor")
-    arrays = (
-        generator.normal(size=x).astype(DTYPES["bfloat16"]),
-        generator.normal(size=w).astype(DTYPES["bfloat16"]),
-    )
-    one = gpu.conv(*arrays)
-    assert one.shape == dy
-    assert (
-        one.tobytes() == gpu.conv(*arrays, algorithm=algorithm_for("conv", x, w, dtype="bfloat16")).tobytes()
-    )
-    assert one.tobytes() != gpu.conv(*arrays, algorithm="tile32").tobytes()
+    arrays = [generator.normal(size=shape).astype(DTYPES["bfloat16"]) for shape in (x, w)]
+    asked = algorithm_for("conv", x, w, dtype="bfloat16")
+    taken = {name: gpu.conv(*arrays, algorithm=name).tobytes() for name in ("auto", asked, "naive")}
+    assert taken["auto"] == taken[asked] != taken["naive"]
     assert algorithm_for("conv", x, (48, 40, 1, 1)) == "pointwise"
-    assert algorithm_for("conv_fused", x, (48, 40, 1, 1)) == "tile32"
+    assert algorithm_for("conv_fused", x, (48, 40, 1, 1)).startswith("tile")
 
 
 def test_no_transform_is_chosen_unasked() -> None:

@@ -74,6 +74,32 @@ def test_gemm_reads_a_tile_s_operands_once(dtype: str, algorithm: str, side: int
     assert counters.loads["shared"].conflicts == 0
 
 
+def channels_last(dtype: str, *shape: int) -> DeviceArray:
+    return normal(dtype, shape[0], *shape[2:], shape[1]).transpose(0, 3, 1, 2)
+
+
+def test_a_convolution_on_tensor_cores_copies_channels_by_16_bytes() -> None:
+    x, w = channels_last("bfloat16", 1, 64, 16, 16), channels_last("bfloat16", 64, 64, 3, 3)
+    with counting() as counters:
+        y = gpu.conv(x, w, padding=1, algorithm="tensor64")
+    used = counters.instructions
+    assert not [name for name in used if name.startswith("ld.global")]
+    tiles, steps = 16 * 16 // 64, 64 * 9 // 32
+    assert used["cp.async.cg.shared.global"] == tiles * steps * 2 * 64 * 32 // 8
+    assert counters.loads["global"].moved <= counters.loads["global"].asked
+    assert counters.stores["global"].moved == y.nbytes
+    assert counters.loads["shared"].conflicts == 0
+
+
+def test_transforms_spread_their_points_over_the_banks() -> None:
+    x, w = normal("float32", 2, 2, 100, 100), normal("float32", 2, 2, 21, 21)
+    with counting() as counters:
+        gpu.conv(x, w, algorithm="fft")
+    loads, stores = counters.loads["shared"], counters.stores["shared"]
+    assert stores.conflicts == 0
+    assert loads.conflicts <= 0.05 * loads.wavefronts  # where a row's spectrum meets its mirror image
+
+
 def test_a_read_beyond_an_array_is_a_fault_that_names_the_line_of_the_kernel() -> None:
     x = normal("float32", 64)
     longer = DeviceArray((200,), x.dtype, pointer=x.pointer, owner=x)
