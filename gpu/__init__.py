@@ -39,14 +39,10 @@ _TENSOR_CORE: Final = {"accumulator": "tensor_core", "fraction_bits": 24, "block
 
 _ON_TENSOR_CORES: Final = (
     "gemm",
-    "conv",
-    "conv_backward_input",
-    "conv_backward_weight",
-    "conv_transpose",
-    "conv_fused",
-    "lstm_unit",
-    "lstm_unit_backward",
+    *("conv", "conv_backward_input", "conv_backward_weight", "conv_transpose", "conv_fused"),
+    *("lstm_unit", "lstm_unit_backward"),
 )
+# The weighted data of LSTM units are sums of two products of matrices.
 
 arithmetic: Final[dict[str, dict[str, dict[str, Any]]]] = {
     name: {"float16": dict(_TENSOR_CORE), "bfloat16": dict(_TENSOR_CORE)} for name in _ON_TENSOR_CORES

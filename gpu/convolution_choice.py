@@ -29,9 +29,6 @@ ALGORITHMS: Final = (
 )
 """What a convolution may be told to use."""
 
-_FRAGMENT: Final = (16, 8, 16)
-"""M, N and K of one instruction of the tensor cores."""
-
 
 def choose(
     product: int,
@@ -46,8 +43,9 @@ def choose(
 
     ``"pointwise"``, a GEMM, for a kernel of one pixel at every position; ``"depthwise"`` for groups of one
     input channel; else an implicit GEMM, with the largest tile that is not mostly empty and still gives every
-    multiprocessor a block: on tensor cores for 16-bit types, unless most of an instruction's 16 × 8 × 16
-    products would be empty. Strides have no say: a layout must not change the bits of a result (GEN-S2).
+    multiprocessor a block. 16-bit types go to the tensor cores, small problems too: what they leave empty of
+    a tile costs less than the same on other cores. Strides have no say: a layout must not change the bits of
+    a result (GEN-S2).
 
     Winograd's algorithm and Fourier's are only taken where the caller says so, although they multiply less:
     their errors are larger than those of any sum, and must be declared (GEN-D8). A declaration names one
@@ -93,11 +91,9 @@ def choose(
         return "pointwise"
     if geometry.C == 1 and geometry.groups > 1:
         return "depthwise"
-    sizes = geometry.sizes(product)
-    full = all(2 * length >= least for length, least in zip(sizes, _FRAGMENT, strict=True))
-    kind = "tensor" if tensor_cores and dtype != "float32" and full else "tile"
+    kind = "tensor" if tensor_cores and dtype != "float32" else "tile"
     names = [name for name in problem.TILES if name.startswith(kind)]
-    M, N, _ = sizes
+    M, N, _ = geometry.sizes(product)
     for name in names:
         side, _ = problem.TILES[name]
         tiles = -(-M // side) * -(-N // side) * geometry.groups

@@ -1,4 +1,4 @@
-"""Backends that take one algorithm for every convolution it can do, and declare what it computes in.
+"""Backends that take one algorithm for every convolution that it can do, and declare what it computes in.
 
 They are backends of the conformance suite as a stranger would write them: ``gaugeblock conform
 tests/gpu/declared.py:FFT`` holds one against the spec.
@@ -53,5 +53,4 @@ def transforming(algorithm: str, *operations: str) -> Declared:
 FFT = transforming("fft", *ALL)
 WINOGRAD_2 = transforming("winograd_2", *ALL[:4])
 WINOGRAD_4 = transforming("winograd_4", *ALL[:4])
-TENSOR_64 = Declared("tensor64", gpu.arithmetic["conv"]["float16"], ALL, NARROW)
-TENSOR_128 = Declared("tensor128", gpu.arithmetic["conv"]["float16"], ALL, NARROW)
+TILE_32 = Declared("tile32", {}, ALL, NARROW)

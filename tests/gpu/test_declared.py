@@ -2,12 +2,13 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from gaugeblock import gpu
 from gaugeblock.conformance import Effort, judge
+from gaugeblock.gpu.device import DTYPES, Device
 
 sys.path.insert(0, str(Path(__file__).parent))
 import declared
@@ -25,9 +26,8 @@ FILE = Path(__file__).parent / "declared.py"
         ("WINOGRAD_2", "conv_backward_input", "float32"),
         ("WINOGRAD_4", "conv_fused", "float32"),
         ("WINOGRAD_4", "conv_transpose", "float32"),
-        ("TENSOR_64", "conv", "float16"),
-        ("TENSOR_64", "conv_backward_weight", "bfloat16"),
-        ("TENSOR_128", "conv_backward_input", "bfloat16"),
+        ("TILE_32", "conv", "bfloat16"),  # what GPUs without tensor cores take
+        ("TILE_32", "conv_backward_weight", "float16"),
     ],
 )
 def test_a_declared_algorithm_conforms(backend: str, operation: str, dtype: str) -> None:
@@ -43,7 +43,26 @@ def test_a_declared_algorithm_conforms(backend: str, operation: str, dtype: str)
     assert not failures, failures[0]
 
 
-def test_the_declared_algorithm_is_the_one_that_is_taken() -> None:
-    x, w = np.ones((1, 1, 5, 5), np.float32) / 3, np.ones((1, 1, 3, 3), np.float32) / 3
-    results = [getattr(declared, name).conv(x, w) for name in ("FFT", "WINOGRAD_2", "WINOGRAD_4")]
-    assert len({result.tobytes() for result in (*results, gpu.conv(x, w))}) == 4
+@pytest.mark.parametrize(
+    ("backend", "source"),
+    [
+        ("FFT", "convolution_fft.cu"),
+        ("WINOGRAD_2", "convolution_winograd.cu"),
+        ("WINOGRAD_4", "convolution_winograd.cu"),
+        ("TILE_32", "convolution.cu"),
+    ],
+)
+def test_the_declared_algorithm_is_the_one_that_is_taken(
+    backend: str, source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = []
+
+    def spied(self: Device, source: str, *rest: Any) -> Any:
+        taken.append(source)
+        return function(self, source, *rest)
+
+    function = Device.function
+    monkeypatch.setattr(Device, "function", spied)
+    dtype = DTYPES[getattr(declared, backend).dtypes[0]]
+    getattr(declared, backend).conv(np.ones((1, 2, 5, 5), dtype), np.ones((3, 2, 3, 3), dtype))
+    assert source in taken
