@@ -30,4 +30,4 @@ def test_training_stopped_because_predictions_got_no_better() -> None:
 
 
 def test_the_same_seed_gives_the_same_run() -> None:
-    assert machine_learning.learning().same
+    assert machine_learning.repeated()
