@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Examples", "breast_cancer", "digits", "iris", "photograph"]
+__all__ = ["Dataset", "breast_cancer", "digits", "iris", "photograph"]
 
 Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Examples:
-    """Examples with their right answers.
+class Dataset:
+    """Examples with their right answers, and what they are called.
 
     Attributes
     ----------
@@ -38,11 +38,11 @@ class Examples:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def part(self, index: slice | npt.NDArray[np.int64]) -> Examples:
+    def part(self, index: slice | npt.NDArray[np.int64]) -> Dataset:
         """Return some of the examples."""
-        return Examples(self.X[index], self.labels[index], self.features, self.classes)
+        return Dataset(self.X[index], self.labels[index], self.features, self.classes)
 
-    def split(self, *, train: int, seed: int) -> tuple[Examples, Examples]:
+    def split(self, *, train: int, seed: int) -> tuple[Dataset, Dataset]:
         """Return so many examples for training, drawn by the seed, and the rest, to predict."""
         order = np.random.default_rng(seed).permutation(len(self))
         return self.part(order[:train]), self.part(order[train:])
@@ -55,8 +55,8 @@ def _frozen(array: npt.ArrayLike, dtype: type) -> npt.NDArray[Any]:
     return copy
 
 
-def _examples(bunch: Any, scale: float = 1.0) -> Examples:
-    return Examples(
+def _dataset(bunch: Any, scale: float = 1.0) -> Dataset:
+    return Dataset(
         _frozen(bunch.data / scale, np.float64),
         _frozen(bunch.target, np.int64),
         tuple(str(name) for name in bunch.feature_names),
@@ -65,27 +65,27 @@ def _examples(bunch: Any, scale: float = 1.0) -> Examples:
 
 
 @cache
-def digits() -> Examples:
+def digits() -> Dataset:
     """Return 1797 handwritten digits, rows of 8×8 pixels from 0 (paper) to 1 (ink)."""
     from sklearn.datasets import load_digits  # late: it takes a second to import
 
-    return _examples(load_digits(), scale=16.0)
+    return _dataset(load_digits(), scale=16.0)
 
 
 @cache
-def breast_cancer() -> Examples:
+def breast_cancer() -> Dataset:
     """Return 569 tumours, 30 measures of their cell nuclei each; class 1 is benign, 0 malignant."""
     from sklearn.datasets import load_breast_cancer
 
-    return _examples(load_breast_cancer())
+    return _dataset(load_breast_cancer())
 
 
 @cache
-def iris() -> Examples:
+def iris() -> Dataset:
     """Return 150 irises of three species, four lengths in centimetres each."""
     from sklearn.datasets import load_iris
 
-    return _examples(load_iris())
+    return _dataset(load_iris())
 
 
 @cache

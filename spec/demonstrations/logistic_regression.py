@@ -19,7 +19,7 @@ from gaugeblock.reference.logistic_regression import BinaryModel, fit, fit_binar
 from gaugeblock.reference.network import Network
 from gaugeblock.reference.unit import Activation
 from gaugeblock.spec.demonstrations import data
-from gaugeblock.spec.demonstrations.data import Examples
+from gaugeblock.spec.demonstrations.data import Dataset
 from gaugeblock.spec.demonstrations.frame import Demonstration, Picture, Progress
 from gaugeblock.spec.demonstrations.style import ACCENT, DASHES, INK, LINES, QUIET
 
@@ -39,13 +39,13 @@ MEASURES = ("mean texture", "mean area", "mean smoothness", "mean concavity")
 
 
 @cache
-def tumours() -> Examples:
+def tumours() -> Dataset:
     """Return 569 tumours with four measures, in standard deviations from the mean; class 1 is malignant."""
     everything = data.breast_cancer()
     columns = [everything.features.index(name) for name in MEASURES]
     X = everything.X[:, columns]
     standard = (X - X.mean(axis=0)) / X.std(axis=0)
-    return Examples(standard, 1 - everything.labels, MEASURES, ("benign", "malignant"))
+    return Dataset(standard, 1 - everything.labels, MEASURES, ("benign", "malignant"))
 
 
 @dataclass(frozen=True)
