@@ -37,6 +37,7 @@ __all__ = [
 
 CONCEPTS: tuple[str, ...] = (
     "machine_learning",
+    "feature_engineering",
     "logistic_regression",
     "network",
     "unit",
