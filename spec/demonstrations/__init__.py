@@ -38,6 +38,7 @@ __all__ = [
 CONCEPTS: tuple[str, ...] = (
     "machine_learning",
     "feature_engineering",
+    "feature_learning",
     "logistic_regression",
     "network",
     "unit",
