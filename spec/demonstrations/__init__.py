@@ -37,6 +37,8 @@ __all__ = [
 
 CONCEPTS: tuple[str, ...] = (
     "machine_learning",
+    "feature_engineering",
+    "feature_learning",
     "logistic_regression",
     "network",
     "unit",

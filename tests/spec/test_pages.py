@@ -12,6 +12,7 @@ PREFIXES = {
     "00-conventions.md": "GEN",
     "01-machine-learning.md": "ML",
     "02-feature-engineering.md": "FE",
+    "03-feature-learning.md": "FL",
     "05-logistic-regression.md": "LR",
     "06-network.md": "NET",
     "07-unit.md": "UNIT",
