@@ -83,6 +83,13 @@ Distribution = Literal[
     "digit bias",
     "digit scores",
     "photograph",
+    "digit kernels",
+    "digit kernel bias",
+    "digit maps",
+    "pooled digit maps",
+    "deep kernels",
+    "deep kernel bias",
+    "deep maps",
 ]
 
 
@@ -99,8 +106,8 @@ class Array:
         2⁻ˢ to 2ˢ with s = ``scale``; ``integers`` −limit to limit; ``odd`` odd integers up to limit,
         both signs; ``signs`` −1, 0, 1; ``ones``; ``zeros``; ``every`` all bit patterns of a 16-bit
         type in order; ``edges`` the numbers where formats change their behaviour; ``grid`` evenly
-        spaced from −scale to scale; ``digits``, ``digit weights``, ``digit bias``, ``digit scores`` and
-        ``photograph`` real data (:mod:`gaugeblock.conformance.real_data`), the first rows of it.
+        spaced from −scale to scale; all others, such as ``digits`` and ``photograph``, real data
+        (:mod:`gaugeblock.conformance.real_data`), the first rows of it.
     scale
         Factor of ``normal`` and ``uniform``, exponent range of ``wide``, half-width of ``grid``.
     shift

@@ -373,10 +373,10 @@ def zero_mean(draw: DrawFn, operation: Operation, dtype: str, arithmetic: Arithm
 
 @st.composite
 def photographs(draw: DrawFn, operation: Operation, dtype: str, arithmetic: Arithmetic) -> Problem:
-    """Draw the edge detector on a part of a photograph, or learned digit weights on digits."""
-    rows = draw(st.sampled_from((40, 3, 17)))
-    stride = draw(st.sampled_from((1, 2)))
-    return _edges(operation.name, dtype, rows, stride)
+    """Draw the edge detector on a part of a photograph, or a layer of learned kernels on digits."""
+    if draw(st.booleans()):
+        return _layer(operation.name, dtype, draw(st.booleans()), draw(st.sampled_from((1, 5, 3))))
+    return _edges(operation.name, dtype, draw(st.sampled_from((40, 3, 17))), draw(st.sampled_from((1, 2))))
 
 
 def _edges(name: str, dtype: str, rows: int, stride: int) -> Problem:
@@ -386,19 +386,38 @@ def _edges(name: str, dtype: str, rows: int, stride: int) -> Problem:
     return Problem(name, dtype, arrays, {"stride": stride, "padding": 1})
 
 
-def the_photograph(operation: Operation, dtype: str, arithmetic: Arithmetic) -> Iterator[Problem]:
-    """Yield the edge detector on the whole part."""
+def _layer(name: str, dtype: str, deep: bool, count: int) -> Problem:
+    """Return a convolution of the small network, of images of digits or of the maps of its first layer."""
+    if deep:
+        arrays = {
+            "x": Array((count, 8, 4, 4), "pooled digit maps"),
+            "w": Array((16, 8, 3, 3), "deep kernels"),
+            "bias": Array((16,), "deep kernel bias"),
+        }
+    else:
+        arrays = {
+            "x": Array((count, 1, 8, 8), "digits"),
+            "w": Array((8, 1, 3, 3), "digit kernels"),
+            "bias": Array((8,), "digit kernel bias"),
+        }
+    return Problem(name, dtype, arrays, {"padding": 1})
+
+
+def real_images(operation: Operation, dtype: str, arithmetic: Arithmetic) -> Iterator[Problem]:
+    """Yield the edge detector on the whole part of the photograph, and both layers on some digits."""
     yield _edges(operation.name, dtype, 64, 1)
+    yield _layer(operation.name, dtype, False, 10)
+    yield _layer(operation.name, dtype, True, 10)
 
 
-def finds_the_edges_of_a_photograph(trial: Trial, problem: Problem) -> None:
-    """On a photograph under the edge detector every result is within its bound."""
+def convolves_real_images(trial: Trial, problem: Problem) -> None:
+    """On a photograph under the edge detector and digits under learned kernels results are within bounds."""
     trial.expect_right(problem)
 
 
 CONVOLUTION = by_role(
     *SLIDING,
-    Check("real_data", photographs, finds_the_edges_of_a_photograph, 0.2, the_photograph),
+    Check("real_data", photographs, convolves_real_images, 0.2, real_images),
     Check("exact", integers, is_exact_on_integers, 1.5),
     Check("shapes", integers, is_exact_on_integers, 0.5, breaking_shapes),
     Check("long_sum", integers, sums_all_terms, 0.2, long_reductions),

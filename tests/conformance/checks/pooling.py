@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from gaugeblock.conformance import strategies
 from gaugeblock.conformance.checks.check import Check, by_role
 from gaugeblock.conformance.checks.sliding import CHANNELS_LAST, SLIDING, expect_adjoint
 from gaugeblock.conformance.geometry import Windows, pool_call, pool_calls
-from gaugeblock.conformance.problem import Array, Problem
+from gaugeblock.conformance.problem import Array, Distribution, Problem
 from gaugeblock.conformance.trial import Trial, Violation
 from gaugeblock.spec import accuracy
 from gaugeblock.spec.accuracy import FORMATS, Arithmetic
@@ -234,18 +235,34 @@ def is_the_adjoint(trial: Trial, problem: Problem) -> None:
     expect_adjoint(trial, problem, partner, reference.avg_pool(partner, **shared), problem.arguments()["dy"])
 
 
+REAL_MAPS: dict[Distribution, tuple[int, ...]] = {
+    "digits": (1, 8, 8),
+    "digit maps": (8, 8, 8),
+    "deep maps": (16, 4, 4),
+}
+"""Images of digits, and what the small network's pooling gets: the shape of one."""
+
+
+def _of_digits(operation: Operation, dtype: str, values: Distribution, count: int, stride: int) -> Problem:
+    """Return a pooling of some images or their feature maps."""
+    x = Array((count, *REAL_MAPS[values]), values)
+    return Problem(operation.name, dtype, {"x": x}, {"kernel": 2, "stride": stride})
+
+
 def digit_maps(operation: Operation, dtype: str, arithmetic: Arithmetic) -> SearchStrategy[Problem]:
-    """Draw how many images of digits are pooled, by windows that overlap or not."""
+    """Draw what is pooled, how many of it, and whether windows overlap."""
+    counts, strides = st.sampled_from((1, 5, 20)), st.sampled_from((2, 1))
+    return st.builds(partial(_of_digits, operation, dtype), st.sampled_from(list(REAL_MAPS)), counts, strides)
 
-    def build(count: int, stride: int) -> Problem:
-        parameters = {"kernel": 2, "stride": stride}
-        return Problem(operation.name, dtype, {"x": Array((count, 1, 8, 8), "digits")}, parameters)
 
-    return st.builds(build, st.sampled_from((1, 5, 200)), st.sampled_from((2, 1)))
+def many_digits(operation: Operation, dtype: str, arithmetic: Arithmetic) -> Iterator[Problem]:
+    """Yield many images, and the feature maps of some, pooled as the network does."""
+    for values, count in (("digits", 200), ("digit maps", 20), ("deep maps", 20)):
+        yield _of_digits(operation, dtype, values, count, 2)  # type: ignore[arg-type]
 
 
 def pools_real_digits(trial: Trial, problem: Problem) -> None:
-    """On images of digits, full of zeros and so of ties, every result is within its bound."""
+    """On images of digits and their feature maps, full of zeros and so of ties, results are within bounds."""
     trial.expect_right(problem)
 
 
@@ -254,7 +271,7 @@ POOLING = by_role(
     Check("exact", integers, is_exact_on_integers, 0.7),
     Check("long_sum", everyday_windows, sums_all_cells, 0.2, large_windows),
     Check("adjointness", everyday_windows, is_the_adjoint, 0.5),
-    Check("real_data", digit_maps, pools_real_digits, 0.2),
+    Check("real_data", digit_maps, pools_real_digits, 0.2, many_digits),
     Check("shapes", everyday_windows, is_right_for_these_windows, 0.7, breaking_windows),
     Check("channels_last", channels_last, reads_channels_last, 0.7, channel_slices),
     Check("permutation", everyday_windows, commutes_with_permutation, 0.4),
