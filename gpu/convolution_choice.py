@@ -19,6 +19,7 @@ ALGORITHMS: Final = (
     "tile32",
     "tile64",
     "tile128",
+    "tensor32",
     "tensor64",
     "tensor128",
     "depthwise",

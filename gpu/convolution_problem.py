@@ -37,6 +37,7 @@ FORWARD, INPUT, WEIGHT = range(3)
 TILES: Final = {
     "tensor128": (128, 256),
     "tensor64": (64, 128),
+    "tensor32": (32, 64),
     "tile128": (128, 256),
     "tile64": (64, 256),
     "tile32": (32, 64),

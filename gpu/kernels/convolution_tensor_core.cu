@@ -1,6 +1,6 @@
 // Convolution and both its gradients as one implicit GEMM on tensor cores, from compute capability 8.0 on.
 //
-// ELEMENT is float16 or bfloat16; TILE is 128 or 64; SPATIAL is 2 or 3 axes; ACTIVATION a struct of functions.cuh or identity;
+// ELEMENT is float16 or bfloat16; TILE is 128, 64 or 32; SPATIAL is 2 or 3 axes; ACTIVATION a struct of functions.cuh or identity;
 // PASS says which product is computed. Clauses CONV-S*, CONV-X*; the problem in convolution.cuh, the product that it is in
 // implicit_gemm.cuh, tiles, stages and fragments, and with them the results that a thread owns, in tensor_core.cuh. The second
 // oracle is convolution_naive.cu.

@@ -1,6 +1,6 @@
 // What the kernels share that multiply on tensor cores: tiles in shared memory, fragments, mma.m16n8k16.
 //
-// ELEMENT is float16 or bfloat16; TILE is 128 or 64. A block computes a TILE x TILE tile of  a b  and walks along k in steps
+// ELEMENT is float16 or bfloat16; TILE is 128, 64 or 32. A block computes a TILE x TILE tile of  a b  and walks along k in steps
 // of BK, STAGES of which are in shared memory: while one is multiplied, the others arrive (cp.async). A warp owns WM x WN
 // of the tile as mma.m16n8k16 fragments, which ldmatrix brings from shared memory; the instruction spreads a fragment over
 // the 32 threads. Products are exact, sums of a few of them and fp32 are truncated by the hardware ("tensor_core" in
@@ -9,6 +9,7 @@
 //       TILE   threads   WM x WN
 //        128     256     64 x 32
 //         64     128     32 x 32
+//         32      64     16 x 32
 //
 // A stage of one operand holds rows of BK k, one for each m (of a) or n (of b), called `outer` here; or, transposed, rows of
 // TILE outer, one for each k, which ldmatrix turns. Rows are stored in chunks of 16 bytes whose order is swizzled: the 8
@@ -35,6 +36,7 @@ static_assert(sizeof(ELEMENT) == 2, "tensor cores multiply 16-bit elements here"
 template <bool TRANSPOSED>
 __device__ __forceinline__ int place_of(int outer, int k) {
     if constexpr (TRANSPOSED) {
+        static_assert(!TRANSPOSED || TILE >= 64, "a row has as many chunks as are swizzled");
         return k * TILE + ((outer / LANES) ^ (k & 7)) * LANES;
     } else {
         return outer * BK + ((k / LANES) ^ (outer >> 1 & 3)) * LANES;

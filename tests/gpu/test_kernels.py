@@ -44,8 +44,8 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
             {"ELEMENT": element, "TILE": tile, "SPATIAL": spatial, "PASS": product},
         )
         for element, tile, spatial, product in (
-            *(("bfloat16", tile, 2, product) for tile in (64, 128) for product in (0, 1, 2)),
-            *(("float16", tile, 3, 1) for tile in (64, 128)),
+            *(("bfloat16", tile, 2, product) for tile in (32, 64, 128) for product in (0, 1, 2)),
+            *(("float16", tile, 3, 1) for tile in (32, 64, 128)),
         )
     ),
     *(("convolution_fft.cu", {"ELEMENT": "float", "POINTS": points}) for points in (4, 128, 1024, 4096)),
