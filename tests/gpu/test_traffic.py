@@ -13,7 +13,7 @@ from gaugeblock.gpu.gemm import multiply
 if not devices.device().simulated:
     pytest.skip("counts and faults are the simulated device's", allow_module_level=True)
 
-from gaugeblock.gpu.simulator import Counters, Fault, counting
+from gaugeblock.gpu.simulator import Counters, Fault, counting, settings
 
 generator = np.random.default_rng(3)
 
@@ -119,6 +119,16 @@ def test_the_gates_of_a_step_read_and_write_everything_once_by_vectors(dtype: st
     biases = 4 * units * itemsize  # each example's threads read them again, from the cache
     assert read == 4 * 4 * units + units * itemsize + biases
     assert written == 2 * units * itemsize + (4 * units if itemsize == 2 else 0)
+
+
+@pytest.mark.parametrize("order", ["warps", "lanes"])
+@pytest.mark.parametrize(("dtype", "algorithm"), [("float32", "fft"), ("bfloat16", "tensor32")])
+def test_no_order_of_the_threads_changes_a_convolution(dtype: str, algorithm: str, order: Any) -> None:
+    x, w = normal(dtype, 1, 3, 9, 20), normal(dtype, 4, 3, 3, 5)
+    want = gpu.conv(x, w, algorithm=algorithm).get()
+    with settings(order=order, seed=2):
+        got = gpu.conv(x, w, algorithm=algorithm).get()
+    assert got.tobytes() == want.tobytes()
 
 
 def test_a_read_beyond_an_array_is_a_fault_that_names_the_line_of_the_kernel() -> None:
