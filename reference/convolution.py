@@ -820,7 +820,8 @@ def _convolved(x: Array, w: Array, windows: Windows, algorithm: str) -> Array:
         return algorithms.fft(x, w, windows)
     if algorithm.startswith("winograd_"):
         return algorithms.winograd(x, w, windows, m=int(algorithm.removeprefix("winograd_")))
-    if algorithm == "im2col" and (w.dtype == object or np.isfinite(w).all()):
+    one_cell = all(R == 1 for R in windows.kernel)  # whose columns would be a copy of the input
+    if algorithm == "im2col" and not one_cell and (w.dtype == object or np.isfinite(w).all()):
         return algorithms.im2col(x, w, windows)
     return algorithms.direct(x, w, windows)
 

@@ -1,8 +1,10 @@
-"""Settings that all our own tests share: Hypothesis profiles, and the trace from clauses to tests.
+"""What all our own tests share: Hypothesis profiles, the trace from clauses to tests, and notes.
 
 ``pytest --spec-trace FILE.json`` writes which tests name which clause (``@pytest.mark.spec("GEMM-A1")``) and
 how they ended; with ``--collect-only``, which there are. ``gaugeblock spec --build DIR --trace FILE.json``
 shows it.
+
+``record_property(NOTE, "a sentence")`` has a test that passes tell a number: it stands at the end of the run.
 """
 
 import datetime
@@ -25,6 +27,9 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 CLAUSES = "spec clauses"
 """Name of the user property by which a test's report carries its clauses, also from another process."""
 
+NOTE = "note"
+"""Name of the user property that carries what a test has to tell."""
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Declare the option."""
@@ -43,6 +48,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         clauses = sorted({clause for mark in item.iter_markers("spec") for clause in mark.args})
         item.user_properties.append((CLAUSES, clauses))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what tests that passed have to tell."""
+    for report in terminalreporter.getreports("passed"):
+        for name, words in report.user_properties:
+            if name == NOTE:
+                terminalreporter.write_line(str(words))
 
 
 class Tracer:

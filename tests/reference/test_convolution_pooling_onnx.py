@@ -6,8 +6,8 @@ it. Those under "pytorch" were recorded from PyTorch.
 """
 
 import pathlib
-import time
 import warnings
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,7 +16,6 @@ import pytest
 from onnx.backend.test.loader import load_model_tests
 from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
-from onnx.reference.ops.op_conv import Conv as OnnxConv
 
 from gaugeblock import reference
 from gaugeblock.reference.windows import same_padding
@@ -179,7 +178,7 @@ def data_sets(case: Any) -> list[tuple[Arrays, Arrays]]:
     ("kind", "least"), [("node", 60), ("pytorch-converted", 40), ("pytorch-operator", 3)]
 )
 def test_every_model_of_onnx_with_a_convolution_or_a_pooling_gives_the_stored_outputs(
-    kind: str, least: int
+    kind: str, least: int, record_property: Callable[[str, object], None]
 ) -> None:
     found = cases(kind)
     passed, operators = [], set()
@@ -199,24 +198,8 @@ def test_every_model_of_onnx_with_a_convolution_or_a_pooling_gives_the_stored_ou
         assert calls, case.name
         operators.update(calls)
         passed.append(case.name)
-    print(f"ONNX {onnx.__version__}, {kind}: {len(passed)} of {len(found)}, {', '.join(sorted(operators))}")
+    tally = f"{len(passed)} of {len(found)}"
+    record_property("note", f"ONNX {onnx.__version__}, {kind}: {tally}, {', '.join(sorted(operators))}")
     assert len(passed) == len(found) >= least
     if kind == "node":
         assert operators == set(OPERATORS) - {"GlobalLpPool"}  # of which ONNX has no case
-
-
-def bench_conv_is_at_least_as_fast_as_the_one_of_onnx_reference() -> None:
-    draw = np.random.default_rng(1)
-    x, w = draw.normal(size=(2, 16, 32, 32)), draw.normal(size=(32, 16, 3, 3))
-    ours_, theirs = [], []
-    for _ in range(7):  # in turns, so that a busy machine slows down both
-        start = time.perf_counter()
-        y = reference.conv(x, w, padding=1)
-        middle = time.perf_counter()
-        want = OnnxConv.eval(x, w, pads=[1, 1, 1, 1])
-        end = time.perf_counter()
-        np.testing.assert_allclose(y, want, rtol=1e-9, atol=1e-9)
-        ours_.append(middle - start)
-        theirs.append(end - middle)
-    print(f"onnx.reference takes {min(theirs) / min(ours_):.1f} times as long as the reference")
-    assert min(ours_) <= min(theirs)
