@@ -397,7 +397,9 @@ def _blobs(parameters: Floats, shape: tuple[int, int]) -> Floats:
 # Many layers.
 
 
-def error_signals(network: Network, examples: Examples, measure: Measure) -> Floats:
+def error_signals(
+    network: Network, examples: Examples, measure: Measure, *, on: Operations = reference
+) -> Floats:
     r"""Return how large the error signal is at each layer: the length of the gradient of what it is given.
 
     Spec: DL-D5.
@@ -410,6 +412,8 @@ def error_signals(network: Network, examples: Examples, measure: Measure) -> Flo
         On which the error is measured.
     measure : callable
         The error and its gradient.
+    on : module
+        Where the operations are taken from.
 
     Returns
     -------
@@ -430,11 +434,11 @@ def error_signals(network: Network, examples: Examples, measure: Measure) -> Flo
     >>> bool((signals[:-1] <= signals[1:] / 4).all())
     True
     """
-    features = network.features(examples.inputs)
+    features = network.features(examples.inputs, on=on)
     _, signal = measure(features[-1].y, examples.wanted)
     lengths = [signal]
     for layer, passed in zip(reversed(network.layers), reversed(features), strict=True):
-        signal, _ = layer.backward(signal, passed)
+        signal, _ = layer.backward(signal, passed, on=on)
         lengths.append(signal)
     return np.array([math.sqrt(float(np.sum(signal * signal))) for signal in reversed(lengths)])
 

@@ -32,9 +32,10 @@ from gaugeblock.reference.unit import LSTM, Activation
 from gaugeblock.spec.demonstrations import data, recall, swift
 from gaugeblock.spec.demonstrations.convolutional_network import parts
 from gaugeblock.spec.demonstrations.frame import Demonstration, Picture, Progress
-from gaugeblock.spec.demonstrations.style import ACCENT, DASHES, LINES, QUIET, show_map
+from gaugeblock.spec.demonstrations.style import DASHES, LINES, QUIET, show_map
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 TITLE = "Deep learning"
@@ -207,10 +208,11 @@ def signals(activation: str) -> Floats:
     """
     examples = parts().training[:50]
     found = [
-        error_signals(deep_network(DEPTH, activation, seed), examples, cross_entropy)[1 : DEPTH + 1][::-1]
+        error_signals(deep_network(DEPTH, activation, seed), examples, cross_entropy, on=swift)
         for seed in range(5)
     ]
-    return np.asarray(np.exp(np.mean([np.log(lengths / lengths[0]) for lengths in found], axis=0)))
+    at_hidden = [lengths[1 : DEPTH + 1][::-1] for lengths in found]
+    return np.asarray(np.exp(np.mean([np.log(lengths / lengths[0]) for lengths in at_hidden], axis=0)))
 
 
 @cache
@@ -293,64 +295,105 @@ def features_picture() -> Picture:
     return Picture("features", caption, draw, size=(9.0, 3.0))
 
 
+def _style(index: int, label: str) -> dict[str, Any]:
+    """Return how one of several lines looks."""
+    return {"color": LINES[index], "linestyle": DASHES[index], "label": label}
+
+
+def _guessing(axes: Axes, chance: float) -> None:
+    """Draw the line that guessing reaches."""
+    axes.axhline(chance, color=QUIET, linestyle=":", linewidth=1)
+    axes.annotate(
+        "guessing",
+        (1, chance),
+        xycoords=("axes fraction", "data"),
+        xytext=(0, 3),
+        textcoords="offset points",
+        ha="right",
+        fontsize=8,
+    )
+
+
 def signals_picture() -> Picture:
-    """Return the error signal against depth, and what can be learned at which depth."""
+    """Return the error signal against the layers that it has passed."""
 
     def draw(figure: Figure) -> None:
-        left, right = figure.subplots(1, 2)
-        for index, activation in enumerate(ACTIVATIONS):
-            style: dict[str, Any] = {"color": LINES[index], "linestyle": DASHES[index], "label": activation}
-            left.semilogy(np.arange(DEPTH), signals(activation), **style)
-            if activation in TRAINED:
-                right.plot(DEPTHS, [trained_accuracy(d, activation) for d in DEPTHS], marker="o", **style)
-        left.set(xlabel="layers passed on the way back", ylabel="error signal, by that at the last layer")
-        right.axhline(0.1, color=QUIET, linestyle=":", linewidth=1)
-        right.annotate("guessing", (DEPTHS[0], 0.1), xytext=(0, 3), textcoords="offset points", fontsize=8)
-        right.set_xscale("log", base=2)
-        right.set(xlabel="hidden layers", ylabel="accuracy on the test", ylim=(0, 1.02), xticks=DEPTHS)
-        right.set_xticklabels([str(depth) for depth in DEPTHS])
-        left.legend()
-        right.legend()
+        axes = figure.subplots()
+        for index, name in enumerate(ACTIVATIONS):
+            axes.semilogy(np.arange(DEPTH), signals(name), **_style(index, name))
+        axes.set(xlabel="layers passed on the way back", ylabel="error signal, by that at the last layer")
+        axes.legend()
 
     caption = (
-        "Left: how large the error signal still is, in networks with the same weights. Right: what such "
-        "networks have learned after twelve rounds."
+        "How large the error signal still is on its way back through networks with the same weights, before "
+        "training."
     )
-    return Picture("signals", caption, draw, size=(8.0, 3.0))
+    return Picture("signals", caption, draw, size=(5.0, 3.0))
+
+
+def depths_picture() -> Picture:
+    """Return what can be learned at which depth."""
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        for name in TRAINED:
+            accuracies = [trained_accuracy(depth, name) for depth in DEPTHS]
+            axes.plot(DEPTHS, accuracies, marker="o", **_style(ACTIVATIONS.index(name), name))
+        axes.set_xscale("log", base=2)
+        axes.set(xlabel="hidden layers", ylabel="accuracy on the test", ylim=(0, 1.02), xticks=DEPTHS)
+        axes.set_xticklabels([str(depth) for depth in DEPTHS])
+        _guessing(axes, 0.1)
+        axes.legend()
+
+    caption = "What networks of sigmoids and of rectifiers have learned about digits after twelve rounds."
+    return Picture("depths", caption, draw, size=(5.0, 3.0))
 
 
 def memory_picture() -> Picture:
-    """Return the memory of units against the time lag, and what they recall."""
+    """Return the memory of units against the time lag."""
 
     def draw(figure: Figure) -> None:
-        left, right = figure.subplots(1, 2)
+        axes = figure.subplots()
         for index, kind in enumerate((PLAIN, GATED, HALF_OPEN)):
-            style: dict[str, Any] = {"color": LINES[index], "linestyle": DASHES[index], "label": kind}
-            middle = np.median(memories(kind), axis=0)
-            left.loglog(np.arange(1, STEPS + 1), np.maximum(middle, 1e-12), **style)
-            if kind != HALF_OPEN:
-                right.plot(LAGS, [recalled(lag, kind) for lag in LAGS], marker="o", **style)
-        left.axhline(0.01, color=ACCENT, linestyle=":", linewidth=1)
-        left.set(xlabel="steps back, from 1", ylabel="dependence of the last output", ylim=(1e-6, 2))
-        right.axhline(0.5, color=QUIET, linestyle=":", linewidth=1)
-        right.set_xscale("log")
-        right.set(xlabel="steps", ylabel="signs recalled", ylim=(0.4, 1.02), xticks=LAGS)
-        right.set_xticklabels([str(lag) for lag in LAGS])
-        right.minorticks_off()
-        left.legend(loc="lower left")
-        right.legend()
+            middle = np.maximum(np.median(memories(kind), axis=0), 1e-12)
+            axes.loglog(np.arange(1, STEPS + 1), middle, **_style(index, kind))
+        axes.axhline(0.01, color=QUIET, linestyle=":", linewidth=1)
+        axes.set(
+            xlabel="steps back from the last, from 1", ylabel="dependence of the last output", ylim=(1e-6, 2)
+        )
+        axes.legend(loc="lower left")
 
     caption = (
-        "Left: how much the last output depends on earlier inputs, before training; the line is a hundredth. "
-        "Right: how often a sign, shown at the first step, is recalled at the last, after training."
+        "How much the last output of recurrent layers depends on earlier inputs, before training. The line is "
+        "a hundredth."
     )
-    return Picture("memory", caption, draw, size=(8.0, 3.2))
+    return Picture("memory", caption, draw, size=(5.0, 3.2))
+
+
+def recall_picture() -> Picture:
+    """Return what units recall, against the time lag."""
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        for index, kind in enumerate((PLAIN, GATED)):
+            axes.plot(LAGS, [recalled(lag, kind) for lag in LAGS], marker="o", **_style(index, kind))
+        axes.set_xscale("log")
+        axes.set(xlabel="steps in between", ylabel="signs recalled", ylim=(0.4, 1.02), xticks=LAGS)
+        axes.set_xticklabels([str(lag) for lag in LAGS])
+        axes.minorticks_off()
+        _guessing(axes, 0.5)
+        axes.legend(loc="center left")
+
+    caption = "How often a sign that was shown at the first step is told at the last, after training."
+    return Picture("recall", caption, draw, size=(5.0, 3.0))
 
 
 PICTURES: Mapping[str, Callable[[], Picture]] = {
     "features": features_picture,
     "signals": signals_picture,
+    "depths": depths_picture,
     "memory": memory_picture,
+    "recall": recall_picture,
 }
 
 
