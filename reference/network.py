@@ -202,6 +202,8 @@ class Learner:
         Adds ``decay/2 · Σ w²`` over weights, not biases, to what is lowered: small weights are preferred.
     velocity : tuple of dict, optional
         The last step v.
+    on : module
+        Where the operations are taken from.
     """
 
     network: Network
@@ -210,20 +212,21 @@ class Learner:
     momentum: float = 0.0
     decay: float = 0.0
     velocity: Parameters | None = None
+    on: Operations = reference
 
     def predict(self, inputs: Array) -> npt.NDArray[Any]:
         """Return the class with the largest prediction for each input; ties go to the first."""
-        scores = self.network.forward(inputs)
+        scores = self.network.forward(inputs, on=self.on)
         return np.asarray(np.argmax(scores.reshape(len(inputs), -1), axis=1))
 
     def error(self, examples: Examples) -> float:
         """Return the error on these examples."""
-        value, _ = self.measure(self.network.forward(examples.inputs), examples.wanted)
+        value, _ = self.measure(self.network.forward(examples.inputs, on=self.on), examples.wanted)
         return float(value)
 
     def adjusted(self, examples: Examples) -> Learner:
         """Return a learner one step further."""
-        gradients = self.network.gradients(examples, self.measure).parameters
+        gradients = self.network.gradients(examples, self.measure, on=self.on).parameters
         parameters, velocity = [], []
         for index, layer in enumerate(self.network.parameters):
             step = {}

@@ -39,6 +39,7 @@ CONCEPTS: tuple[str, ...] = (
     "machine_learning",
     "feature_engineering",
     "feature_learning",
+    "deep_learning",
     "logistic_regression",
     "network",
     "unit",

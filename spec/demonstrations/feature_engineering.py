@@ -227,7 +227,7 @@ def _tell(features: Sequence[Feature], zero: Sequence[str], one: Sequence[str]) 
         images = [pictures(animal, part) for animal in (*zero, *one)]
         tables.append(table(np.concatenate(images), features))
         labels.append(np.repeat([0, 1], [EACH * len(zero), EACH * len(one)]))
-    model = logistic_regression.fit(tables[0], labels[0], steps=200, penalty=1e-6)
+    model = logistic_regression.fit(tables[0], labels[0], steps=100, penalty=1e-6)
     right = [float(np.mean(model.predict(X) == y)) for X, y in zip(tables, labels, strict=True)]
     return Told(model, *right)
 

@@ -45,6 +45,7 @@ ALLOWED = {
     "collections.abc",
     "dataclasses",
     "fractions",
+    "itertools",
     "math",
     "numbers",
     "operator",

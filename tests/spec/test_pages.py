@@ -13,6 +13,7 @@ PREFIXES = {
     "01-machine-learning.md": "ML",
     "02-feature-engineering.md": "FE",
     "03-feature-learning.md": "FL",
+    "04-deep-learning.md": "DL",
     "05-logistic-regression.md": "LR",
     "06-network.md": "NET",
     "07-unit.md": "UNIT",
