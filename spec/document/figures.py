@@ -43,6 +43,7 @@ class Figure:
     def inline(self) -> str:
         """The picture as an element of an HTML page: its ids are those of no other picture."""
         drawing = self.svg[self.svg.index("<svg") :]
+        drawing = re.sub(r'(<image [^>]*?) ?id="[^"]*"', r"\1", drawing)  # equal images have equal ids
         drawing = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{self.id}-", drawing)
         return drawing.replace("<svg", f'<svg role="img" aria-label="{_quoted(words(self.caption))}"', 1)
 

@@ -2,6 +2,7 @@
 
 import html
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from string import Template
@@ -34,9 +35,17 @@ def render(chapters: Sequence[Chapter], figures: Figures) -> str:
         In their order.
     figures : mapping
         The pictures that they include, by concept and name.
+
+    Raises
+    ------
+    ValueError
+        If an anchor would be there twice.
     """
     blocks = [block for chapter in chapters for block in _chapter(chapter, figures)]
     body = _spaced(write(blocks, "html5", "--mathml", "--wrap=none"))
+    twice = [id for id, count in Counter(re.findall(r'\bid="([^"]*)"', body)).items() if count > 1]
+    if twice:
+        raise ValueError(f"the page would have an anchor twice: {', '.join(twice)}")
     folder = files("gaugeblock.spec.document")
     return Template((folder / "document.html").read_text("utf-8")).substitute(
         version=citation.VERSION,
