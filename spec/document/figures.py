@@ -2,15 +2,20 @@
 
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import cpu_count, get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from gaugeblock.spec.document.extra import imported
 from gaugeblock.spec.document.tree import Node, rewrite, words
 
 __all__ = ["Figure", "figure_of", "figures"]
+
+Place: TypeAlias = tuple[str, str]
+"""A concept and the name of one of its pictures."""
 
 _TARGET = re.compile(r"^figure:([a-z_]+)/([a-z0-9_-]+)$")
 
@@ -48,7 +53,7 @@ class Figure:
         return drawing.replace("<svg", f'<svg role="img" aria-label="{_quoted(words(self.caption))}"', 1)
 
 
-def figure_of(node: Node) -> tuple[str, str] | None:
+def figure_of(node: Node) -> Place | None:
     """Return concept and name of the picture that a block includes, or None if it includes none.
 
     Raises
@@ -65,7 +70,7 @@ def figure_of(node: Node) -> tuple[str, str] | None:
     return match[1], match[2]
 
 
-def figures(blocks: list[Node]) -> dict[tuple[str, str], Figure]:
+def figures(blocks: list[Node]) -> dict[Place, Figure]:
     """Draw all pictures that blocks include.
 
     Raises
@@ -73,28 +78,42 @@ def figures(blocks: list[Node]) -> dict[tuple[str, str], Figure]:
     KeyError
         If there is no demonstration of the concept, or it has no such picture.
     """
-    drawn: dict[tuple[str, str], Figure] = {}
+    captions: dict[Place, list[Node]] = {}
 
     def collect(node: Node) -> list[Node] | None:
         place = figure_of(node)
         if place is None:
             return None
         (_, caption, _) = node["c"]
-        content = [inline for block in caption[1] for inline in block["c"]]
-        drawn[place] = Figure(*place, content, _draw(*place))
+        captions[place] = [inline for block in caption[1] for inline in block["c"]]
         return [node]
 
     rewrite(blocks, collect)
-    return drawn
+    return {place: Figure(*place, captions[place], svg) for place, svg in _draw(list(captions)).items()}
 
 
-def _draw(concept: str, name: str) -> str:
-    """Return a picture as SVG."""
+def _draw(places: Sequence[Place]) -> dict[Place, str]:
+    """Return pictures as SVG: concepts are drawn side by side, as some train networks first."""
+    concepts = {concept: [place for place in places if place[0] == concept] for concept, _ in places}
+    if len(concepts) < 2:
+        return _draw_here(places)
+    with ProcessPoolExecutor(min(len(concepts), cpu_count()), get_context("spawn")) as processes:
+        drawn: dict[Place, str] = {}
+        for pictures in processes.map(_draw_here, concepts.values()):
+            drawn |= pictures
+    return {place: drawn[place] for place in places}
+
+
+def _draw_here(places: Sequence[Place]) -> dict[Place, str]:
+    """Return pictures as SVG, drawn in this process."""
     demonstrations: Any = imported("gaugeblock.spec.demonstrations")
+    drawn = {}
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "picture.svg")
-        demonstrations.write(demonstrations.picture(concept, name), file)
-        return file.read_text("utf-8")
+        for concept, name in places:
+            demonstrations.write(demonstrations.picture(concept, name), file)
+            drawn[concept, name] = file.read_text("utf-8")
+    return drawn
 
 
 def _images(tree: Any) -> Iterator[Node]:

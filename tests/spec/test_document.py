@@ -11,7 +11,6 @@ import sys
 from html.parser import HTMLParser
 from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -105,24 +104,19 @@ from importlib import import_module
 from gaugeblock.conformance.command import main
 
 figures = import_module("gaugeblock.spec.document.figures")
-drawn, draw = sys.argv[1], figures._draw
-figures._draw = lambda *place: draw(*place) if "/".join(place) == sys.argv[2] else drawn
+drawing, real = sys.argv[1], tuple(sys.argv[2].split("/"))
+figures._draw = lambda places: dict.fromkeys(places, drawing) | figures._draw_here([real])
 sys.exit(main(["spec", "--build", "again"]))
 """
-
-
-def quickly_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let every picture but one be a simple drawing."""
-    module = import_module("gaugeblock.spec.document.figures")
-    draw = module._draw
-    monkeypatch.setattr(module, "_draw", lambda *place: draw(*place) if place == REAL else DRAWING)
 
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, bytes]:
     folder = tmp_path_factory.mktemp("document")
+    figures_module = import_module("gaugeblock.spec.document.figures")
+    real = figures_module._draw_here([REAL])
     with pytest.MonkeyPatch.context() as monkeypatch:
-        quickly_drawn(monkeypatch)
+        monkeypatch.setattr(figures_module, "_draw", lambda places: dict.fromkeys(places, DRAWING) | real)
         page, printed = build(folder, suite=claims(), places=places())
     assert [page.name, printed.name] == [f"gaugeblock-spec-{VERSION}.{suffix}" for suffix in ("html", "pdf")]
     return page.read_text("utf-8"), printed.read_bytes()
@@ -256,7 +250,7 @@ def test_the_pdf_is_one_for_archives_with_the_date_of_the_version(built: tuple[s
 
 
 @needs_extra
-@pytest.mark.usefixtures("demonstrations")
+@pytest.mark.usefixtures("simple_pictures")
 def test_the_pdf_has_a_heading_with_a_label_for_every_clause_and_links_to_them() -> None:
     found = chapters()
     drawn = figures([block for chapter in found for block in chapter.blocks])
@@ -306,19 +300,26 @@ def test_the_name_of_a_page_tells_its_concept() -> None:
 
 
 @pytest.fixture
-def demonstrations(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Put demonstrations that all have one picture in the place of the package."""
-    stub: Any = ModuleType("gaugeblock.spec.demonstrations")
-    stub.picture = lambda concept, name: DRAWING
-    stub.write = lambda picture, path: path.write_text(picture)
-    monkeypatch.setitem(sys.modules, "gaugeblock.spec.demonstrations", stub)
+def simple_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every picture be the same simple drawing."""
+    figures_module = import_module("gaugeblock.spec.document.figures")
+    monkeypatch.setattr(figures_module, "_draw", lambda places: dict.fromkeys(places, DRAWING))
+
+
+@needs_extra
+def test_pictures_of_several_concepts_are_those_that_one_process_draws() -> None:
+    figures_module = import_module("gaugeblock.spec.document.figures")
+    places = [("layer", "connections"), ("inception", "module")]
+    together = figures_module._draw(places)
+    assert list(together) == places
+    assert together == figures_module._draw_here(places)
 
 
 PICTURE = "![The *edges* of $x$, see CONV-S1](figure:convolution/a-test)\n"
 
 
 @needs_extra
-@pytest.mark.usefixtures("demonstrations")
+@pytest.mark.usefixtures("simple_pictures")
 def test_a_picture_is_drawn_and_stands_in_both_forms() -> None:
     blocks = read(f"Before.\n\n{PICTURE}\n#### CONV-S1\n\nAfter.")
     others = [block for chapter in chapters() for block in chapter.blocks if chapter.name == "convolution"]
