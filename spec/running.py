@@ -214,12 +214,12 @@ class Running:
 
     def normcdf(self) -> "Running":
         """Return the normal distribution function, CUDA's ``normcdff``."""
-        carried = self.error / math.sqrt(2 * math.pi)  # the largest slope anywhere
-        return self._named("normcdf", _erfc(-self.value / math.sqrt(2)) / 2, carried)
+        slope = self._bell(1 / math.sqrt(2)) / (2 * math.sqrt(2))
+        return self._named("normcdf", _erfc(-self.value / math.sqrt(2)) / 2, self.error * slope)
 
-    def _bell(self) -> Float64:
-        """Return the largest slope of erf within the error of the argument."""
-        nearest = np.maximum(np.abs(self.value) - self.error, 0)
+    def _bell(self, scale: float = 1.0) -> Float64:
+        """Return the largest slope of erf at the argument times the scale, within the argument's error."""
+        nearest = np.maximum(np.abs(self.value) - self.error, 0) * scale
         return np.asarray(2 / math.sqrt(math.pi) * np.exp(-np.square(np.minimum(nearest, 40.0))))
 
     def _named(self, name: str, value: Float64, carried: Float64) -> "Running":

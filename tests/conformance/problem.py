@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache, lru_cache
+from functools import cache
 from math import prod
 from typing import Any, Literal
 
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gaugeblock.conformance import real_data
+from gaugeblock.conformance.memory import Memory
 from gaugeblock.spec import accuracy
 from gaugeblock.spec.operations import OPERATIONS, Operation
 
@@ -143,7 +144,7 @@ class Array:
 
     def build(self, dtype: str) -> Floats:
         """Return the elements as float64, every one representable in ``dtype``; do not write to it."""
-        return _build(self, dtype)
+        return _BUILT.recall(f"{dtype} {self!r}", lambda: _build(self, dtype))
 
 
 def _written(value: Any) -> str:
@@ -212,7 +213,6 @@ def _fill(array: Array, dtype: str) -> Floats:
             return real_data.NAMED[real]().reshape(-1)[:n].copy()
 
 
-@lru_cache(maxsize=32)
 def _build(array: Array, dtype: str) -> Floats:
     values = _fill(array, dtype) + array.shift
     for index, value in array.planted:
@@ -224,6 +224,14 @@ def _build(array: Array, dtype: str) -> Floats:
             values = np.repeat(values.take([0], axis), values.shape[axis], axis)
     values.flags.writeable = False
     return values
+
+
+_BUILT: Memory[Floats] = Memory(64 << 20, lambda array: array.nbytes)
+_WANTED: Memory[Floats] = Memory(128 << 20, lambda want: want.nbytes)
+_BOUNDS: Memory[accuracy.Bound] = Memory(
+    128 << 20,
+    lambda bound: bound.value.nbytes + sum(np.asarray(term).nbytes for term in bound.terms.values()),
+)
 
 
 @dataclass(frozen=True)
@@ -293,15 +301,38 @@ class Problem:
         return {name: array.build(self.dtype) for name, array in self.arrays.items()}
 
     def want(self) -> Floats:
-        """Return the reference's answer in float64."""
+        """Return the reference's answer in float64.
+
+        It is remembered for a while, as bounds are: checks ask for it again, and so does a suite that judges
+        one backend after another.
+        """
+        return _WANTED.recall(self._content, self._want)
+
+    def _want(self) -> Floats:
         with np.errstate(all="ignore"):
-            return np.asarray(self.record.reference(**self.arguments(), **self.parameters), np.float64)
+            want = np.asarray(self.record.reference(**self.arguments(), **self.parameters), np.float64)
+        want.flags.writeable = False
+        return want
 
     def bound(self, want: Floats, arithmetic: accuracy.Arithmetic) -> accuracy.Bound:
         """Return how far the backend's answer may lie from ``want``, element by element."""
+        if want is not self.want():
+            return self._bound(want, arithmetic)
+        return _BOUNDS.recall(f"{arithmetic} {self._content}", lambda: self._bound(want, arithmetic))
+
+    def _bound(self, want: Floats, arithmetic: accuracy.Arithmetic) -> accuracy.Bound:
         form = accuracy.FORMATS[self.dtype]
         with np.errstate(all="ignore"):
             return self.record.bound({**self.arguments(), **self.parameters}, want, form, arithmetic)
+
+    @property
+    def _content(self) -> str:
+        """The operation and its arguments, wherever they lie, as a text."""
+        arrays = {
+            name: array if array.layout.repeats else replace(array, layout=PACKED)
+            for name, array in self.arrays.items()
+        }
+        return repr(replace(self, arrays=arrays, out=None, alias=None))
 
     def plain(self) -> Problem:
         """Return the same call with packed arrays and a result that the backend allocates.

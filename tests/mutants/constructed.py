@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from elementwise import CORRECT, except_at_minus_infinity, exp, gelu, sigmoid
+from convolution import CONVOLUTION
+from elementwise import CORRECT, erf, except_at_minus_infinity, exp, gelu, sigmoid
 from gemm import GEMM, Gemm, matmul, truncated_to_tf32
 from softmax import BLOCK, TILES, Rowwise
 from workshop import NARROW, Array, Backend, Kernel, checked, destination, log, write
@@ -216,6 +217,14 @@ def gelu_by_a_short_constant(x: Array, *, approximate: str = "none") -> Array:
     return except_at_minus_infinity(x, x * sigmoid(w))
 
 
+def fused_gelu_by_erf(acc: Array, bias: Array, residual: Array, function: Callable[[Array], Array]) -> Array:
+    """End a convolution with x·(1 + erf(x/√2))/2, which cancels in the left tail."""
+    y = acc + bias + residual
+    if function is not gelu:
+        return function(y)
+    return except_at_minus_infinity(y, np.float32(0.5) * y * (1 + erf(y * np.float32(np.sqrt(0.5)))))
+
+
 def around_zero(x: Array, *, min_val: float = -1.0, max_val: float = 1.0) -> Array:
     """Compare positive numbers with the upper limit and negative ones with the lower."""
     return np.where(x > 0, np.minimum(x, np.float32(max_val)), np.maximum(x, np.float32(min_val)))
@@ -415,6 +424,12 @@ U32 = Backend(
     CONSTRUCTED,
     dtypes=WIDE,
     maxout=MAXOUT.broken(reached=lambda n: min(n, 1 << 16)),
+)
+U33 = Backend(
+    "GELU behind a convolution is computed by 1 + erf and loses its left tail",
+    CONSTRUCTED,
+    dtypes=WIDE,
+    conv_fused=CONVOLUTION.broken(finish=fused_gelu_by_erf),
 )
 
 # Right ways to compute, which must never be called wrong.

@@ -75,6 +75,14 @@ EXPOSING: Mapping[str, Callable[[str], tuple[Call, ...]]] = {
     "U30": lambda dtype: ({"dy": np.ones(1), "x": np.full(2, np.nan)},),
     "U31": lambda dtype: ({"dy": np.full(1, np.nan), "x": np.arange(2.0)},),
     "U32": lambda dtype: ({"x": np.ones(131080)},),
+    "U33": lambda dtype: (
+        {
+            "x": np.linspace(-6, -1, 200)[None, None],
+            "w": np.ones((1, 1, 1)),
+            "bias": None,
+            "activation": "gelu",
+        },
+    ),
 }
 
 
@@ -87,7 +95,7 @@ def put(function: Callable[..., Array], call: Call, dtype: str) -> Array:
     if "out" not in cast and "x" in cast and "pieces" not in cast and function.__name__ == "forward":
         shape = (cast["x"].size // 2,) if "Maxout" in function.__qualname__ else cast["x"].shape
         cast["out"] = np.zeros(shape, DTYPES[dtype])
-    arrays = [cast.pop(name) for name in ("a", "b", "c", "dy", "x") if name in cast]
+    arrays = [cast.pop(name) for name in ("a", "b", "c", "dy", "x", "w") if name in cast]
     return function(*arrays, **cast).astype(np.float64)
 
 
