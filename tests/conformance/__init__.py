@@ -5,12 +5,35 @@
 array([0., 2.])
 
 The command ``gaugeblock conform BACKEND`` runs it; :func:`replay` repeats one failing call.
+
+Names are imported when they are asked for: every backend gets a process of its own, which needs neither
+Hypothesis nor pytest and should start fast.
 """
 
-from gaugeblock.conformance.backends import BackendError
-from gaugeblock.conformance.engine import Effort, replay
-from gaugeblock.conformance.problem import Array, Layout, Problem
-from gaugeblock.conformance.report import Report
-from gaugeblock.conformance.runner import judge, plan, run
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gaugeblock.conformance.backends import BackendError
+    from gaugeblock.conformance.engine import Effort, replay
+    from gaugeblock.conformance.problem import Array, Layout, Problem
+    from gaugeblock.conformance.report import Report
+    from gaugeblock.conformance.runner import judge, plan, run
 
 __all__ = ["Array", "BackendError", "Effort", "Layout", "Problem", "Report", "judge", "plan", "replay", "run"]
+
+_MODULES = {
+    "backends": ("BackendError",),
+    "engine": ("Effort", "replay"),
+    "problem": ("Array", "Layout", "Problem"),
+    "report": ("Report",),
+    "runner": ("judge", "plan", "run"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name from its module."""
+    for module, names in _MODULES.items():
+        if name in names:
+            return getattr(import_module(f"{__name__}.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
