@@ -4,6 +4,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from gaugeblock.gpu.simulator.vm.tensor_core import mma
+
 BF16 = np.dtype(ml_dtypes.bfloat16)
 RANDOM = np.random.default_rng(5)
 
@@ -12,9 +14,9 @@ def integers(shape, dtype):
     return RANDOM.integers(-8, 9, shape).astype(dtype)
 
 
-def multiply(cuda, kind, k, dtype):
-    """One mma per warp, with fragments loaded element by element as the manual's formulas say."""
-    a, b, c = integers((2, 16, k), dtype), integers((2, k, 8), dtype), integers((2, 16, 8), np.float32)
+def multiply(cuda, kind, a, b, c):
+    """Let every warp do one mma, with fragments loaded element by element as the manual's formulas say."""
+    k = a.shape[-1]
     registers_a, registers_b = (4, 2) if (k == 16 or (kind == "tf32" and k == 8)) else (2, 1)
     element, per = ("unsigned", 1) if kind == "tf32" else ("unsigned short", 2)
     inputs = ",".join(f"%{4 + i}" for i in range(registers_a))
@@ -44,27 +46,58 @@ def multiply(cuda, kind, k, dtype):
         }}
         """,
         1,
-        64,
-        a.view(np.uint16) if dtype == BF16 else a,
-        b.view(np.uint16) if dtype == BF16 else b,
+        32 * len(a),
+        a if kind == "tf32" else a.view(np.uint16),
+        b if kind == "tf32" else b.view(np.uint16),
         (got := c.copy()),
     )
-    assert np.array_equal(got, a.astype(np.float64) @ b.astype(np.float64) + c)
+    return got
+
+
+def multiplies_exactly(cuda, kind, k, dtype):
+    a, b, c = integers((2, 16, k), dtype), integers((2, k, 8), dtype), integers((2, 16, 8), np.float32)
+    assert np.array_equal(multiply(cuda, kind, a, b, c), a.astype(np.float64) @ b.astype(np.float64) + c)
 
 
 @pytest.mark.parametrize("k", [8, 16])
 def test_half_precision_tiles_multiply_exactly_on_small_integers(cuda, k):
-    multiply(cuda, "f16", k, np.float16)
+    multiplies_exactly(cuda, "f16", k, np.float16)
 
 
 @pytest.mark.parametrize("k", [8, 16])
 def test_bfloat16_tiles_multiply_exactly_on_small_integers(cuda, k):
-    multiply(cuda, "bf16", k, BF16)
+    multiplies_exactly(cuda, "bf16", k, BF16)
 
 
 @pytest.mark.parametrize("k", [4, 8])
 def test_tf32_tiles_multiply_exactly_on_small_integers(cuda, k):
-    multiply(cuda, "tf32", k, np.float32)
+    multiplies_exactly(cuda, "tf32", k, np.float32)
+
+
+@pytest.mark.parametrize(("kind", "dtype"), [("f16", np.float16), ("bf16", BF16), ("tf32", np.float32)])
+def test_a_warp_with_nothing_but_zeros_to_multiply_gets_what_the_arithmetic_gives(cuda, kind, dtype):
+    cases = [
+        (x, y, z)
+        for x, y in [
+            (0.0, 1.0),
+            (-0.0, 1.0),
+            (1.0, -0.0),
+            (0.0, np.inf),
+            (np.nan, 0.0),
+            (0.0, -0.0),
+            (1.0, 1.0),
+        ]
+        for z in (1.0, -0.0, 3e-45, np.inf, np.nan)
+    ]
+    a, b, c = (
+        np.stack([np.full(shape, case[i]) for case in cases]).astype(d)
+        for i, (shape, d) in enumerate([((16, 8), dtype), ((8, 8), dtype), ((16, 8), np.float32)])
+    )
+    for part in np.array_split(np.arange(len(cases)), 2):  # a block has at most 32 warps
+        got = multiply(cuda, kind, a[part], b[part], c[part])
+        with np.errstate(all="ignore"):
+            want = mma(a[part], b[part], c[part], operand=kind, bits=25)
+        assert np.array_equal(got.view(np.uint32), want.view(np.uint32))
 
 
 @pytest.mark.parametrize("transposed", [False, True])

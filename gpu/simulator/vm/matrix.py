@@ -24,6 +24,13 @@ if TYPE_CHECKING:
 
 _G, _T = np.arange(WARP) // 4, np.arange(WARP) % 4
 
+_PATTERNS = {
+    "f16": (U16, 0x7FFF, 0x7C00),
+    "bf16": (U16, 0x7FFF, 0x7F80),
+    "tf32": (U32, 0x7FFFE000, 0x7F800000),
+}
+"""Of an operand's elements: their words, the bits of the magnitude that are read, and those of infinity."""
+
 
 def _by_warp(frame: Frame, value: Array) -> Array:
     """Lay a register out as warps × 32; these instructions need every lane of a warp."""
@@ -32,9 +39,20 @@ def _by_warp(frame: Frame, value: Array) -> Array:
     return frame.expand(value).reshape(-1, WARP)
 
 
-def _matrix_a(registers: list[Array], per_word: int, k: int) -> Array:
-    """Assemble A (16×k) of each warp from its registers: warps × 32 words each."""
-    warps = len(registers[0])
+def _busy(a: Array, b: Array, kind: tensor_core.Operand) -> Array:
+    """Tell which warps multiply anything but zeros with finite numbers; at the edge of a result most do not.
+
+    `a` and `b` are words: registers × warps × 32.
+    """
+    dtype, magnitude, infinity = _PATTERNS[kind]
+    x, y = ((operand.view(dtype) & dtype.type(magnitude)).max(axis=(0, 2)) for operand in (a, b))
+    busy: Array = (np.minimum(x, y) > 0) | (np.maximum(x, y) >= infinity)
+    return busy
+
+
+def _matrix_a(registers: Array, per_word: int, k: int) -> Array:
+    """Assemble A (16×k) of each warp from its registers: words of registers × warps × 32."""
+    warps = registers.shape[1]
     dtype = {2: U16, 1: U32}[per_word]
     a = np.empty((warps, 16, k), dtype)
     for number, words in enumerate(registers):
@@ -46,9 +64,9 @@ def _matrix_a(registers: list[Array], per_word: int, k: int) -> Array:
     return a
 
 
-def _matrix_b(registers: list[Array], per_word: int, k: int) -> Array:
+def _matrix_b(registers: Array, per_word: int, k: int) -> Array:
     """Assemble B (k×8) of each warp."""
-    warps = len(registers[0])
+    warps = registers.shape[1]
     dtype = {2: U16, 1: U32}[per_word]
     b = np.empty((warps, k, 8), dtype)
     for number, words in enumerate(registers):
@@ -59,9 +77,9 @@ def _matrix_b(registers: list[Array], per_word: int, k: int) -> Array:
     return b
 
 
-def _matrix_c(registers: list[Array], half: bool) -> Array:
+def _matrix_c(registers: Array, half: bool) -> Array:
     """Assemble C (16×8): four float32 registers, or two of packed float16."""
-    warps = len(registers[0])
+    warps = registers.shape[1]
     c = np.empty((warps, 16, 8), F16 if half else F32)
     if half:
         for number, words in enumerate(registers):
@@ -77,7 +95,7 @@ def _matrix_c(registers: list[Array], half: bool) -> Array:
 def _split_c(c: Array, half: bool) -> list[Array]:
     """Undo `_matrix_c`."""
     if not half:
-        return [np.ascontiguousarray(c[:, _G + 8 * (n // 2), 2 * _T + n % 2]) for n in range(4)]
+        return [np.ascontiguousarray(c[:, _G + 8 * (n // 2), 2 * _T + n % 2]).view(U32) for n in range(4)]
     found = []
     for number in range(2):
         pair = np.stack([c[:, _G + 8 * number, 2 * _T + e] for e in range(2)], axis=-1)
@@ -116,16 +134,23 @@ def multiply(d: Decoder) -> None:
     element = {"f16": F16, "bf16": BF16, "tf32": F32}[kind]
 
     def run(registers: Registers, frame: Frame) -> None:
-        def words(slots: list[int]) -> list[Array]:
-            return [_by_warp(frame, registers[slot].view(U32)) for slot in slots]
+        def words(slots: list[int]) -> Array:
+            return np.stack([_by_warp(frame, registers[slot].view(U32)) for slot in slots])
 
-        matrix_a = _matrix_a(words(slots_a), per_word, k).view(element)
-        matrix_b = _matrix_b(words(slots_b), per_word, k).view(element)
-        matrix_c = _matrix_c(words(slots_c), half)
-        product = tensor_core.mma(
-            matrix_a, matrix_b, matrix_c, operand=kind, bits=25, model=frame.batch.settings.tensor_core
-        )
-        for slot, value in zip(into, _split_c(product, half), strict=True):
+        words_a, words_b, words_c = words(slots_a), words(slots_b), words(slots_c)
+        busy = _busy(words_a, words_b, kind)
+        found = tensor_core.plus_zero(words_c.view(F16 if half else F32)).view(U32)
+        if busy.any():
+            product = tensor_core.mma(
+                _matrix_a(words_a[:, busy], per_word, k).view(element),
+                _matrix_b(words_b[:, busy], per_word, k).view(element),
+                _matrix_c(words_c[:, busy], half),
+                operand=kind,
+                bits=25,
+                model=frame.batch.settings.tensor_core,
+            )
+            found[:, busy] = _split_c(product, half)
+        for slot, value in zip(into, found, strict=True):
             registers[slot] = value.reshape(-1)
 
     members = d.number(0xFFFFFFFF, "b32")

@@ -118,6 +118,17 @@ def mma(
     return result
 
 
+def plus_zero(c: Array) -> Array:
+    """Return what `mma` does for products that are all zero: c, with +0 for −0, and one NaN for all.
+
+    Examples
+    --------
+    >>> plus_zero(np.float32([-0.0, 1.5, -np.inf]))
+    array([ 0. ,  1.5, -inf], dtype=float32)
+    """
+    return canonical(c + c.dtype.type(0))
+
+
 def _truncating(left: Array, right: Array, c: Array, smallest: int, bits: int) -> Array:
     """Add aligned and truncated terms, and truncate the sum to the type of `c`."""
     addend = c.astype(FLOAT64)
@@ -136,6 +147,7 @@ def _truncating(left: Array, right: Array, c: Array, smallest: int, bits: int) -
         total += np.trunc(term, out=term)
     total *= ((largest - bits + 1023) << 52).view(FLOAT64)
     result = narrow(total, FLOAT32, "rz") if c.dtype == FLOAT32 else narrow(total, FLOAT16)
+    result += c.dtype.type(0)  # −0 becomes +0
     overflow = np.abs(total) >= 2.0**128  # truncation would stop at the largest finite number
     if overflow.any():
         result[overflow] = np.copysign(np.inf, total[overflow])
@@ -205,4 +217,4 @@ def _with_special_values(result: Array, left: Array, right: Array, addend: Array
     return canonical(result)
 
 
-__all__ = ["fraction_bits", "mma"]
+__all__ = ["fraction_bits", "mma", "plus_zero"]
