@@ -113,7 +113,7 @@ def assert_equal(got: Array, want: Array, dtype: str) -> None:
 # What it computes ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.spec("CONV-S3")
+@pytest.mark.spec("CONV-S1", "CONV-S7", "CONV-S8", "CONV-A2")
 @pytest.mark.parametrize(("dtype", "algorithm", "name"), CASES)
 def test_sums_of_small_integers_are_exact_in_any_layout(dtype: str, algorithm: str, name: str) -> None:
     x, w, bias, _, rest = problem(name, dtype)
@@ -122,7 +122,7 @@ def test_sums_of_small_integers_are_exact_in_any_layout(dtype: str, algorithm: s
         assert_equal(gpu.conv(one, other, bias, algorithm=algorithm, **rest), want, dtype)
 
 
-@pytest.mark.spec("CONV-S4")
+@pytest.mark.spec("CONV-S2", "CONV-S7", "CONV-S8", "CONV-A2")
 @pytest.mark.parametrize(("dtype", "algorithm", "name"), CASES)
 def test_the_gradient_of_the_input_is_exact_in_any_layout(dtype: str, algorithm: str, name: str) -> None:
     x, w, _, dy, rest = problem(name, dtype)
@@ -132,7 +132,7 @@ def test_the_gradient_of_the_input_is_exact_in_any_layout(dtype: str, algorithm:
         assert_equal(got, want, dtype)
 
 
-@pytest.mark.spec("CONV-S5")
+@pytest.mark.spec("CONV-S3", "CONV-S7", "CONV-S8", "CONV-A2")
 @pytest.mark.parametrize(("dtype", "algorithm", "name"), [case for case in CASES if case[1] != "pointwise"])
 def test_the_gradient_of_the_filters_is_exact_in_any_layout(dtype: str, algorithm: str, name: str) -> None:
     x, w, _, dy, rest = problem(name, dtype)
@@ -142,7 +142,7 @@ def test_the_gradient_of_the_filters_is_exact_in_any_layout(dtype: str, algorith
         assert_equal(got, want, dtype)
 
 
-@pytest.mark.spec("CONV-S6")
+@pytest.mark.spec("CONV-S4", "CONV-S8", "CONV-A2")
 @pytest.mark.parametrize(
     "shape", [(2, 3, 5, 7), (3, 40, 9), (1, 2, 3, 4, 5), (2, 3, 100, 90), (0, 3, 4), (2, 3, 0)]
 )
@@ -153,7 +153,7 @@ def test_the_gradient_of_the_bias_is_exact_in_any_layout(shape: tuple[int, ...])
         assert_equal(gpu.conv_backward_bias(view), want, "float32")
 
 
-@pytest.mark.spec("CONV-S7")
+@pytest.mark.spec("CONV-S5")
 @pytest.mark.parametrize("algorithm", ["naive", "tile32"])
 def test_the_transposed_convolution_adds_its_bias(algorithm: str) -> None:
     x, w, bias = integers("float32", 2, 4, 5, 3), integers("float32", 4, 3, 3, 2), integers("float32", 6)
@@ -168,7 +168,7 @@ def test_the_transposed_convolution_adds_its_bias(algorithm: str) -> None:
     assert_equal(gpu.conv_transpose(x, w, bias, algorithm=algorithm, **rest), want, "float32")
 
 
-@pytest.mark.spec("CONV-S8")
+@pytest.mark.spec("CONV-S6")
 @pytest.mark.parametrize("activation", ["none", "relu", "relu6", "sigmoid", "tanh", "silu", "gelu"])
 @pytest.mark.parametrize("name", ["plain", "depthwise"])
 def test_bias_and_residual_come_before_the_activation(activation: str, name: str) -> None:
@@ -220,7 +220,7 @@ def test_tensor_cores_are_within_the_bound_of_their_declaration(dtype: str, algo
         assert accept(got, want, bound, FORMATS[dtype]).all()
 
 
-@pytest.mark.spec("CONV-S6")
+@pytest.mark.spec("CONV-S6", "CONV-S8")
 @pytest.mark.parametrize("algorithm", ["tensor64", "tensor128"])
 def test_tensor_cores_write_and_add_in_any_layout(algorithm: str) -> None:
     x, w, bias, residual, rest = problem("more than a tile", "bfloat16")
@@ -230,7 +230,7 @@ def test_tensor_cores_write_and_add_in_any_layout(algorithm: str) -> None:
         assert_equal(got, want, "bfloat16")
 
 
-@pytest.mark.spec("GEN-S2")
+@pytest.mark.spec("GEN-S2", "CONV-S8")
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", ["everything", "depthwise", "pointwise", "more than a tile"])
 def test_no_layout_changes_a_bit(dtype: str, name: str) -> None:
@@ -247,7 +247,7 @@ def test_no_layout_changes_a_bit(dtype: str, name: str) -> None:
     assert len({gpu.conv_backward_bias(a).tobytes() for a in layouts(dy)}) == 1
 
 
-@pytest.mark.spec("CONV-S5")
+@pytest.mark.spec("CONV-S3", "GEN-S5")
 @pytest.mark.parametrize(
     ("dtype", "algorithm", "groups"),
     [("float32", "tile32", 1), ("float32", "depthwise", 2), ("bfloat16", "tensor64", 1)],
@@ -355,7 +355,7 @@ def test_an_algorithm_that_does_not_fit_is_refused(algorithm: str, message: str)
 # Special values, outputs and arguments -------------------------------------------------------------------
 
 
-@pytest.mark.spec("CONV-X1")
+@pytest.mark.spec("CONV-X2")
 @pytest.mark.parametrize(
     ("dtype", "algorithm"),
     [
@@ -385,7 +385,7 @@ def test_nothing_is_multiplied_with_the_padding(dtype: str, algorithm: str) -> N
         assert np.array_equal(got, wanted, equal_nan=True)
 
 
-@pytest.mark.spec("CONV-X1")
+@pytest.mark.spec("CONV-S2", "CONV-X1")
 @pytest.mark.parametrize("algorithm", ["naive", "tile32"])
 def test_a_sum_without_terms_is_zero(algorithm: str) -> None:
     x, w = np.ones((1, 2, 5, 5), np.float32), np.ones((3, 2, 1, 1), np.float32)
