@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, cached_property
 from math import prod
 from typing import Any, Literal
 
@@ -325,7 +325,7 @@ class Problem:
         with np.errstate(all="ignore"):
             return self.record.bound({**self.arguments(), **self.parameters}, want, form, arithmetic)
 
-    @property
+    @cached_property
     def _content(self) -> str:
         """The operation and its arguments, wherever they lie, as a text."""
         arrays = {
