@@ -42,11 +42,6 @@ class Dataset:
         """Return some of the examples."""
         return Dataset(self.X[index], self.labels[index], self.features, self.classes)
 
-    def split(self, *, train: int, seed: int) -> tuple[Dataset, Dataset]:
-        """Return so many examples for training, drawn by the seed, and the rest, to predict."""
-        order = np.random.default_rng(seed).permutation(len(self))
-        return self.part(order[:train]), self.part(order[train:])
-
 
 def _frozen(array: npt.ArrayLike, dtype: type) -> npt.NDArray[Any]:
     """Return a copy that nobody can change, as it is shared."""
