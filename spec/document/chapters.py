@@ -16,6 +16,7 @@ CLAUSE = "clause"
 
 _MENTION = re.compile(r"\b[A-Z]+-[DCSXAI][1-9][0-9]*\b")
 _PAGE = re.compile(r"^(\d+)-([a-z-]+)\.md$")
+_REFERENCE = re.compile(r"\bpage(s?) (\d+)(?: and (\d+))?")
 
 #: Name, package and file of the appendices.
 _APPENDICES = (
@@ -74,7 +75,7 @@ def chapters() -> list[Chapter]:
     ValueError
         If a page does not have exactly one heading of the first level, at its beginning.
     """
-    sources = dict(pages())
+    sources = {name: _referring(source) for name, source in pages().items()}
     for name, package, file in _APPENDICES:
         sources[name] = _filled((files(package) / file).read_text("utf-8"))
     for name, source in sources.items():
@@ -115,6 +116,21 @@ def _linked_word(word: str) -> Iterator[Node]:
         end = match.end()
     if end < len(word):
         yield {"t": "Str", "c": word[end:]}
+
+
+def _referring(markdown: str) -> str:
+    """Return a page that refers to others as to chapters, which is what they are here, by links."""
+    files = {int(name.partition("-")[0]): name for name in pages()}
+
+    def refer(match: re.Match[str]) -> str:
+        plural, *numbers = match.groups()
+        if plural:
+            return "chapters " + " and ".join(f"[{n}]({files[int(n)]})" for n in numbers if n)
+        return f"[chapter {numbers[0]}]({files[int(numbers[0])]})" + (
+            f" and {numbers[1]}" if numbers[1] else ""
+        )
+
+    return _REFERENCE.sub(refer, markdown)
 
 
 def _filled(markdown: str) -> str:

@@ -17,10 +17,11 @@ from gaugeblock.spec.document.tree import Node, div, link, raw, rewrite, span, t
 __all__ = ["render"]
 
 #: Signs from which a formula in a line may be wider than a phone.
-_LONG = 34
+_LONG = 25
 
 _NAME = r'<mrow><mi mathvariant="normal">[a-z0-9_]+</mi><mo>&#8289;</mo></mrow>'
-_BEFORE_NAME = re.compile(rf"(</mi>|</mn>|</ms(?:ub|up|qrt)>)(?=(?:<msu[bp]>)?{_NAME})")
+_BEFORE_NAME = re.compile(rf"(</mi>|</mn>|</mfrac>|</ms(?:ub|up|qrt)>)(?=(?:<msu[bp]>)?{_NAME})")
+_THEN_PUNCTUATION = re.compile(r'(<math display="inline"(?:(?!</math>).)*</math>)([.,:;)]+)', re.DOTALL)
 _AFTER_NAME = re.compile(rf"({_NAME}|<msu[bp]>{_NAME}<m[in]>[^<]*</m[in]></msu[bp]>)(?=<m[in]|<ms)")
 
 Figures = Mapping[tuple[str, str], Figure]
@@ -58,9 +59,10 @@ def render(chapters: Sequence[Chapter], figures: Figures) -> str:
 
 
 def _spaced(page: str) -> str:
-    """Return a page in whose formulas the names of functions stand apart, as in x log y."""
+    """Return a page in whose formulas names of functions stand apart, and after which a comma stays."""
     thin = '<mspace width="0.17em"></mspace>'
-    return _BEFORE_NAME.sub(rf"\1{thin}", _AFTER_NAME.sub(rf"\1{thin}", page))
+    page = _BEFORE_NAME.sub(rf"\1{thin}", _AFTER_NAME.sub(rf"\1{thin}", page))
+    return _THEN_PUNCTUATION.sub(r'<span class="whole">\1\2</span>', page)
 
 
 def _contents(chapters: Sequence[Chapter]) -> Iterator[str]:
@@ -141,7 +143,7 @@ def _dressed(blocks: list[Node], figures: Figures) -> list[Node]:
                     **node,
                     "c": [*node["c"][:2], [[a, {"t": "ColWidthDefault"}] for a, _ in node["c"][2]]],
                 }
-                plain["c"] += rewrite(node["c"][3:], change)
+                plain["c"] += rewrite(node["c"][3:], breakable if "trace" in classes else change)
                 return [div([plain], "scroll", *classes)]
             case {"t": "Math", "c": [{"t": "DisplayMath"}, _]}:
                 return [span([node], "formula")]
@@ -150,6 +152,13 @@ def _dressed(blocks: list[Node], figures: Figures) -> list[Node]:
             case {"t": "CodeBlock", "c": [_, content]}:
                 return [raw("html", f'<pre tabindex="0"><code>{_code(content)}</code></pre>')]
         return None
+
+    def breakable(node: Node) -> list[Node] | None:
+        """Let the long names of tests break where they have joints."""
+        if node["t"] != "Code":
+            return None
+        joints = re.sub("([/_:]+)", r"\1<wbr>", html.escape(node["c"][1], quote=False))
+        return [raw("html", f"<code>{joints}</code>", inline=True)]
 
     changed: list[Node] = rewrite(blocks, change)
     return changed

@@ -1,10 +1,12 @@
 """The document as a PDF for print and archive (PDF/A-2b), set by Typst."""
 
 import datetime
+import json
 import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
+from itertools import zip_longest
 from pathlib import Path
 from string import Template
 
@@ -13,7 +15,7 @@ from gaugeblock.spec.document import fonts
 from gaugeblock.spec.document.chapters import CLAUSE, Chapter
 from gaugeblock.spec.document.extra import imported
 from gaugeblock.spec.document.figures import Figure, figure_of
-from gaugeblock.spec.document.tree import Node, header, raw, rewrite, text, write
+from gaugeblock.spec.document.tree import Node, header, raw, rewrite, text, words, write
 
 __all__ = ["render", "source"]
 
@@ -25,6 +27,9 @@ _GAP = re.compile(r'("[A-Za-z0-9_]+"|\\/) (?=\\\(|upright)')
 
 #: A norm, whose bars pandoc writes as the sign of parallels.
 _NORM = re.compile("∥([^∥$]*)∥")
+
+#: A distinction of cases, one on a line; its columns stand apart.
+_CASES = re.compile(r"cases\(.*")
 
 _LEFT_BAR = re.compile(r"(?<!\\left)\\l([vV])ert(?![A-Za-z])")
 _RIGHT_BAR = re.compile(r"(?<!\\right)\\r([vV])ert(?![A-Za-z])")
@@ -75,7 +80,8 @@ def source(chapters: Sequence[Chapter], figures: Figures) -> str:
 
 def _tidied(source: str) -> str:
     """Return what pandoc wrote, with formulas as Typst sets them well."""
-    return _NORM.sub(r"lr(‖\1‖)", _GAP.sub(r"\1", _RENAMED.sub(r"\1.o", source)))
+    source = _NORM.sub(r"lr(‖\1‖)", _GAP.sub(r"\1", _RENAMED.sub(r"\1.o", source)))
+    return _CASES.sub(lambda cases: cases[0].replace(" & ", " & quad "), source)
 
 
 def _fenced(formula: str) -> str:
@@ -112,10 +118,27 @@ def _chapter(chapter: Chapter, figures: Figures) -> Iterator[Node]:
                 return [raw("typst", "#places["), *rewrite(content, change), raw("typst", "]")]
         return None
 
-    yield from rewrite(chapter.blocks, change)
+    yield from rewrite(list(_kept_together(chapter.blocks)), change)
+
+
+def _kept_together(blocks: Sequence[Node]) -> Iterator[Node]:
+    """Yield blocks, with a paragraph that leads to code or to a formula kept on its page."""
+
+    def shown(block: Node | None) -> bool:
+        match block:
+            case {"t": "CodeBlock"} | {"t": "Para", "c": [{"t": "Math", "c": [{"t": "DisplayMath"}, _]}, *_]}:
+                return True
+        return False
+
+    for block, after in zip_longest(blocks, blocks[1:]):
+        if block["t"] == "Para" and shown(after):
+            yield from (raw("typst", "#block(sticky: true)["), block, raw("typst", "]"))
+        else:
+            yield block
 
 
 def _figure(figure: Figure) -> Iterator[Node]:
-    yield raw("typst", f'#figure(image("{figure.id}.svg"), caption: [')
+    described = json.dumps(words(figure.caption), ensure_ascii=False)
+    yield raw("typst", f'#figure(image("{figure.id}.svg", alt: {described}), caption: [')
     yield {"t": "Plain", "c": figure.caption}
     yield raw("typst", "])")

@@ -182,7 +182,14 @@ def _row(clause: str, trace: Trace, claims: Sequence[Claim], operations: int) ->
     items = [[{"t": "Plain", "c": [code(test)]}] for test in sorted(tests)]
     items += [[{"t": "Plain", "c": _claim(claim, operations)}] for claim in claims]
     checks: list[Node] = (
-        [{"t": "BulletList", "c": items}] if items else [{"t": "Plain", "c": text("nothing")}]
+        [{"t": "BulletList", "c": items}]
+        if items
+        else [
+            {
+                "t": "Plain",
+                "c": text("nothing" if trace.tests else "no check of the suite; tests not collected"),
+            }
+        ]
     )
     verdicts = [
         *_counted(tests.values(), "test"),

@@ -35,7 +35,7 @@ except MissingExtra:
     missing = True
 needs_extra = pytest.mark.skipif(missing, reason="the extra 'document' is not installed")
 
-VOID = {"meta", "link", "br", "hr", "img", "input", "col", "mspace"}
+VOID = {"meta", "link", "br", "hr", "img", "input", "col", "mspace", "wbr"}
 MENTION = re.compile(r"\b[A-Z]+-[DCSXAI][1-9][0-9]*\b")
 
 
@@ -261,6 +261,15 @@ def test_the_pdf_has_a_heading_with_a_label_for_every_clause_and_links_to_them()
 
 
 @needs_extra
+@pytest.mark.usefixtures("simple_pictures")
+def test_in_print_cases_have_columns_and_what_leads_to_code_stays_with_it() -> None:
+    found = [chapter for chapter in chapters() if chapter.name == "machine_learning"]
+    source = pdf.source(found, figures(found[0].blocks))
+    assert re.search(r"cases\([^\n]* & quad ", source)
+    assert re.search(r"#block\(sticky: true\)\[\n[^\n]+:\n\n\]\n```", source)
+
+
+@needs_extra
 def test_the_files_are_the_same_bytes_when_built_again(built: tuple[str, bytes], tmp_path: Path) -> None:
     command = [sys.executable, "-c", BUILD_AGAIN, DRAWING, "/".join(REAL)]
     environment = {**os.environ, "PYTHONHASHSEED": "7", "TZ": "Asia/Tokyo", "LC_ALL": "C"}
@@ -280,6 +289,20 @@ def test_a_mention_in_the_middle_of_a_word_is_a_link_and_an_unknown_id_is_none()
     targets = re.findall(r'"(#[^"]*)"', json.dumps(blocks))
     assert targets == ["#GEMM-S1", "#GEMM-S2", "#GEMM-S3", "#elsewhere"]
     assert words(blocks) == "See (GEMM-S1)/GEMM-S2, GEMM-S3, GEMM-S99 and GEMM-X1."
+
+
+@needs_extra
+def test_another_page_is_a_chapter_here_and_a_link_to_it(page: str) -> None:
+    assert 'the classifier of <a href="#logistic_regression">chapter 5</a>' in page
+    assert 'chapters <a href="#network">6</a> and <a href="#machine_learning">1</a>' in page
+    assert not re.search(r"\bpages? \d", page)
+
+
+@needs_extra
+def test_punctuation_after_a_formula_stays_on_its_line(page: str) -> None:
+    before = re.findall(r'(.{20})<math display="inline"(?:(?!</math>).)*</math>[.,;:)]', page, re.DOTALL)
+    assert len(before) > 100
+    assert all(end.endswith('<span class="whole">') for end in before)
 
 
 @needs_extra
@@ -336,7 +359,8 @@ def test_a_picture_is_drawn_and_stands_in_both_forms() -> None:
     assert '<figure id="figure-convolution-a-test">' in page
     assert 'href="#CONV-S1"' in page[page.index("<figcaption>") :]
     assert "<?xml" not in page
-    assert 'image("figure-convolution-a-test.svg")' in pdf.source([chapter, clause], drawn)
+    shown = 'image("figure-convolution-a-test.svg", alt: "The edges of x, see CONV-S1")'
+    assert shown in pdf.source([chapter, clause], drawn)
 
 
 @needs_extra
