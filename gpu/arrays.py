@@ -230,7 +230,7 @@ def _bytes(array: NDArray[Any], low: int, high: int) -> NDArray[np.uint8]:
 
 
 def _kind(clause: str, name: str, value: Any) -> str:
-    if isinstance(value, np.ndarray):
+    if isinstance(value, np.ndarray) and not isinstance(value, np.ma.MaskedArray | np.matrix):
         return "numpy"
     gpuarray = sys.modules.get("pycuda.gpuarray")
     if gpuarray is not None and isinstance(value, gpuarray.GPUArray):

@@ -149,8 +149,8 @@ def device() -> Device:
 
 
 def _why_not(error: Exception) -> str:
-    if isinstance(error, ModuleNotFoundError) and (error.name or "").split(".")[0] == "pycuda":
-        return "PyCUDA is not installed (pip install gaugeblock[cuda])"
+    if isinstance(error, ModuleNotFoundError) and error.name == "pycuda":
+        return "PyCUDA is not installed (pip install pycuda)"
     text = " ".join(f"{type(error).__name__}: {error}".split())
     return f"the GPU is not usable: {text}"
 
@@ -353,6 +353,11 @@ def as_device_array(value: Any) -> DeviceArray:
     if interface.get("mask") is not None:
         raise TypeError("masked arrays on the device are not supported")
     # The interface has no name for bfloat16: whoever has it says "two bytes".
+    missing = {"shape", "typestr", "data"} - set(interface)
+    if missing:
+        raise TypeError(
+            f"__cuda_array_interface__ of a {type(value).__name__} lacks {', '.join(sorted(missing))}"
+        )
     dtype = DTYPES["bfloat16"] if interface["typestr"] == "<V2" else np.dtype(interface["typestr"])
     shape, strides = tuple(interface["shape"]), interface.get("strides")
     if strides is not None and any(stride % dtype.itemsize for stride in strides):
@@ -367,13 +372,20 @@ def to_device(array: NDArray[Any]) -> DeviceArray:
     Parameters
     ----------
     array : ndarray
-        float32, float16 or bfloat16.
+        Of any dtype; the operations take float32, float16 and bfloat16.
 
     Returns
     -------
     DeviceArray
         The copy.
+
+    Raises
+    ------
+    TypeError
+        It is no array.
     """
+    if not isinstance(array, np.ndarray):
+        raise TypeError(f"a {type(array).__name__} is no NumPy array")
     packed = np.ascontiguousarray(array).reshape(array.shape)
     copy = DeviceArray(packed.shape, packed.dtype)
     if packed.nbytes:

@@ -78,7 +78,7 @@ def gemm(
     Raises
     ------
     ValueError, TypeError
-        With the clause that the arguments violate: GEMM-C1 to GEMM-C5, for `out` GEN-C2 or GEN-C3.
+        With the clause that the arguments violate: GEMM-C1 to GEMM-C5 or GEN-D9, for `out` GEN-C2 or GEN-C3.
 
     Examples
     --------
@@ -97,6 +97,7 @@ def gemm(
         exchange.shapes["a"],
         exchange.shapes["b"],
         exchange.shapes.get("c"),
+        alpha=alpha,
         beta=beta,
         transpose_a=transpose_a,
         transpose_b=transpose_b,

@@ -1225,4 +1225,4 @@ def _groups(x: Array, pieces: int, axis: int) -> tuple[Array, int]:
     """Return x with its axis split into (groups, pieces), and which axis the pieces are."""
     shape = maxout_shape(x.shape, pieces=pieces, axis=axis)
     along = row_axis(x.shape, axis) + 1
-    return x.reshape(*shape[:along], pieces, *shape[along:]), along
+    return x.reshape(*shape[:along], int(pieces), *shape[along:]), along

@@ -209,7 +209,7 @@ def conv_transpose_shape(
         raise ValueError(
             f"CONV-C3: output_padding is {extra}, stride is {strides}; output_padding < stride is required"
         )
-    if padding == "same":
+    if isinstance(padding, str) and padding == "same":
         if any(extra):
             raise ValueError(f'CONV-C3: padding is "same", which leaves no output_padding, got {extra}')
         size = tuple(H * s for H, s in zip(x[2:], strides, strict=True))
@@ -255,7 +255,7 @@ def conv_fused_shape(
     y = conv_shape(x, w, bias, stride=stride, padding=padding, dilation=dilation, groups=groups)
     if residual is not None and tuple(residual) != y:
         raise ValueError(f"CONV-C4: residual has shape {tuple(residual)}, the result of conv has shape {y}")
-    if activation not in ACTIVATIONS:
+    if not isinstance(activation, str) or activation not in ACTIVATIONS:
         raise ValueError(f"CONV-C6: activation must be one of {', '.join(ACTIVATIONS)}, got {activation!r}")
     return y
 
@@ -526,7 +526,7 @@ def conv(
     >>> conv(x, w, stride=2, groups=3)[0, 0]
     array([Fraction(1, 3), Fraction(1, 3)], dtype=object)
     """
-    x, w, *rest = widened("CONV-C5", x=x, w=w, bias=bias)
+    x, w, *rest = widened("CONV-C5", optional=["bias"], x=x, w=w, bias=bias)
     bias = rest[0] if rest else None
     steps: dict[str, Any] = {"stride": stride, "padding": padding, "dilation": dilation}
     shape = conv_shape(x.shape, w.shape, None if bias is None else bias.shape, **steps, groups=groups)
@@ -733,7 +733,7 @@ def conv_transpose(
     >>> conv_transpose(np.array([[[1.0, 10.0]]]), np.array([[[1.0, 2.0, 3.0]]]), stride=2)
     array([[[ 1.,  2., 13., 20., 30.]]])
     """
-    x, w, *rest = widened("CONV-C5", x=x, w=w, bias=bias)
+    x, w, *rest = widened("CONV-C5", optional=["bias"], x=x, w=w, bias=bias)
     bias = rest[0] if rest else None
     steps: dict[str, Any] = {"stride": stride, "padding": padding, "dilation": dilation}
     shape = conv_transpose_shape(
@@ -798,7 +798,7 @@ def conv_fused(
     array([[[0., 0., 3.]]])
     """
     steps: dict[str, Any] = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
-    x, w, *rest = widened("CONV-C5", x=x, w=w, bias=bias, residual=residual)
+    x, w, *rest = widened("CONV-C5", optional=["bias", "residual"], x=x, w=w, bias=bias, residual=residual)
     bias = None if bias is None else rest.pop(0)
     residual = None if residual is None else rest.pop(0)
     shapes = [None if array is None else array.shape for array in (bias, residual)]
@@ -834,12 +834,12 @@ def _handed_back(dy: Array, w: Array, shape: Shape, windows: Windows, groups: in
 
 def _maps(x: Array, groups: int) -> Array:
     """Return maps (N, C, *H) as (N, G, C/G, *H)."""
-    return x.reshape(x.shape[0], groups, x.shape[1] // groups, *x.shape[2:])
+    return x.reshape(x.shape[0], int(groups), x.shape[1] // groups, *x.shape[2:])
 
 
 def _kernels(w: Array, groups: int) -> Array:
     """Return kernels (K, C/G, *R) as (G, K/G, C/G, *R)."""
-    return w.reshape(groups, w.shape[0] // groups, *w.shape[1:])
+    return w.reshape(int(groups), w.shape[0] // groups, *w.shape[1:])
 
 
 def _channels_by_rest(maps: Array) -> Array:

@@ -6,6 +6,9 @@ can refuse the same arguments with the same words.
 
 from __future__ import annotations
 
+import numbers
+from typing import Any
+
 import numpy as np
 
 from gaugeblock.reference._arguments import Array, Shape, like, widened
@@ -56,7 +59,8 @@ def gemm(
     ValueError
         GEMM-C1 to GEMM-C4: the shapes do not fit (see `result_shape`).
     TypeError
-        GEMM-C5: an argument is no array of floats or fractions, or the dtypes differ.
+        GEMM-C5: an argument is no array of floats or fractions, or the dtypes differ. GEN-D9: a scale is no
+        real number.
 
     References
     ----------
@@ -82,12 +86,13 @@ def gemm(
     >>> gemm(thirds, thirds, transpose_b=True)
     array([[Fraction(5, 9)]], dtype=object)
     """
-    a, b, *rest = widened("GEMM-C5", a=a, b=b, c=c)
+    a, b, *rest = widened("GEMM-C5", optional=["c"], a=a, b=b, c=c)
     c = rest[0] if rest else None
     shape = result_shape(
         a.shape,
         b.shape,
         None if c is None else c.shape,
+        alpha=alpha,
         beta=beta,
         transpose_a=transpose_a,
         transpose_b=transpose_b,
@@ -111,6 +116,7 @@ def result_shape(
     b: Shape,
     c: Shape | None = None,
     *,
+    alpha: float = 1.0,
     beta: float = 0.0,
     transpose_a: bool = False,
     transpose_b: bool = False,
@@ -121,8 +127,8 @@ def result_shape(
     ----------
     a, b, c : tuple of int
         The shapes; None if there is no `c`.
-    beta : float
-        The scale of `c`.
+    alpha, beta : float
+        The scales of the product and of `c`.
     transpose_a, transpose_b : bool
         Whether the last two axes of `a`, of `b` are swapped.
 
@@ -136,6 +142,8 @@ def result_shape(
     ValueError
         GEMM-C1: `a` or `b` is no matrix. GEMM-C2: the inner sizes differ. GEMM-C3: the batch axes do not
         broadcast. GEMM-C4: `c` does not broadcast to the result, or is missing.
+    TypeError
+        GEN-D9: a scale is no real number.
 
     Examples
     --------
@@ -147,6 +155,8 @@ def result_shape(
         ...
     ValueError: GEMM-C2: a has 3 columns, b has 4 rows
     """
+    _check_factor("alpha", alpha)
+    _check_factor("beta", beta)
     for name, shape in (("a", a), ("b", b)):
         if len(shape) < 2:
             raise ValueError(f"GEMM-C1: {name} must have at least 2 axes, got shape {tuple(shape)}")
@@ -168,6 +178,11 @@ def result_shape(
     elif beta != 0:
         raise ValueError(f"GEMM-C4: beta is {beta}, but there is no c")
     return result
+
+
+def _check_factor(name: str, value: Any) -> None:
+    if not isinstance(value, numbers.Real):
+        raise TypeError(f"GEN-D9: {name} must be a real number, got {value!r}")
 
 
 def _broadcasts_to(shape: Shape, target: Shape) -> bool:

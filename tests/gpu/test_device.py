@@ -66,13 +66,33 @@ assert not any("pycuda" in name or "simulator" in name for name in sys.modules)
     subprocess.run([sys.executable, "-c", program], check=True, env=os.environ)
 
 
+class Hiding:
+    """A finder that knows of one package that it is not there."""
+
+    def find_spec(self, name: str, *_: object) -> None:
+        if name.partition(".")[0] == "pycuda":
+            raise ModuleNotFoundError("No module named 'pycuda'", name="pycuda")
+
+
+def hide_pycuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] == "pycuda"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(sys, "meta_path", [Hiding(), *sys.meta_path])
+
+
 def test_without_pycuda_the_simulated_device_answers_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GAUGEBLOCK_DEVICE", raising=False)
-    monkeypatch.setitem(sys.modules, "pycuda", None)
-    monkeypatch.setitem(sys.modules, "pycuda.driver", None)
+    hide_pycuda(monkeypatch)
     chosen = choose()
     assert chosen.simulated
-    assert chosen.reason == "PyCUDA is not installed (pip install gaugeblock[cuda])"
+    assert chosen.reason == "PyCUDA is not installed (pip install pycuda)"
+
+
+def test_a_pycuda_that_lacks_a_part_of_itself_is_not_called_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GAUGEBLOCK_DEVICE", raising=False)
+    monkeypatch.setitem(sys.modules, "pycuda.driver", None)
+    monkeypatch.setitem(sys.modules, "pycuda", ModuleType("pycuda"))
+    assert choose().reason.startswith("the GPU is not usable: ModuleNotFoundError")
 
 
 def test_a_usable_gpu_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,7 +145,7 @@ def test_the_simulator_can_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_gpu_that_is_asked_for_and_missing_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GAUGEBLOCK_DEVICE", "cuda")
     monkeypatch.setitem(sys.modules, "pycuda", None)
-    monkeypatch.setitem(sys.modules, "pycuda.driver", None)
+    monkeypatch.delitem(sys.modules, "pycuda.driver", raising=False)
     with pytest.raises(
         devices.DeviceUnavailable, match="GAUGEBLOCK_DEVICE=cuda, but PyCUDA is not installed"
     ):

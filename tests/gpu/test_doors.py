@@ -119,6 +119,8 @@ def test_what_is_no_supported_array_is_refused(x: Any, message: str) -> None:
         ("GEMM-C4: beta is 1.0", ValueError, lambda x: gpu.gemm(x, x.T, beta=1.0)),
         ("GEMM-C5", TypeError, lambda x: gpu.gemm(x, x.T.astype(np.float16))),
         ("GEMM-C5: a must be an array, got None", TypeError, lambda x: gpu.gemm(None, x)),
+        ("GEMM-C5: a must be a NumPy array", TypeError, lambda x: gpu.gemm(np.ma.asarray(x), x.T)),
+        ("GEN-D9: alpha must be a real number", TypeError, lambda x: gpu.gemm(x, x.T, alpha=None)),
         ("ACT-C2: dy has shape", ValueError, lambda x: gpu.silu_backward(x[:1], x)),
         (
             "ACT-C2: dy has dtype float32, x has dtype float16",

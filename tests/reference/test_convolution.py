@@ -632,3 +632,15 @@ def test_windows_count_their_cells() -> None:
     assert windows.output == (3, 2)
     assert windows.cells(padded=False).tolist() == [[2, 1], [4, 2], [2, 1]]
     assert windows.cells(padded=True).tolist() == [[6, 6], [6, 6], [3, 3]]
+
+
+@pytest.mark.spec("CONV-C3", "CONV-C5", "CONV-C6")
+def test_what_is_no_text_no_number_and_no_array_is_refused_in_words() -> None:
+    x, w, grid = np.ones((1, 2, 5, 5)), np.ones((2, 2, 3, 3)), np.array([1, 1])
+    with pytest.raises(ValueError, match=r"^CONV-C6: activation must be one of"):
+        conv_fused(x, w, None, activation=[])  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"^CONV-C5: x must be an array of floats, got NoneType"):
+        conv_fused(None, w, None)  # type: ignore[arg-type]
+    with pytest.raises((TypeError, ValueError), match=r"^CONV-C3: padding"):
+        conv_transpose(x, w, padding=grid)  # type: ignore[arg-type]
+    assert np.array_equal(conv(x, w, groups=True), conv(x, w))

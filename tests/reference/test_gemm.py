@@ -267,3 +267,18 @@ def test_arrays_that_are_not_of_one_float_type_raise_an_error(b: Any, message: s
     with pytest.raises(TypeError, match="GEMM-C5") as caught:
         gemm(np.eye(1), np.eye(1), b)
     assert str(caught.value) == f"GEMM-C5: {message}".replace("b ", "c ")
+
+
+@pytest.mark.spec("GEN-D9")
+@pytest.mark.parametrize("value", [None, "2", [1.0], 1j])
+def test_a_scale_that_is_no_real_number_raises_an_error(value: Any) -> None:
+    for name in ("alpha", "beta"):
+        with pytest.raises(TypeError, match=f"^GEN-D9: {name} must be a real number, got"):
+            gemm(np.eye(1), np.eye(1), np.eye(1), **{name: value})
+
+
+@pytest.mark.spec("GEMM-C5")
+@pytest.mark.parametrize("a", [None, np.ma.masked_array([[1.0]], [[True]])])
+def test_nothing_and_arrays_with_rules_of_their_own_are_no_arrays(a: Any) -> None:
+    with pytest.raises(TypeError, match=r"^GEMM-C5: a must be an array of floats, got"):
+        gemm(a, np.eye(1))
