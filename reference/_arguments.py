@@ -33,7 +33,7 @@ def widened(clause: str, *, optional: Collection[str] = (), **arrays: Array | No
 
 
 def check_numbers(clause: str, name: str, array: Any) -> Array:
-    """Return an array of floats or of fractions; refuse all else, masked arrays and matrices included."""
+    """Return an array of floats or fractions; refuse all else, masked arrays and matrices included."""
     if not isinstance(array, np.ndarray) or isinstance(array, np.ma.MaskedArray | np.matrix):
         raise TypeError(f"{clause}: {name} must be an array of floats, got {type(array).__name__}")
     if array.dtype == object:

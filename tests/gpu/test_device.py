@@ -70,6 +70,7 @@ class Hiding:
     """A finder that knows of one package that it is not there."""
 
     def find_spec(self, name: str, *_: object) -> None:
+        """Say so."""
         if name.partition(".")[0] == "pycuda":
             raise ModuleNotFoundError("No module named 'pycuda'", name="pycuda")
 
@@ -144,8 +145,7 @@ def test_the_simulator_can_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_a_gpu_that_is_asked_for_and_missing_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GAUGEBLOCK_DEVICE", "cuda")
-    monkeypatch.setitem(sys.modules, "pycuda", None)
-    monkeypatch.delitem(sys.modules, "pycuda.driver", raising=False)
+    hide_pycuda(monkeypatch)
     with pytest.raises(
         devices.DeviceUnavailable, match="GAUGEBLOCK_DEVICE=cuda, but PyCUDA is not installed"
     ):
