@@ -30,8 +30,9 @@ PRODUCTS = (
     ((3, 4, 5), (2,), (False, False)),
     ((3, 4, 5), (2,), (True, True)),
     ((70, 33, 9), (), (False, False)),
+    ((130, 129, 8), (), (False, False)),
 )
-"""Sizes M, N, K, batch axes and flags: ragged and square, a column, a row, a batch, tiles."""
+"""Sizes M, N, K, batch axes and flags: ragged and square, a column, a row, a batch, small and large tiles."""
 
 MAPS = ((9,), (8, 8), (3, 5, 6))
 """Shapes of element-wise operations."""
@@ -44,17 +45,18 @@ GROUPS = (((6,), 0, 3), ((8, 8), 0, 2), ((8, 8), 1, 4), ((2, 9, 3), 1, 3))
 
 DEEP_MAPS = ((2, 1, 3, 2, 2), (1, 2, 1, 3, 1, 2))
 DEEP_ROWS = tuple(((2, 3, 4, 5), axis) for axis in range(-4, 4))
-DEEP_GROUPS = tuple(((4, 6, 2, 8), axis, 2) for axis in range(-4, 4))
+DEEP_GROUPS = (*(((4, 6, 2, 8), axis, 2) for axis in range(-4, 4)), ((2, 1, 4, 3, 2), 2, 2))
 """More axes than most kernels are written for."""
 
 PARAMETERS: Mapping[str, tuple[Mapping[str, Any], ...]] = {
     "leaky_relu": ({"negative_slope": 1e-4}, {"negative_slope": 40.0}, {"negative_slope": -3.0}),
-    "elu": ({"alpha": 1e-3}, {"alpha": 40.0}),
+    "elu": ({"alpha": 1e-3}, {"alpha": 40.0}, {"alpha": 1 + 2.0**-17}),
     "hard_tanh": (
         {"min_val": 0.25, "max_val": 0.75},
         {"min_val": -3.0, "max_val": -1.5},
         {"min_val": -INFINITY, "max_val": 0.7},
         {"min_val": -0.7, "max_val": INFINITY},
+        {"min_val": -0.1, "max_val": 0.1},
     ),
 }
 """Parameters beyond the everyday ones: tiny, huge, limits on one side of zero."""
@@ -142,6 +144,14 @@ def in_each_layout(operation: Operation, dtype: str) -> Iterator[Problem]:
             yield problem.with_arrays(**placed)
             if len(placed) > 1:
                 yield from (problem.with_arrays(**{name: array}) for name, array in placed.items())
+        if "dy" in problem.arrays and operation.kind != "selection":
+            dy = problem.arrays["dy"]
+            yield problem.with_arrays(dy=replace(dy, layout=Layout(steps=(0,) * len(dy.shape))))
+    for problem in deep_forms(operation, dtype):
+        backwards = {
+            name: replace(array, layout=_reversed(len(array.shape))) for name, array in problem.arrays.items()
+        }
+        yield problem.with_arrays(**backwards)
 
 
 def with_each_output(operation: Operation, dtype: str) -> Iterator[Problem]:
@@ -149,3 +159,10 @@ def with_each_output(operation: Operation, dtype: str) -> Iterator[Problem]:
     for problem in forms(operation, dtype):
         for layout in (Layout(), *layouts(len(problem.result_shape))):
             yield replace(problem, out=layout)
+    for problem in deep_forms(operation, dtype):
+        yield replace(problem, out=_reversed(len(problem.result_shape)))
+
+
+def _reversed(ndim: int) -> Layout:
+    """Return the layout whose first axis is innermost, with gaps between its elements."""
+    return Layout(order=tuple(reversed(range(ndim))), steps=(2, *(1,) * (ndim - 1)))

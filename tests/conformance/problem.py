@@ -150,7 +150,7 @@ class Array:
 def _written(value: Any) -> str:
     """Write a value so that Python reads it back, Inf and NaN included."""
     if isinstance(value, float) and not np.isfinite(value):
-        return f'float("{value}")'
+        return 'float("-nan")' if np.isnan(value) and np.signbit(value) else f'float("{value}")'
     if isinstance(value, tuple):
         inner = ", ".join(_written(v) for v in value)
         return f"({inner},)" if len(value) == 1 else f"({inner})"
@@ -180,7 +180,9 @@ def edge_values(dtype: str) -> Floats:
     ends = np.array([0.0, form.smallest_subnormal, form.smallest_normal, form.largest])
     positive = np.concatenate([ends, near, near + step, np.maximum(near - step, 0)])
     positive = positive[np.isfinite(positive) & (positive <= form.largest)]
-    return np.concatenate([np.unique(np.concatenate([-positive, positive])), [-0.0, np.inf, -np.inf, np.nan]])
+    return np.concatenate(
+        [np.unique(np.concatenate([-positive, positive])), [-0.0, np.inf, -np.inf, np.nan, -np.nan]]
+    )
 
 
 def _fill(array: Array, dtype: str) -> Floats:

@@ -5,14 +5,24 @@ narrow type, a padding that meets an infinity, a cache that forgets part of its 
 the other files; two more are here, maxout's and one that remembers results.
 """
 
+import secrets
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from convolution import CONVOLUTION
-from elementwise import CORRECT, erf, except_at_minus_infinity, exp, gelu, sigmoid
-from gemm import GEMM, Gemm, matmul, truncated_to_tf32
+from elementwise import (
+    CORRECT,
+    elu,
+    erf,
+    except_at_minus_infinity,
+    exp,
+    gelu,
+    hard_tanh_backward,
+    sigmoid,
+)
+from gemm import GEMM, Gemm, matmul, multiply_then_add, one_k_at_a_time, truncated_to_tf32
 from softmax import BLOCK, TILES, Rowwise
 from workshop import NARROW, Array, Backend, Kernel, checked, destination, log, write
 
@@ -122,6 +132,21 @@ def by(sample: Callable[[Array], Hashable]) -> Callable[[tuple[Array, ...], dict
 
 # Wrong steps.
 
+ORDER = secrets.randbits(32)
+"""Drawn when the process begins."""
+
+
+def in_the_order_of_the_process(a: Array, b: Array, dtype: str) -> Array:
+    """Add the products in an order that was drawn when the process began."""
+    order = np.random.default_rng(ORDER).permutation(a.shape[2])
+    return one_k_at_a_time(multiply_then_add)(a[:, :, order], b[:, order], dtype)  # type: ignore[no-any-return]
+
+
+def between_narrow_limits(dy: Array, x: Array, *, min_val: float = -1.0, max_val: float = 1.0) -> Array:
+    """Compare with limits that were rounded to fp16."""
+    low, high = (float(np.float16(limit)) for limit in (min_val, max_val))
+    return hard_tanh_backward(dy, x, min_val=low, max_val=high)
+
 
 def skipping_zeros(a: Array, b: Array, dtype: str) -> Array:
     """Leave out products with a zero of a, though 0·Inf and 0·NaN are NaN."""
@@ -143,6 +168,13 @@ def padding_with_the_last_row(a: Array, b: Array, dtype: str) -> Array:
 def tf32_if_large(a: Array, b: Array, dtype: str) -> Array:
     """Use tensor cores from 256 rows, columns and products on."""
     if min(a.shape[1], a.shape[2], b.shape[2]) >= 256:
+        return matmul(truncated_to_tf32(a), truncated_to_tf32(b), dtype)
+    return matmul(a, b, dtype)
+
+
+def tf32_if_long(a: Array, b: Array, dtype: str) -> Array:
+    """Use tensor cores from 128 rows and columns and 512 products on."""
+    if min(a.shape[1], b.shape[2]) >= 128 and a.shape[2] >= 512:
         return matmul(truncated_to_tf32(a), truncated_to_tf32(b), dtype)
     return matmul(a, b, dtype)
 
@@ -430,6 +462,63 @@ U33 = Backend(
     CONSTRUCTED,
     dtypes=WIDE,
     conv_fused=CONVOLUTION.broken(finish=fused_gelu_by_erf),
+)
+
+U34 = Backend(
+    "a factor of the addend close to zero counts as none",
+    CONSTRUCTED,
+    dtypes=WIDE,
+    gemm=GEMM.broken(reads_c=lambda beta: not np.isclose(beta, 0)),
+)
+U35 = Backend(
+    "large matrices with a long sum go through tf32",
+    CONSTRUCTED,
+    dtypes=WIDE,
+    gemm=GEMM.broken(contract=tf32_if_long),
+)
+U36 = Backend(
+    "each process adds in an order of its own, as after tuning",
+    CONSTRUCTED,
+    dtypes=WIDE,
+    gemm=GEMM.broken(contract=in_the_order_of_the_process),
+)
+U37 = Backend(
+    "numbers that round to the largest one are stored as infinity",
+    CONSTRUCTED,
+    dtypes=["float16"],
+    gemm=GEMM.broken(
+        store=lambda out, y: (
+            write(out, np.where(np.abs(y) > 65504, np.copysign(np.inf, y), y))
+            if out.dtype == np.float16
+            else write(out, y)
+        )
+    ),
+)
+U38 = Backend(
+    "a maximum of integers loses a NaN whose sign bit is set",
+    CONSTRUCTED,
+    dtypes=WIDE,
+    relu=CORRECT["relu"].broken(formula=lambda x: np.maximum(x.view(np.int32), 0).view(np.float32)),
+)
+U39 = Backend(
+    "a grid of 1024 blocks of 256 threads has no loop",
+    CONSTRUCTED,
+    dtypes=WIDE,
+    relu=CORRECT["relu"].broken(reached=lambda n: min(n, 1 << 18)),
+)
+U40 = Backend(
+    "a parameter close to 1 counts as 1",
+    CONSTRUCTED,
+    dtypes=WIDE,
+    elu=CORRECT["elu"].broken(
+        formula=lambda x, *, alpha=1.0: elu(x, alpha=1.0 if np.isclose(alpha, 1.0) else alpha)
+    ),
+)
+U41 = Backend(
+    "limits are rounded to the narrow type",
+    CONSTRUCTED,
+    dtypes=["float16"],
+    hard_tanh_backward=CORRECT["hard_tanh_backward"].broken(formula=between_narrow_limits),
 )
 
 # Right ways to compute, which must never be called wrong.

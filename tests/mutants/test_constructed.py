@@ -83,6 +83,14 @@ EXPOSING: Mapping[str, Callable[[str], tuple[Call, ...]]] = {
             "activation": "gelu",
         },
     ),
+    "U34": lambda dtype: (matrices(4, 5, 6, c=np.full((4, 5), 1e9), beta=1e-9),),
+    "U35": lambda dtype: (matrices(128, 128, 520),),
+    "U36": lambda dtype: (matrices(3, 4, 2000),),
+    "U37": lambda dtype: ({"a": np.array([[2047.0] * 32 + [1.0]]), "b": np.ones((33, 1))},),
+    "U38": lambda dtype: ({"x": np.full(1, -np.nan)},),
+    "U39": lambda dtype: ({"x": np.ones((1 << 18) + 3)},),
+    "U40": lambda dtype: ({"x": np.full(1, -50.0), "alpha": 1.000009},),
+    "U41": lambda dtype: ({"dy": np.ones(1), "x": np.full(1, 0.1), "max_val": 0.1},),
 }
 
 

@@ -115,12 +115,18 @@ FLAGS = ((False, False), (False, True), (True, False), (True, True))
 
 
 def ragged_products(operation: Operation, dtype: str, arithmetic: Arithmetic) -> Iterator[Problem]:
-    """Yield products that fill tiles and miss them by one, and results longer than a grid's narrow axes."""
+    """Yield products that fill tiles and miss them by one, long in K too, and results longer than a grid."""
     for size in ((128, 128, 64), (129, 131, 67), (64, 63, 200), (1, 70001, 2), (70001, 1, 2), (401, 399, 8)):
         yield _product(dtype, arithmetic, *size)
+    yield _product(dtype, arithmetic, 70001, 1, 2, flags=(True, False))
     yield _product(dtype, arithmetic, 257, 256, 256)
+    yield _product(dtype, arithmetic, 128, 128, 520)
     for size in ((7, 7, 7), (33, 33, 33), (9, 1, 20), (1, 9, 20), (5, 6, 1), (16, 19, 40)):
         yield from (_product(dtype, arithmetic, *size, flags=flags) for flags in FLAGS)
+    if dtype == "float16" and arithmetic.accumulator == "float32":
+        # 32 · 2047 + 1 = 65505 is beyond the largest number, and rounds to it.
+        largest = Array((1, 33), "zeros", shift=2047.0, planted=((32, 1.0),))
+        yield Problem("gemm", dtype, {"a": largest, "b": Array((33, 1), "ones")})
 
 
 BATCHES = (
@@ -132,6 +138,7 @@ BATCHES = (
     ((2, 2), (2,)),
     ((), (2, 3)),
     ((4, 1, 2), (3, 1)),
+    ((2, 1, 1, 1), (1, 2, 1, 3)),
 )
 """Batch axes of a and b that broadcast against each other."""
 
@@ -145,7 +152,7 @@ def broadcast_batches(operation: Operation, dtype: str, arithmetic: Arithmetic) 
         yield _product(dtype, arithmetic, 5, 4, 3, batches=batches, flags=flags)
     for batch, rows in product(ADDEND_BATCHES, (5, 1)):
         yield _product(dtype, arithmetic, 5, 4, 3, (*batch, rows, 4), batches=((2, 3), (2, 3)))
-    yield _product(dtype, arithmetic, 1, 1, 1, batches=((65540,), (65540,)))
+    yield _product(dtype, arithmetic, 1, 1, 1, (65540, 1, 1), batches=((65540,), (65540,)))
 
 
 def addends(operation: Operation, dtype: str, arithmetic: Arithmetic) -> Iterator[Problem]:
@@ -157,19 +164,22 @@ def addends(operation: Operation, dtype: str, arithmetic: Arithmetic) -> Iterato
 
 
 def extreme_factors(dtype: str) -> Iterator[Problem]:
-    """Yield factors so small or large that a narrow format does not hold them, and one beside 1."""
+    """Yield factors so small or large that a narrow format does not hold them, and some beside 1 and 0."""
     for alpha, beta, scale in (
         (2.0**-30, 1e-7, 64.0),
         (1e-7, 0.0, 64.0),
         (1e5, 1e5, 2.0**-9),
         (-3000.0, 7.0, 2.0**-5),
         (1.001, 0.999, 1.0),
+        (1 + 2.0**-18, 1 - 2.0**-18, 1.0),
     ):
         arrays = {
             name: Array(shape, "normal", scale=scale, seed=seed)
             for seed, (name, shape) in enumerate((("a", (9, 5)), ("b", (5, 11)), ("c", (9, 11))))
         }
         yield Problem("gemm", dtype, arrays, {"alpha": alpha, "beta": beta})
+    if dtype != "float16":  # whose largest number times this is nothing
+        yield Problem("gemm", dtype, {**arrays, "c": Array((9, 11), scale=2.0**30)}, {"beta": 1e-9})
 
 
 def empty_sums(operation: Operation, dtype: str, arithmetic: Arithmetic) -> Iterator[Problem]:
@@ -182,9 +192,11 @@ def empty_sums(operation: Operation, dtype: str, arithmetic: Arithmetic) -> Iter
 
 
 def longest_sums(operation: Operation, dtype: str, arithmetic: Arithmetic) -> Iterator[Problem]:
-    """Yield sums past 2¹⁵ and 2¹⁶ terms."""
+    """Yield sums past 2¹⁵ and 2¹⁶ terms, and some to cut into parts that must not each have the addend."""
     yield _product(dtype, arithmetic, 2, 3, 33001)
     yield _product(dtype, arithmetic, 2, 3, 65569)
+    for flags in FLAGS:
+        yield _product(dtype, arithmetic, 3, 5, 1537, (3, 5), flags=flags).with_parameters(alpha=0.5)
 
 
 def special_products(operation: Operation, dtype: str, arithmetic: Arithmetic) -> Iterator[Problem]:
@@ -236,6 +248,8 @@ def tiny_and_short(operation: Operation, dtype: str, arithmetic: Arithmetic) -> 
             {**arrays, "c": Array((13, 17), "normal", scale=min(scales), seed=2)},
             {"beta": 1.0},
         )
+    lone = {"a": Array((3, 2)), "b": Array((2, 4)), "c": Array((3, 4), "normal", scale=smallest / 8, seed=2)}
+    yield Problem("gemm", dtype, lone, {"alpha": 0.0, "beta": 0.5})
     half = 2.0 ** (np.log2(smallest) // 2)
     yield Problem("gemm", dtype, {"a": Array((9, 4), scale=half), "b": Array((4, 9), scale=half / 8, seed=1)})
 
@@ -518,6 +532,7 @@ def strided_addends(operation: Operation, dtype: str, arithmetic: Arithmetic) ->
         for layout in (PACKED, *forms.layouts(len(batch) + 2)):
             c = replace(problem.arrays["c"], layout=layout)
             yield replace(problem.with_arrays(c=c), alias="c")
+    yield replace(_product(dtype, arithmetic, 130, 129, 8, (130, 129)), alias="c")
 
 
 def accumulates_in_place(trial: Trial, problem: Problem) -> None:
@@ -535,12 +550,22 @@ def aligned_first(operation: Operation, dtype: str, arithmetic: Arithmetic) -> I
     for flags in ((False, False), (True, False), (False, True)):
         problem = _product(dtype, arithmetic, 64, 64, 64)
         yield problem.with_parameters(transpose_a=flags[0], transpose_b=flags[1])
-    arrays = {"a": Array((7, 1100), seed=1), "b": Array((1100, 9), seed=2), "c": Array((7, 9), seed=3)}
-    yield Problem("gemm", dtype, arrays, {"beta": 1.0})
+    for k in (1100, 4200):
+        arrays = {"a": Array((7, k), seed=1), "b": Array((k, 9), seed=2), "c": Array((7, 9), seed=3)}
+        yield Problem("gemm", dtype, arrays, {"beta": 1.0})
+
+
+def repeats_itself_anew(trial: Trial, problem: Problem) -> None:
+    """The same call gives the same bits again, after calls with other arguments, and in a new process."""
+    repeats_itself(trial, problem)
+    if problem.arrays["a"].size > 1 << 14:  # a process takes long to start
+        before = trial.ask(problem)
+        trial.subject.start()
+        trial.expect_same(problem, before, trial.ask(problem), "the same call in a new process")
 
 
 CONTRACTION = by_role(
-    Check("determinism", everyday, repeats_itself, 0.5, aligned_first),
+    Check("determinism", everyday, repeats_itself_anew, 0.5, aligned_first),
     Check("empty", empty, handles_empty_and_single, 0.7, empty_sums),
     Check("special_values", special, treats_special_values_as_stated, 2.0, special_products),
     Check("accuracy", wide, is_accurate, 1.0, tiny_and_short),

@@ -62,7 +62,7 @@ def misaligned(operation: Operation, dtype: str, arithmetic: Arithmetic) -> Iter
     """Yield vectors of which only one starts where 16-byte accesses may, and long ones."""
     for offsets in ((0, 0, 0), (0, 1, 0), (1, 0, 0), (0, 0, 1), (0, 4, 0), (3, 3, 3)):
         yield _beside(operation, dtype, 1027, offsets, 1)
-    for length in (65536 + 5, (1 << 17) + 3):  # past 16-bit indices and a first wave of blocks
+    for length in (65536 + 5, (1 << 18) + 3):  # past 16-bit indices, and 1024 blocks of 256 threads
         yield _beside(operation, dtype, length, (0, 0, 0), 1)
 
 
