@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,18 @@ from gaugeblock.spec.demonstrations import Demonstration
 from gaugeblock.spec.demonstrations import Progress as Steps
 
 STYLES = {"conforming": "green", "violating": "bold red", "unsupported": "yellow"}
+
+
+class Output(Console):
+    """Standard output of now, as wide as a table without a terminal; silent once nobody reads it any more."""
+
+    def __init__(self) -> None:
+        width = None if sys.stdout.isatty() else 120
+        super().__init__(file=sys.stdout, width=width, highlight=False, emoji=False)
+
+    def on_broken_pipe(self) -> None:
+        """Go on without a word: the report and the exit code are still wanted."""
+        self.quiet = True
 
 
 class RunDisplay:
