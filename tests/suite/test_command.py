@@ -209,6 +209,16 @@ def test_a_full_disk_is_one_line_and_exit_code_2(command: str, tmp_path: Path) -
     assert (done.returncode, done.stderr) == (2, "gaugeblock: [Errno 28] No space left on device\n")
 
 
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_a_file_named_like_a_module_of_ours_is_in_nobodys_way(jobs: str, backend: Path) -> None:
+    for name in ("numpy", "pytest", "random"):
+        (backend.parent / f"{name}.py").write_text("raise SystemExit('not me')")
+    backend.write_text(GOOD)
+    line = f"{Path(sys.executable).parent}/gaugeblock {' '.join(RELU)} my_kernels --profile quick --jobs"
+    done = shell(f"unset PYTHONSAFEPATH; {line} {jobs}", backend.parent)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_characters_that_the_terminal_cannot_show_are_escaped(tmp_path: Path) -> None:
     done = shell("PYTHONIOENCODING=ascii $G spec GEMM-A1", tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
@@ -228,7 +238,7 @@ def test_building_without_the_extra_names_it_in_one_line(
     monkeypatch.setitem(sys.modules, "pypandoc", None)
     assert main(["spec", "--build", str(tmp_path / "new")]) == 2
     error = capsys.readouterr().err
-    assert "pip install 'gaugeblock[document]'" in error
+    assert "pip install '.[document]' in a checkout, or pypandoc_binary, typst" in error
     assert len(error.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
 
