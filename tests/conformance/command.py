@@ -10,7 +10,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from gaugeblock.conformance import runner
@@ -133,7 +133,10 @@ def _parser() -> argparse.ArgumentParser:
         "spec", help="print a clause of the spec, or build it as HTML and PDF", description=show_spec.__doc__
     )
     spec.add_argument(
-        "clause", nargs="*", metavar="CLAUSE", help="an id such as GEMM-S1; none lists them all"
+        "clause",
+        nargs="*",
+        metavar="CLAUSE",
+        help="an id such as GEMM-S1, its beginning or a concept; none lists all",
     )
     spec.add_argument("--build", type=Path, metavar="DIR", help="render the whole spec into this folder")
     spec.add_argument(
@@ -276,7 +279,7 @@ def show_devices(options: argparse.Namespace) -> int:
 
 
 def show_spec(options: argparse.Namespace) -> int:
-    """Print clauses of the spec, or list them all; or render it as one HTML file and one PDF."""
+    """Print clauses of the spec, list some or all, or render it as one HTML file and one PDF."""
     if options.build is not None:
         if options.clause:
             raise UsageError("--build renders the whole spec; name no clause with it")
@@ -285,15 +288,33 @@ def show_spec(options: argparse.Namespace) -> int:
         raise UsageError("--trace is for the document: give --build DIR too")
     console = Output()
     known = clauses.load()
-    if not options.clause:
-        for clause in known.values():
-            console.print(f"{clause.id:<10} {clause.title}", markup=False)
-    for name in options.clause:
-        clause = known[_known(name.upper(), known, "clause")]
-        console.print(f"[bold]{clause.id}[/bold]  [dim]{clause.kind} · {clause.page}[/dim]")
-        console.print(clause.text.strip(), markup=False, soft_wrap=True)
-        console.print(citation.cite(clause.id), markup=False, style="dim")
+    # All names are read first, so that a wrong one is the only thing said.
+    groups = [_clauses(name, known) for name in options.clause] or [list(known.values())]
+    for group in groups:
+        if len(group) == 1:
+            _print_clause(console, group[0])
+        else:
+            console.print("\n".join(f"{clause.id:<10} {clause.title}" for clause in group), markup=False)
     return CONFORMING
+
+
+def _print_clause(console: Output, clause: clauses.Clause) -> None:
+    console.print(f"[bold]{clause.id}[/bold]  [dim]{clause.kind} · {clause.page}[/dim]")
+    console.print(clause.text.strip(), markup=False, soft_wrap=True)
+    console.print(citation.cite(clause.id), markup=False, style="dim")
+
+
+def _clauses(name: str, known: Mapping[str, clauses.Clause]) -> list[clauses.Clause]:
+    """Return the clause with this id, or those whose ids begin so, or those of the concept of this name."""
+    id = name.upper()
+    if id in known:
+        return [known[id]]
+    concept = name.lower().replace("_", "-")
+    return [
+        clause
+        for clause in known.values()
+        if clause.id.startswith(id) or clause.page.partition("-")[2] == f"{concept}.md"
+    ] or [known[_known(name, known, "clause")]]
 
 
 def build_document(folder: Path, traces: Sequence[Path]) -> int:
@@ -353,13 +374,19 @@ def _write_pictures(
     return paths
 
 
-def _known(name: str, among: object, what: str) -> str:
-    """Return a name that is known, or say which ones resemble it."""
-    names = list(among)  # type: ignore[call-overload]
-    if name in names:
-        return name
-    close = difflib.get_close_matches(name, names, 3) or names[:6]
-    raise UsageError(f"there is no {what} {name!r}; did you mean {', '.join(close)}?")
+def _known(name: str, among: Iterable[str], what: str) -> str:
+    """Return a name that is known, in any case and with any hyphens, or say which ones resemble it."""
+    names = {_plain(known): known for known in among}
+    if _plain(name) in names:
+        return names[_plain(name)]
+    close = [names[plain] for plain in difflib.get_close_matches(_plain(name), names, 3)]
+    some = ", ".join(list(names.values())[:5])
+    hint = f"did you mean {', '.join(close)}?" if close else f"the spec has {some}, …"
+    raise UsageError(f"there is no {what} {name!r}; {hint}")
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("-", "_")
 
 
 if __name__ == "__main__":

@@ -4,13 +4,15 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
-from gaugeblock.conformance.command import main
+from gaugeblock.conformance.command import DTYPES, _known, main
 from gaugeblock.conformance.report import Report
 from gaugeblock.spec import demonstrations, document
+from gaugeblock.spec.operations import OPERATIONS
 
 GOOD = """
 import numpy as np
@@ -113,9 +115,14 @@ def test_two_processes_find_what_one_finds(backend: Path) -> None:
         (["conform", "numpy", "--operation", "gem"], "there is no operation 'gem'; did you mean gemm"),
         (
             ["conform", "numpy", "--dtype", "fp8"],
-            "there is no dtype 'fp8'; did you mean float32, float16, bfloat16",
+            "there is no dtype 'fp8'; the spec has float32, float16, bfloat16, fp32, fp16, …",
         ),
         (["conform", "numpy", "--report", "no/such/folder/r.json"], "--report: there is no folder"),
+        (
+            ["conform", "numpy", "--operation", "zzz"],
+            "no operation 'zzz'; the spec has gemm, relu, ",
+        ),
+        (["spec", "zzz"], "there is no clause 'zzz'; the spec has GEN-D1, "),
         (["spec", "GEMM-S99"], "there is no clause 'GEMM-S99'; did you mean GEMM-S"),
         (["show", "activatoin"], "there is no concept 'activatoin'; did you mean activation?"),
         (["conform", "numpy", "--report", "."], "--report: [Errno 21] Is a directory"),
@@ -230,6 +237,31 @@ def test_a_clause_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("GEMM-S1")
     assert lines[-1] == "Gaugeblock spec 0.1, GEMM-S1"
+
+
+@pytest.mark.parametrize(
+    ("name", "first"),
+    [("CONV", "CONV-D1"), ("gemm-s", "GEMM-S1"), ("convolution", "CONV-D1"), ("Feature_Learning", "FL-D1")],
+)
+def test_the_beginning_of_an_id_or_a_concept_lists_its_clauses(
+    name: str, first: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["spec", name]) == 0
+    ids = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    assert ids[0] == first
+    assert {id.split("-")[0] for id in ids} == {first.split("-")[0]}
+
+
+@pytest.mark.parametrize(
+    ("name", "among", "known"),
+    [
+        ("Leaky-ReLU", OPERATIONS, "leaky_relu"),
+        ("FP32", DTYPES, "fp32"),
+        ("convolutional-network", demonstrations.CONCEPTS, "convolutional_network"),
+    ],
+)
+def test_names_are_known_in_any_case_and_with_hyphens(name: str, among: Iterable[str], known: str) -> None:
+    assert _known(name, among, "name") == known
 
 
 def test_building_without_the_extra_names_it_in_one_line(
