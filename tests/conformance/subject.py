@@ -287,12 +287,13 @@ class Subject:
         raise Lost(f"{doing}: no answer within {seconds:g} s")
 
     def _last_words(self) -> str:
-        """Return the last line of a traceback that the process wrote, else the first of what it wrote."""
+        """Return the exception of the last traceback that the process wrote, else the first line it wrote."""
         self._log.seek(0)
         lines = self._log.read().decode(errors="replace").strip().splitlines()
         words = [line for line in lines if line.strip() and not line.startswith((" ", "Extension modules"))]
-        traced = any(line.startswith("Traceback") for line in words)
-        return f" ({words[-1 if traced else 0][:200]})" if words else ""
+        traced = [place for place, line in enumerate(words, 1) if line.startswith("Traceback")]
+        start = traced[-1] if traced else 0
+        return "".join(f" ({line[:200]})" for line in words[start : start + 1])
 
 
 def _ended(status: int) -> str:

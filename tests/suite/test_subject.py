@@ -117,7 +117,7 @@ def test_an_answer_that_is_no_result_is_a_failed_call(backend: Write, source: st
         ("import os\ndef relu(x): os.abort()", "the process was ended by SIGABRT"),
         ("import os\ndef relu(x): os._exit(7)", "the process exited with status 7"),
         ("import sys\nprint('hello')\ndef relu(x): sys.exit(4)", "exited with status 4"),
-        ("def relu(x): raise KeyboardInterrupt('enough')", r"\(KeyboardInterrupt: enough\)"),
+        ("def relu(x): raise KeyboardInterrupt('enough\\nof it')", r"\(KeyboardInterrupt: enough\)"),
         ("def relu(x):\n while True: pass", "no answer within 2 s"),
     ],
 )
