@@ -44,5 +44,6 @@ def folder_of(package: str) -> Path:
 
 def _missing(module: str) -> MissingExtra:
     return MissingExtra(
-        f"{module} is not installed; building the document needs: pip install 'gaugeblock[document]'"
+        f"{module} is not installed; building the document needs: pip install '.[document]' in a checkout,"
+        " or pypandoc_binary, typst, ziamath and fonttools"
     )

@@ -27,7 +27,7 @@ class Arrays(Protocol):
     def leave(self, array: Any, memory: Any, view: View) -> None:
         """Bring what the backend did to ``array`` and its surroundings back to the shared memory."""
 
-    def fetch(self, result: Any, operation: str) -> NDArray[np.generic]:
+    def fetch(self, result: Any) -> NDArray[np.generic]:
         """Return a result that the backend allocated as a NumPy array."""
 
     def same(self, result: Any, out: Any) -> bool:
@@ -50,10 +50,10 @@ class NumpyArrays:
     def leave(self, array: Any, memory: Any, view: View) -> None:
         """Nothing to do: the memory is the same."""
 
-    def fetch(self, result: Any, operation: str) -> NDArray[np.generic]:
+    def fetch(self, result: Any) -> NDArray[np.generic]:
         """Accept nothing but a NumPy array."""
         if not isinstance(result, np.ndarray | np.generic):
-            raise WrongResult(f"{operation} returned {_kind(result)}, expected a numpy.ndarray")
+            raise WrongResult(f"returned {_kind(result)}, expected a numpy.ndarray")
         return np.asarray(result)
 
     def same(self, result: Any, out: Any) -> bool:
@@ -103,12 +103,10 @@ class CudaArrays:
         guard = 0 if self.device.device().simulated else GUARD_BYTES
         return view.start - guard, view.stop + guard
 
-    def fetch(self, result: Any, operation: str) -> NDArray[np.generic]:
+    def fetch(self, result: Any) -> NDArray[np.generic]:
         """Accept what has the interface, and copy it to the host."""
         if not hasattr(result, "__cuda_array_interface__"):
-            raise WrongResult(
-                f"{operation} returned {_kind(result)}, expected an array with __cuda_array_interface__"
-            )
+            raise WrongResult(f"returned {_kind(result)}, expected an array with __cuda_array_interface__")
         return np.asarray(self.device.as_device_array(result).get())
 
     def same(self, result: Any, out: Any) -> bool:

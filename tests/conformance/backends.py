@@ -38,6 +38,9 @@ ADAPTERS = ("gpu", "numpy", "onnxruntime", "torch")
 class BackendError(Exception):
     """A backend cannot be used; the message says why in one line."""
 
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.split()))
+
 
 @dataclass(frozen=True)
 class Backend:
@@ -115,16 +118,31 @@ def read(found: Any, name: str) -> Backend:
         raise BackendError(
             f"{name}: arrays is {kind!r}, expected one of {', '.join(map(repr, arrays.KINDS))}"
         )
+    arithmetic = _declared(getattr(found, "arithmetic", None), name)
+    words = [_said(read_word, found, name) for read_word in (_device, _versions, _notes)]
+    return Backend(name, functions, arithmetic, kind, *words)
+
+
+def _said(read_word: Callable[[Any], Any], found: Any, name: str) -> Any:
+    """Read one of the things that a backend says of itself."""
+    try:
+        return read_word(found)
+    except (Exception, SystemExit) as error:
+        raise BackendError(f"{name}: {read_word.__name__[1:]}: {_in_words(error)}") from error
+
+
+def _device(found: Any) -> str:
     device = getattr(found, "device", None)
-    return Backend(
-        name,
-        functions,
-        _declared(getattr(found, "arithmetic", None), name),
-        kind,
-        str(device() if callable(device) else device or f"{platform.machine()} CPU"),
-        dict(getattr(found, "versions", {})),
-        tuple(getattr(found, "notes", ())),
-    )
+    return str(device() if callable(device) else device or f"{platform.machine()} CPU")
+
+
+def _versions(found: Any) -> dict[str, str]:
+    return {str(name): str(version) for name, version in dict(getattr(found, "versions", {})).items()}
+
+
+def _notes(found: Any) -> tuple[str, ...]:
+    notes = getattr(found, "notes", ())
+    return (notes,) if isinstance(notes, str) else tuple(map(str, notes))
 
 
 def _module(path: str) -> Any:
@@ -162,8 +180,12 @@ def _imported(action: Callable[[], Any], path: str) -> Any:
                 f"{path} is no adapter ({known}), no importable module and no .py file"
             ) from error
         raise BackendError(f"{path} does not import: No module named {error.name!r}") from error
-    except (Exception, SystemExit) as error:
-        raise BackendError(f"{path} does not import: {type(error).__name__}: {error}") from error
+    except BaseException as error:  # in a process of its own, so that no Ctrl-C of the user's comes here
+        raise BackendError(f"{path} does not import: {_in_words(error)}") from error
+
+
+def _in_words(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}".removesuffix(": ")
 
 
 def _near_miss(found: Any) -> str:

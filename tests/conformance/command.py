@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import difflib
+import io
 import os
 import sys
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-
-from rich.console import Console
 
 from gaugeblock.conformance import runner
 from gaugeblock.conformance.backends import ADAPTERS, BackendError
-from gaugeblock.conformance.console import RunDisplay, show, show_demonstration, steps
+from gaugeblock.conformance.console import Output, RunDisplay, show, show_demonstration, steps
 from gaugeblock.conformance.engine import PROFILES
 from gaugeblock.spec import citation, clauses, demonstrations
 from gaugeblock.spec.operations import OPERATIONS
 
 CONFORMING, VIOLATING, USAGE, BROKEN = 0, 1, 2, 3
 """Exit codes."""
+
+DAY = 86400
+"""The longest time limit, in seconds."""
 
 DTYPES = {
     "float32": "float32",
@@ -38,8 +42,9 @@ class UsageError(Exception):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code: 0 conforming, 1 not, 2 a usage error, 3 an error of ours."""
-    options = _parser().parse_args(arguments)
+    _prepare_streams()
     try:
+        options = _parser().parse_args(arguments)
         code: int = options.run(options)
         return code
     except (UsageError, BackendError) as error:
@@ -51,6 +56,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("gaugeblock: interrupted", file=sys.stderr)
         return 130
+    except OSError as error:  # a full disk behind standard output, for one
+        print(f"gaugeblock: {error}", file=sys.stderr)
+        return USAGE
+    finally:
+        _finish_output()
+
+
+def _prepare_streams() -> None:
+    """Replace streams that are closed, and let no character be one that they cannot write."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  lives as long as the process
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _finish_output() -> None:
+    """Write what is left; where that fails, let it go, or Python would complain at its exit."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -88,7 +116,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     conform.add_argument(
         "--time-limit",
-        type=float,
+        type=_seconds,
         default=60.0,
         metavar="SECONDS",
         help="longest a call may take (default: %(default)g)",
@@ -105,7 +133,10 @@ def _parser() -> argparse.ArgumentParser:
         "spec", help="print a clause of the spec, or build it as HTML and PDF", description=show_spec.__doc__
     )
     spec.add_argument(
-        "clause", nargs="*", metavar="CLAUSE", help="an id such as GEMM-S1; none lists them all"
+        "clause",
+        nargs="*",
+        metavar="CLAUSE",
+        help="an id such as GEMM-S1, its beginning or a concept; none lists all",
     )
     spec.add_argument("--build", type=Path, metavar="DIR", help="render the whole spec into this folder")
     spec.add_argument(
@@ -141,17 +172,34 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+
+
 def _seed(text: str) -> int:
-    value = int(text)
+    value = _whole(text)
     if not 0 <= value < 2**64:
         raise argparse.ArgumentTypeError(f"{text} is not between 0 and 2⁶⁴ − 1")
     return value
 
 
 def _positive(text: str) -> int:
-    value = int(text)
+    value = _whole(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not positive")
+    return value
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+    if not 0 < value <= DAY:
+        raise argparse.ArgumentTypeError(f"{text} is not more than 0 and at most {DAY} seconds")
     return value
 
 
@@ -163,10 +211,9 @@ def conform_backend(options: argparse.Namespace) -> int:
         "float16",
         "bfloat16",
     ]
-    if options.report is not None and not options.report.resolve().parent.is_dir():
-        raise UsageError(f"--report: there is no folder {options.report.resolve().parent}")
-    # The stream of now, since pytest's words go elsewhere; wide enough for the table without a terminal.
-    console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else 120)
+    if options.report is not None:
+        _expect_writable(options.report)
+    console = Output()
     plan = runner.plan(
         options.backend,
         operations=operations,
@@ -177,15 +224,40 @@ def conform_backend(options: argparse.Namespace) -> int:
         time_limit=options.time_limit,
     )
     for line in plan.notes:
-        console.print(line, highlight=False, markup=False)
-    console.print(f"seed {plan.effort.seed}", highlight=False)
+        console.print(line, markup=False)
+    console.print(f"seed {plan.effort.seed}")
     start = time.monotonic()
     with RunDisplay(console, plan.sizes()) as display:
         report = runner.run(plan, jobs=options.jobs, progress=display.advance)
     show(console, report, time.monotonic() - start)
     if options.report is not None:
-        report.write(options.report)
+        try:
+            report.write(options.report)
+        except OSError as error:
+            raise UsageError(f"--report: {error}") from error
     return CONFORMING if report.conforming else VIOLATING
+
+
+def _expect_writable(file: Path) -> None:
+    """Refuse a file that cannot be written, before the work; leave nothing behind."""
+    if not file.resolve().parent.is_dir():
+        raise UsageError(f"--report: there is no folder {file.resolve().parent}")
+    new = not file.exists()
+    try:
+        file.open("a").close()
+        if new:
+            file.unlink()
+    except OSError as error:
+        raise UsageError(f"--report: {error}") from error
+
+
+def _make_folder(folder: Path, option: str) -> None:
+    """Make a folder, and refuse one that nothing can be written into, before the work."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise UsageError(f"{option}: {error}") from error
 
 
 def show_devices(options: argparse.Namespace) -> int:
@@ -198,33 +270,51 @@ def show_devices(options: argparse.Namespace) -> int:
     except (DeviceUnavailable, CompilerUnavailable) as error:
         raise UsageError(str(error)) from error
     capability = ".".join(str(number) for number in found.compute_capability)
-    print(f"kernels run on: {found.name}, compute capability {capability}")
+    lines = [f"kernels run on: {found.name}, compute capability {capability}"]
     if found.simulated:
-        print(f"no GPU is used: {found.reason}")
-    for name, version in found.versions.items():
-        print(f"{name} {version}")
+        lines.append(f"no GPU is used: {found.reason}")
+    lines += [f"{name} {version}" for name, version in found.versions.items()]
+    Output().print("\n".join(lines), markup=False, soft_wrap=True)
     return CONFORMING
 
 
 def show_spec(options: argparse.Namespace) -> int:
-    """Print clauses of the spec, or list them all; or render it as one HTML file and one PDF."""
+    """Print clauses of the spec, list some or all, or render it as one HTML file and one PDF."""
     if options.build is not None:
         if options.clause:
             raise UsageError("--build renders the whole spec; name no clause with it")
         return build_document(options.build, options.trace)
     if options.trace:
         raise UsageError("--trace is for the document: give --build DIR too")
-    console = Console(highlight=False)
+    console = Output()
     known = clauses.load()
-    if not options.clause:
-        for clause in known.values():
-            console.print(f"{clause.id:<10} {clause.title}", markup=False)
-    for name in options.clause:
-        clause = known[_known(name.upper(), known, "clause")]
-        console.print(f"[bold]{clause.id}[/bold]  [dim]{clause.kind} · {clause.page}[/dim]")
-        console.print(clause.text.strip(), markup=False, soft_wrap=True)
-        console.print(citation.cite(clause.id), markup=False, style="dim")
+    # All names are read first, so that a wrong one is the only thing said.
+    groups = [_clauses(name, known) for name in options.clause] or [list(known.values())]
+    for group in groups:
+        if len(group) == 1:
+            _print_clause(console, group[0])
+        else:
+            console.print("\n".join(f"{clause.id:<10} {clause.title}" for clause in group), markup=False)
     return CONFORMING
+
+
+def _print_clause(console: Output, clause: clauses.Clause) -> None:
+    console.print(f"[bold]{clause.id}[/bold]  [dim]{clause.kind} · {clause.page}[/dim]")
+    console.print(clause.text.strip(), markup=False, soft_wrap=True)
+    console.print(citation.cite(clause.id), markup=False, style="dim")
+
+
+def _clauses(name: str, known: Mapping[str, clauses.Clause]) -> list[clauses.Clause]:
+    """Return the clause with this id, or those whose ids begin so, or those of the concept of this name."""
+    id = name.upper()
+    if id in known:
+        return [known[id]]
+    concept = name.lower().replace("_", "-")
+    return [
+        clause
+        for clause in known.values()
+        if clause.id.startswith(id) or clause.page.partition("-")[2] == f"{concept}.md"
+    ] or [known[_known(name, known, "clause")]]
 
 
 def build_document(folder: Path, traces: Sequence[Path]) -> int:
@@ -235,12 +325,16 @@ def build_document(folder: Path, traces: Sequence[Path]) -> int:
     from gaugeblock.conformance.document import claims, places
     from gaugeblock.spec import document
 
-    suite = claims()
+    console, suite, new = Output(), claims(), not folder.exists()
     try:
         trace = document.read_traces(traces)
+        _make_folder(folder, "--build")
         for path in document.build(folder, trace=trace, suite=suite, places=places()):
-            print(path)
+            console.print(str(path), markup=False, soft_wrap=True)
     except (document.MissingExtra, document.TraceError, OSError) as error:
+        if new:
+            with contextlib.suppress(OSError):  # there is something in it, or it was not made
+                folder.rmdir()
         raise UsageError(str(error)) from error
     untested = trace.untested(suite) if trace.tests else []
     if untested:
@@ -251,12 +345,15 @@ def build_document(folder: Path, traces: Sequence[Path]) -> int:
 
 def show_concepts(options: argparse.Namespace) -> int:
     """Measure what there is to show about concepts, print it and draw pictures; or list the concepts."""
-    console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else 120, highlight=False)
+    console = Output()
     if not options.concept:
         for name in demonstrations.CONCEPTS:
             console.print(f"{name:<22} {demonstrations.title(name)}", markup=False)
     # All names are read before the first concept, which may take a minute.
-    for name in [_known(concept, demonstrations.CONCEPTS, "concept") for concept in options.concept]:
+    names = [_known(concept, demonstrations.CONCEPTS, "concept") for concept in options.concept]
+    if names:
+        _make_folder(options.output, "--output")
+    for name in names:
         with steps(console, name) as progress:
             shown = demonstrations.demonstrate(name, progress)
             paths = _write_pictures(shown.pictures, options.output, f"{name}-", options.format)
@@ -270,7 +367,6 @@ def _write_pictures(
     """Draw pictures into a folder and return where they are."""
     paths = [folder / f"{prefix}{picture.name}.{format}" for picture in pictures]
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         for picture, path in zip(pictures, paths, strict=True):
             demonstrations.write(picture, path)
     except OSError as error:
@@ -278,13 +374,19 @@ def _write_pictures(
     return paths
 
 
-def _known(name: str, among: object, what: str) -> str:
-    """Return a name that is known, or say which ones resemble it."""
-    names = list(among)  # type: ignore[call-overload]
-    if name in names:
-        return name
-    close = difflib.get_close_matches(name, names, 3) or names[:6]
-    raise UsageError(f"there is no {what} {name!r}; did you mean {', '.join(close)}?")
+def _known(name: str, among: Iterable[str], what: str) -> str:
+    """Return a name that is known, in any case and with any hyphens, or say which ones resemble it."""
+    names = {_plain(known): known for known in among}
+    if _plain(name) in names:
+        return names[_plain(name)]
+    close = [names[plain] for plain in difflib.get_close_matches(_plain(name), names, 3)]
+    some = ", ".join(list(names.values())[:5])
+    hint = f"did you mean {', '.join(close)}?" if close else f"the spec has {some}, …"
+    raise UsageError(f"there is no {what} {name!r}; {hint}")
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("-", "_")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,8 +17,21 @@ from gaugeblock.conformance.engine import Case, Outcome
 from gaugeblock.conformance.report import Entry, Report
 from gaugeblock.spec.demonstrations import Demonstration
 from gaugeblock.spec.demonstrations import Progress as Steps
+from gaugeblock.spec.operations import OPERATIONS
 
 STYLES = {"conforming": "green", "violating": "bold red", "unsupported": "yellow"}
+
+
+class Output(Console):
+    """Standard output of now, as wide as a table without a terminal; silent once nobody reads it any more."""
+
+    def __init__(self) -> None:
+        width = None if sys.stdout.isatty() else 120
+        super().__init__(file=sys.stdout, width=width, highlight=False, emoji=False)
+
+    def on_broken_pipe(self) -> None:
+        """Go on without a word: the report and the exit code are still wanted."""
+        self.quiet = True
 
 
 class RunDisplay:
@@ -65,48 +79,61 @@ def show(console: Console, report: Report, seconds: float) -> None:
     for (operation, dtype), entry in report.entries.items():
         if entry.failures:
             _show_failures(console, operation, dtype, entry)
-    console.print(_table(report))
+    console.print(_fitting_table(console, report))
+    if any(_left_open(entry) for entry in report.entries.values()):
+        console.print("(−n): n clauses that the backend does not support")
     verdicts = [entry.verdict for entry in report.entries.values()]
     counts = ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in STYLES if verdict in verdicts)
     verdict = "conforms" if report.conforming else "does not conform"
     examples = sum(entry.examples for entry in report.entries.values())
-    console.print(
-        f"[bold]{report.backend} {verdict}[/bold] on {report.device}: {counts}; "
-        f"{examples} examples in {seconds:.0f} s, seed {report.seed}",
-        highlight=False,
-    )
+    rest = f" on {report.device}: {counts}; {examples} examples in {seconds:.0f} s, seed {report.seed}"
+    console.print(Text.assemble((f"{report.backend} {verdict}", "bold"), rest))
 
 
 def _show_failures(console: Console, operation: str, dtype: str, entry: Entry) -> None:
-    """Print the first failure whole, the others by name."""
-    (clause, outcome), *others = entry.failures.items()
+    """Print one failure whole, that of the operation's semantics if it is among them, the others by name."""
+    semantics = OPERATIONS[operation].clauses["semantics"]
+    tried = [clause for clause in entry.failures if clause not in entry.untried]
+    clause, *others = sorted(tried, key=lambda clause: clause != semantics)
+    outcome = entry.failures[clause]
     console.rule(Text(f"{clause} violated by {operation} in {dtype}", style="bold red"), align="left")
-    console.print(outcome.message, highlight=False, markup=False)
+    console.print(outcome.message, markup=False)
     if outcome.reproduce:
         console.print(Text("\nto see it again:\n", style="dim"))
-        console.print(outcome.reproduce, highlight=False, markup=False, soft_wrap=True)
-    if others:
-        console.print(f"also violated: {', '.join(clause for clause, _ in others)}\n", highlight=False)
+        console.print(outcome.reproduce, markup=False, soft_wrap=True)
+    for words, clauses in (("also violated", others), ("not tried after that", entry.untried)):
+        if clauses:
+            console.print(f"{words}: {', '.join(clauses)}\n")
 
 
-def _table(report: Report) -> Table:
+def _left_open(entry: Entry) -> int:
+    """Count the unsupported clauses of an entry that has another verdict."""
+    return 0 if entry.verdict == "unsupported" else len(entry.unsupported)
+
+
+def _fitting_table(console: Console, report: Report) -> Table:
+    """Return the table with as many columns as there is room for; where there is none, cells are folded."""
+    unbounded = console.options.update(max_width=1000)
+    for columns in (6, 5, 4):
+        table = _table(report, columns)
+        if console.measure(table, options=unbounded).maximum <= console.width:
+            break
+    return table
+
+
+def _table(report: Report, columns: int) -> Table:
     """Build the table: operation and dtype against verdict, examples, error and time."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading, justify in (
-        ("operation", "left"),
-        ("dtype", "left"),
-        ("verdict", "left"),
-        ("examples", "right"),
-        ("worst error / bound", "right"),
-        ("seconds", "right"),
-    ):
-        table.add_column(heading, justify="right" if justify == "right" else "left", no_wrap=True)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for heading in ("operation", "dtype", "verdict"):
+        table.add_column(heading, overflow="fold")
+    for heading in ("examples", "error / bound", "seconds")[: columns - 3]:
+        table.add_column(heading, justify="right", overflow="fold")
     last = ""
     for (operation, dtype), entry in report.entries.items():
         verdict = Text(entry.verdict, style=STYLES[entry.verdict])
-        if entry.unsupported and entry.verdict != "unsupported":
-            verdict.append(f" ({len(entry.unsupported)} clauses unsupported)", style="yellow")
-        table.add_row(
+        if _left_open(entry):
+            verdict.append(f" (−{_left_open(entry)})", style="yellow")
+        cells = (
             operation if operation != last else "",
             dtype,
             verdict,
@@ -114,6 +141,7 @@ def _table(report: Report) -> Table:
             f"{entry.worst_share_of_bound:.2f}",
             f"{entry.seconds:.1f}",
         )
+        table.add_row(*cells[:columns])
         last = operation
     return table
 

@@ -67,6 +67,11 @@ class Entry:
         """The clauses that are violated."""
         return {clause: outcome for clause, outcome in self.clauses.items() if outcome.verdict == "violating"}
 
+    @property
+    def untried(self) -> list[str]:
+        """The clauses that count as violated since the process was lost before their turn."""
+        return [clause for clause, outcome in self.failures.items() if outcome.reproduce is None]
+
     def as_data(self) -> dict[str, Any]:
         """Return the entry as the report writes it."""
         return {

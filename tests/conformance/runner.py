@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import secrets
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -175,6 +176,8 @@ def run(plan: Plan, *, jobs: int = 1, progress: Progress | None = None) -> Repor
         *([] if plan.effort.shrink else ["--no-shrink"]),
         *(["-n", str(jobs)] if jobs > 1 else ["-p", "no:xdist"]),
     ]
+    # In the processes of pytest too, no file of the current folder stands in for a module that they import.
+    os.environ.setdefault("PYTHONSAFEPATH", "1")
     with contextlib.redirect_stdout(io.StringIO()) as words:
         code = pytest.main(arguments, plugins=[collector])
     if code == pytest.ExitCode.INTERRUPTED and not collector.broken:

@@ -105,8 +105,11 @@ class Subject:
         ours: Connection[Any, Any]
         ours, theirs = Pipe()
         descriptors = (theirs.fileno(), self._memory)
-        command = [sys.executable, "-m", "gaugeblock.conformance.worker", self.name, *map(str, descriptors)]
-        self._log.truncate(0)
+        worker = "gaugeblock.conformance.worker"
+        # -P: no file of the current folder stands in for a module that the worker imports.
+        command = [sys.executable, "-P", "-m", worker, self.name, *map(str, descriptors)]
+        self._log.seek(0)
+        self._log.truncate()
         self._process = subprocess.Popen(
             command,
             pass_fds=descriptors,
@@ -284,11 +287,13 @@ class Subject:
         raise Lost(f"{doing}: no answer within {seconds:g} s")
 
     def _last_words(self) -> str:
-        """Return the last line the process wrote."""
+        """Return the exception of the last traceback that the process wrote, else the first line it wrote."""
         self._log.seek(0)
         lines = self._log.read().decode(errors="replace").strip().splitlines()
         words = [line for line in lines if line.strip() and not line.startswith((" ", "Extension modules"))]
-        return f" ({words[0][:200]})" if words else ""
+        traced = [place for place, line in enumerate(words, 1) if line.startswith("Traceback")]
+        start = traced[-1] if traced else 0
+        return "".join(f" ({line[:200]})" for line in words[start : start + 1])
 
 
 def _ended(status: int) -> str:

@@ -4,12 +4,15 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
-from gaugeblock.conformance.command import main
+from gaugeblock.conformance.command import DTYPES, _known, main
+from gaugeblock.conformance.report import Report
 from gaugeblock.spec import demonstrations, document
+from gaugeblock.spec.operations import OPERATIONS
 
 GOOD = """
 import numpy as np
@@ -20,6 +23,7 @@ def relu(x):
     return np.maximum(x, np.zeros((), x.dtype))
 """
 BAD = "import numpy as np\n\ndef relu(x):\n    return np.where(x > 0, x, np.zeros((), x.dtype))\n"
+RELU = ("conform", "--operation", "relu", "--dtype", "fp32")
 QUICK = ("--profile", "quick", "--jobs", "1", "--seed", "1")
 
 
@@ -111,12 +115,22 @@ def test_two_processes_find_what_one_finds(backend: Path) -> None:
         (["conform", "numpy", "--operation", "gem"], "there is no operation 'gem'; did you mean gemm"),
         (
             ["conform", "numpy", "--dtype", "fp8"],
-            "there is no dtype 'fp8'; did you mean float32, float16, bfloat16",
+            "there is no dtype 'fp8'; the spec has float32, float16, bfloat16, fp32, fp16, …",
         ),
         (["conform", "numpy", "--report", "no/such/folder/r.json"], "--report: there is no folder"),
+        (
+            ["conform", "numpy", "--operation", "zzz"],
+            "no operation 'zzz'; the spec has gemm, relu, ",
+        ),
+        (["spec", "zzz"], "there is no clause 'zzz'; the spec has GEN-D1, "),
         (["spec", "GEMM-S99"], "there is no clause 'GEMM-S99'; did you mean GEMM-S"),
         (["show", "activatoin"], "there is no concept 'activatoin'; did you mean activation?"),
+        (["conform", "numpy", "--report", "."], "--report: [Errno 21] Is a directory"),
+        (["conform", "numpy", "--report", ""], "--report: [Errno 21] Is a directory"),
+        (["conform", "numpy", "--report", "/proc/r.json"], "--report: [Errno 2] No such file"),
         (["show", "activation", "--output", "/dev/null"], "--output: "),
+        (["spec", "--build", "/dev/null"], "--build: "),
+        (["spec", "--build", "/proc/x"], "--build: "),
         (["spec", "GEMM-S1", "--build", "x"], "--build renders the whole spec; name no clause with it"),
         (["spec", "--trace", "x.json"], "--trace is for the document: give --build DIR too"),
         (["spec", "--build", "x", "--trace", "no.json"], "no.json is neither a trace nor a report of a run"),
@@ -137,7 +151,14 @@ def test_a_usage_error_is_one_line_and_exit_code_2(
         (["conform"], "required: backend"),
         (["conform", "numpy", "--profile", "huge"], "invalid choice: 'huge'"),
         (["conform", "numpy", "--seed", "-1"], "is not between 0 and"),
+        (["conform", "numpy", "--seed", "abc"], "'abc' is not a whole number"),
         (["conform", "numpy", "--jobs", "0"], "is not positive"),
+        (["conform", "numpy", "--jobs", "x"], "'x' is not a whole number"),
+        (["conform", "numpy", "--time-limit", "0"], "0 is not more than 0 and at most 86400 seconds"),
+        (["conform", "numpy", "--time-limit", "-1"], "-1 is not more than 0"),
+        (["conform", "numpy", "--time-limit", "nan"], "nan is not more than 0"),
+        (["conform", "numpy", "--time-limit", "inf"], "inf is not more than 0"),
+        (["conform", "numpy", "--time-limit", "soon"], "'soon' is not a number"),
         (["conform", "numpy", "--fast"], "unrecognized arguments: --fast"),
         (["conforn"], "invalid choice: 'conforn'"),
         (["show", "activation", "--format", "gif"], "invalid choice: 'gif'"),
@@ -152,11 +173,95 @@ def test_a_wrong_option_is_named_and_the_exit_code_is_2(
     assert message in capsys.readouterr().err
 
 
+def test_a_refused_run_leaves_no_report_behind(tmp_path: Path) -> None:
+    assert main(["conform", "no_such_file.py", "--report", str(tmp_path / "r.json")]) == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_report_that_cannot_be_written_after_the_run_is_one_line(
+    backend: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    backend.write_text(GOOD)
+    monkeypatch.setattr(Report, "write", full)
+    assert main([*RELU, str(backend), "--report", str(backend.parent / "r.json"), *QUICK]) == 2
+    assert capsys.readouterr().err == "gaugeblock: --report: [Errno 28] No space left on device\n"
+
+
+def shell(line: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run a line in which ``$G`` is the command."""
+    line = f'G="{sys.executable} -m gaugeblock.conformance.command"; {line}'
+    return subprocess.run(["bash", "-c", line], cwd=cwd, capture_output=True, text=True, check=False)
+
+
+def test_a_run_whose_words_nobody_reads_goes_on_to_its_report(backend: Path) -> None:
+    backend.write_text(BAD)
+    line = f"$G {' '.join(RELU)} {backend.name} {' '.join(QUICK)} --report r.json | head -1"
+    done = shell(f"{line}; exit ${{PIPESTATUS[0]}}", backend.parent)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "seed 1\n", "")
+    assert json.loads((backend.parent / "r.json").read_text())["seed"] == 1
+
+
+@pytest.mark.parametrize("command", ["spec", "devices", "show", "spec --help"])
+def test_what_nobody_reads_is_no_failure(command: str, tmp_path: Path) -> None:
+    done = shell(f"$G {command} | true; echo ${{PIPESTATUS[0]}}; $G {command} >&-; echo $?", tmp_path)
+    assert (done.stdout, done.stderr) == ("0\n0\n", "")
+
+
+@pytest.mark.parametrize("command", ["spec", "devices", "show"])
+def test_a_full_disk_is_one_line_and_exit_code_2(command: str, tmp_path: Path) -> None:
+    done = shell(f"$G {command} > /dev/full", tmp_path)
+    assert (done.returncode, done.stderr) == (2, "gaugeblock: [Errno 28] No space left on device\n")
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_a_file_named_like_a_module_of_ours_is_in_nobodys_way(jobs: str, backend: Path) -> None:
+    for name in ("numpy", "pytest", "random"):
+        (backend.parent / f"{name}.py").write_text("raise SystemExit('not me')")
+    backend.write_text(GOOD)
+    line = f"{Path(sys.executable).parent}/gaugeblock {' '.join(RELU)} my_kernels --profile quick --jobs"
+    done = shell(f"unset PYTHONSAFEPATH; {line} {jobs}", backend.parent)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_characters_that_the_terminal_cannot_show_are_escaped(tmp_path: Path) -> None:
+    done = shell("PYTHONIOENCODING=ascii $G spec GEMM-A1", tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "\\xb7" in done.stdout.splitlines()[0]
+
+
 def test_a_clause_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["spec", "gemm-s1"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("GEMM-S1")
     assert lines[-1] == "Gaugeblock spec 0.1, GEMM-S1"
+
+
+@pytest.mark.parametrize(
+    ("name", "first"),
+    [("CONV", "CONV-D1"), ("gemm-s", "GEMM-S1"), ("convolution", "CONV-D1"), ("Feature_Learning", "FL-D1")],
+)
+def test_the_beginning_of_an_id_or_a_concept_lists_its_clauses(
+    name: str, first: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["spec", name]) == 0
+    ids = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    assert ids[0] == first
+    assert {id.split("-")[0] for id in ids} == {first.split("-")[0]}
+
+
+@pytest.mark.parametrize(
+    ("name", "among", "known"),
+    [
+        ("Leaky-ReLU", OPERATIONS, "leaky_relu"),
+        ("FP32", DTYPES, "fp32"),
+        ("convolutional-network", demonstrations.CONCEPTS, "convolutional_network"),
+    ],
+)
+def test_names_are_known_in_any_case_and_with_hyphens(name: str, among: Iterable[str], known: str) -> None:
+    assert _known(name, among, "name") == known
 
 
 def test_building_without_the_extra_names_it_in_one_line(
@@ -165,7 +270,7 @@ def test_building_without_the_extra_names_it_in_one_line(
     monkeypatch.setitem(sys.modules, "pypandoc", None)
     assert main(["spec", "--build", str(tmp_path / "new")]) == 2
     error = capsys.readouterr().err
-    assert "pip install 'gaugeblock[document]'" in error
+    assert "pip install '.[document]' in a checkout, or pypandoc_binary, typst" in error
     assert len(error.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
 

@@ -41,6 +41,11 @@ def ask(name: str, problem: Problem = RELU, **options: object) -> object:
         ("def relu(x) return x", "SyntaxError"),
         ("raise RuntimeError('no licence')", "does not import: RuntimeError: no licence"),
         ("import sys; sys.exit(3)", "does not import: SystemExit: 3"),
+        ("raise KeyboardInterrupt", "does not import: KeyboardInterrupt"),
+        ("class Halt(BaseException): pass\nraise Halt('one\\ntwo')", "does not import: Halt: one two"),
+        ("def relu(x): return x\ndef device(): raise OSError('one\\n two')", "device: OSError: one two"),
+        ("def relu(x): return x\nversions = 3", "versions: TypeError: 'int' object is not iterable"),
+        ("def relu(x): return x\nnotes = 3", "notes: TypeError: 'int' object is not iterable"),
         ("import os; os._exit(3)", "the process exited with status 3"),
         ("x = 1", "has none of the spec's operations; expected a function named gemm, relu, relu_backward"),
         ("def reluu(x): return x", "it has reluu: did you mean relu?"),
@@ -82,15 +87,22 @@ def test_a_name_that_leads_nowhere_is_refused_with_a_reason(name: str, message: 
     assert message in str(refused.value)
 
 
+def test_what_a_backend_says_of_itself_becomes_strings(backend: Write) -> None:
+    subject = Subject(backend("versions = {1: object}\nnotes = 'a note'\ndef relu(x): return x"))
+    subject.close()
+    assert subject.description["versions"] == {"1": "<class 'object'>"}
+    assert tuple(subject.description["notes"]) == ("a note",)
+
+
 @pytest.mark.parametrize(
     ("source", "message"),
     [
         ("def relu(x): return x[:-1]", r"returned float32 of shape \(4,\), expected float32 of shape \(5,\)"),
         ("def relu(x): return x.astype(np.float64)", "returned float64 of shape"),
         ("def relu(x): return x.tolist()", "returned a builtins.list, expected a numpy.ndarray"),
-        ("def relu(x): pass", "returned None, expected a numpy.ndarray"),
+        ("def relu(x): pass", "^returned None, expected a numpy.ndarray"),
         ("def relu(x): return 1 / 0", r"raised ZeroDivisionError: division by zero \(my_kernels.py:2\)"),
-        ("def relu(x, out=None): return x + 1", "was given out= and returned another array"),
+        ("def relu(x, out=None): return x + 1", "^was given out= and returned another array"),
     ],
 )
 def test_an_answer_that_is_no_result_is_a_failed_call(backend: Write, source: str, message: str) -> None:
@@ -104,6 +116,8 @@ def test_an_answer_that_is_no_result_is_a_failed_call(backend: Write, source: st
     [
         ("import os\ndef relu(x): os.abort()", "the process was ended by SIGABRT"),
         ("import os\ndef relu(x): os._exit(7)", "the process exited with status 7"),
+        ("import sys\nprint('hello')\ndef relu(x): sys.exit(4)", "exited with status 4"),
+        ("def relu(x): raise KeyboardInterrupt('enough\\nof it')", r"\(KeyboardInterrupt: enough\)"),
         ("def relu(x):\n while True: pass", "no answer within 2 s"),
     ],
 )

@@ -26,7 +26,7 @@ try:
     import onnxruntime
     from onnx import helper
 except ModuleNotFoundError as error:
-    raise BackendError(f"{error.name} is not installed: pip install gaugeblock[onnxruntime]") from error
+    raise BackendError(f"{error.name} is not installed: pip install onnxruntime onnx") from error
 
 Array = NDArray[Any]
 Nodes = Sequence[Any]

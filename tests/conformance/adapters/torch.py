@@ -29,7 +29,7 @@ try:
         import torch
         from torch.nn import functional as F
 except ModuleNotFoundError as error:
-    raise BackendError(f"{error.name} is not installed: pip install gaugeblock[torch]") from error
+    raise BackendError(f"{error.name} is not installed: pip install torch") from error
 
 Array = NDArray[Any]
 Tensor = Any
