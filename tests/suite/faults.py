@@ -84,7 +84,7 @@ class Fault:
     cpu
         A feature that the processor must have, or with a minus must lack, to show it.
     steady
-        Whether it shows every time, and not only when memory happens to hold something.
+        Whether it shows every time, and not only on some processors or when memory happens to hold something.
     """
 
     name: str
@@ -158,6 +158,13 @@ def table(peer: str, unsupported: Callable[[str, str], bool]) -> list[str]:
 
 def _given(*values: float, shape: tuple[int, ...] | None = None) -> Array:
     return Array(shape or (len(values),), "zeros", planted=tuple(enumerate(values)))
+
+
+def _by_columns(operation: str, dtype: str) -> Problem:
+    """Return a product of matrices that lie by columns."""
+    shapes = {"a": (5, 6), "b": (6, 7), "c": (5, 7)}
+    arrays = {n: Array(shape, seed=i, layout=Layout((1, 0))) for i, (n, shape) in enumerate(shapes.items())}
+    return Problem(operation, dtype, arrays, {"alpha": 2.0, "beta": 0.5})
 
 
 def _at(*x: float, **parameters: Any) -> Callable[[str, str], Problem]:
@@ -351,6 +358,14 @@ FAULTS: Mapping[str, tuple[Fault, ...]] = {
             _of({"a": Array((42, 3), layout=Layout(steps=(2, 1))), "b": Array((3, 33))}),
             lambda failure: np.isnan(failure.got) and failure.problem.arrays["a"].layout != Layout(),
             cpu="amx_bf16",
+        ),
+        Fault(
+            "order",
+            {"gemm": "32 16"},
+            "GEN-S2",
+            _by_columns,
+            lambda failure: failure.message.startswith("the call on packed arrays"),
+            steady=False,
         ),
         Fault(
             "dead",

@@ -47,7 +47,8 @@ def gemm(
         if left.shape[-1] != right.shape[-2]:
             raise ValueError(f"a has {left.shape[-1]} columns, b has {right.shape[-2]} rows")
     else:
-        product = F(alpha) * np.matmul(left.astype(F), right.astype(F))
+        # Packed copies: BLAS adds in another order where the elements lie in another one.
+        product = F(alpha) * np.matmul(left.astype(F, order="C"), right.astype(F, order="C"))
     if beta != 0:
         if c is None:
             raise ValueError("beta is not 0, but there is no c")
