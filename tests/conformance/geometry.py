@@ -6,6 +6,7 @@ operation then takes from it the arrays and parameters that are its own.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -181,7 +182,11 @@ def pool_calls(draw: DrawFn, operation: Operation, ndim: int | None = None) -> t
 
 
 def pool_call(
-    operation: str, x: tuple[int, ...], slides: Windows, include_pad: bool = True, divisor: int | None = None
+    operation: str,
+    x: tuple[int, ...],
+    slides: Windows,
+    include_pad: bool = True,
+    divisor: float | None = None,
 ) -> tuple[Shapes, dict[str, Any]]:
     """Return the shapes and parameters of a pooling operation."""
     chosen: dict[str, Any] = {
@@ -198,3 +203,58 @@ def pool_call(
     if operation == "avg_pool_backward":
         return {"dy": y}, {"input_shape": x, **chosen}
     return ({"dy": y, "x": x} if operation.endswith("_backward") else {"x": x}), chosen
+
+
+SPATIAL = ("kernel", "stride", "dilation", "output_padding")
+"""Parameters of one whole number, or one per spatial axis."""
+
+
+def respelled(parameters: Mapping[str, Any], defaults: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the same parameters otherwise: padding as numbers, one number for all axes, defaults left out."""
+    per_axis = {name: _side(value) if name == "padding" else value for name, value in parameters.items()}
+    single = {
+        name: _single(value) if name in (*SPATIAL, "padding") else value for name, value in per_axis.items()
+    }
+    stride_of_kernel = "kernel" in single and single.get("stride") == single["kernel"]
+    short = {name: value for name, value in single.items() if name not in defaults or value != defaults[name]}
+    spellings = [per_axis, single, short]
+    if stride_of_kernel:
+        spellings += [{**per_axis, "stride": None}, {**short, "stride": None}]
+        spellings += [
+            {name: value for name, value in s.items() if name != "stride"} for s in (per_axis, short)
+        ]
+    seen = [dict(parameters)]
+    for spelling in spellings:
+        if spelling not in seen:
+            seen.append(spelling)
+            yield spelling
+
+
+def _side(padding: Padding) -> Any:
+    """Return a number per axis where both sides of every axis are padded alike."""
+    return (
+        tuple(before for before, _ in padding)
+        if all(before == after for before, after in padding)
+        else padding
+    )
+
+
+def _single(value: Any) -> Any:
+    """Return one number where it is the same for every axis."""
+    return value[0] if len(set(value)) == 1 and not isinstance(value[0], tuple) else value
+
+
+def on_the_same_shapes(
+    parameters: Mapping[str, Any], kernel: tuple[int, ...], positions: tuple[int, ...]
+) -> Iterator[dict[str, Any]]:
+    """Yield others for the same shapes: sides of padding exchanged, longer steps made up for by padding."""
+    padding, stride = parameters["padding"], parameters["stride"]
+    swapped = tuple((after, before) for before, after in padding)
+    if swapped == padding:
+        swapped = tuple((before - 1, after + 1) if before else (0, 0) for before, after in padding)
+    yield {**parameters, "padding": swapped}
+    if "dilation" in parameters:
+        wider = tuple((b, a + taps - 1) for (b, a), taps in zip(padding, kernel, strict=True))
+        yield {**parameters, "padding": wider, "dilation": tuple(d + 1 for d in parameters["dilation"])}
+    further = tuple((b, a + max(count - 1, 0)) for (b, a), count in zip(padding, positions, strict=True))
+    yield {**parameters, "padding": further, "stride": tuple(s + 1 for s in stride)}

@@ -19,6 +19,9 @@ from gaugeblock.spec.operations import Operation
 Misuse = tuple[Shapes, dict[str, Any], dict[str, str]]
 """Shapes, parameters and the dtypes that differ."""
 
+ANOTHER = "another"
+"""Stands for a dtype that the operation has too, but that is not the call's."""
+
 
 def _of_shapes(*shapes: Shapes, **parameters: Any) -> Iterator[Misuse]:
     for each in shapes:
@@ -129,6 +132,12 @@ def _axes_are_wrong(operation: Operation) -> Iterator[Misuse]:
 
 
 def _channels_do_not_fit(operation: Operation) -> Iterator[Misuse]:
+    if operation.name != "conv_transpose":
+        # Four groups divide the input's channels, but not the six kernels.
+        shapes, parameters = _fitting_call(operation)
+        w = (6, 1, 3, 3)
+        changed = {"kernel_shape": w} if "kernel_shape" in parameters else {}
+        yield {n: w if n == "w" else s for n, s in shapes.items()}, {**parameters, "groups": 4, **changed}, {}
     yield from _bad_spatial(operation, "CONV-C2")
     yield _with_parameters(operation, groups=3)
     shapes, _ = _fitting_call(operation)
@@ -148,6 +157,9 @@ def _bad_spatial(operation: Operation, clause: str) -> Iterator[Misuse]:
 
 def _spatial_parameters_are_wrong(clause: str) -> Callable[[Operation], Iterable[Misuse]]:
     def misuses(operation: Operation) -> Iterator[Misuse]:
+        if "output_padding" in operation.parameters:
+            yield _with_parameters(operation, stride=2, output_padding=2)
+            yield _with_parameters(operation, stride=(3, 1), output_padding=(2, 1))
         yield from _bad_spatial(operation, clause)
         for name in ("kernel", "stride", "dilation"):
             parameter = operation.parameters.get(name)
@@ -167,14 +179,21 @@ def _result_does_not_fit(clause: str) -> Callable[[Operation], Iterable[Misuse]]
             if shape is not None:
                 yield _with_shapes(operation, **{name: (*shape[:-1], shape[-1] + 1)})
                 yield _with_shapes(operation, **{name: (*shape[:-1], 1)})
+        shapes, parameters = _fitting_call(operation)
+        if clause == "POOL-C4" and "x" in shapes:
+            yield shapes, parameters, {"dy": ANOTHER}
 
     return misuses
 
 
 def _formats_differ(operation: Operation) -> Iterator[Misuse]:
     shapes, parameters = _fitting_call(operation)
-    for name in shapes:
-        yield shapes, parameters, {name: "float64" if len(shapes) > 1 else "int32"}
+    if len(shapes) == 1:
+        yield shapes, parameters, dict.fromkeys(shapes, "int32")
+        return
+    for name in reversed(shapes):
+        yield shapes, parameters, {name: ANOTHER}
+        yield shapes, parameters, {name: "float64"}
 
 
 # Recurrences
@@ -246,6 +265,11 @@ MISUSES: Mapping[str, Callable[[Operation], Iterable[Misuse]]] = {
 """For each constraint, calls that break it and nothing else."""
 
 
+def another(dtype: str) -> str:
+    """Return a supported dtype that is not this one."""
+    return "float16" if dtype == "float32" else "float32"
+
+
 def is_refused(trial: Trial, problem: Problem) -> None:
     """A call that breaks the constraint raises an exception."""
     if trial.subject.refusal(problem) is None:
@@ -262,7 +286,7 @@ def constraint(clause: str) -> Check:
                 dtype,
                 {name: Array(shape) for name, shape in shapes.items()},
                 parameters,
-                dtypes=dtypes,
+                dtypes={name: another(dtype) if kind == ANOTHER else kind for name, kind in dtypes.items()},
             )
             for shapes, parameters, dtypes in MISUSES[clause](operation)
         ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,13 @@ from hypothesis.strategies import DrawFn, SearchStrategy
 from gaugeblock import reference
 from gaugeblock.conformance import strategies
 from gaugeblock.conformance.checks.check import Check, by_role
-from gaugeblock.conformance.checks.sliding import CHANNELS_LAST, SLIDING, expect_adjoint, geometry
+from gaugeblock.conformance.checks.sliding import (
+    CHANNELS_LAST,
+    SLIDING,
+    expect_adjoint,
+    geometry,
+    in_channels_last,
+)
 from gaugeblock.conformance.geometry import Windows, conv_calls, convolutions
 from gaugeblock.conformance.problem import PACKED, Array, Distribution, Problem
 from gaugeblock.conformance.trial import Trial, Violation
@@ -85,12 +92,33 @@ BREAKING = (
     geometry((1, 33, 5, 5), (31, 33, 1, 1)),  # channels around a tile
     geometry((3, 5, 18, 18), (7, 5, 1, 1)),  # 324 pixels: no multiple of a vector
     geometry((1, 5, 14, 14), (9, 5, 3, 3), padding=((1, 1), (1, 1))),  # Winograd's tiles end inside
+    geometry((1, 2, 17, 16), (2, 2, 6, 5), stride=(5, 5)),  # a stride beyond 4
+    geometry((1, 3, 9, 9), (2, 3, 7, 7), stride=(2, 2), padding=((3, 2), (2, 3))),  # ResNet's first kernel
+    geometry((1, 2, 9, 8), (2, 2, 7, 7), stride=(2, 2), padding=((3, 3), (3, 3))),  # its padding
+    geometry((1, 1, 3, 4), (2, 1, 2, 3), padding=((8, 8), (4, 9))),  # padding beyond the kernel
+    geometry(
+        (1, 4, 13, 9), (4, 2, 3, 2), groups=2, dilation=(6, 2), padding=((6, 5), (0, 3))
+    ),  # wide dilation, groups, sides differ
+    geometry((1, 2, 3, 3), (33, 2, 1, 1)),  # a bias beyond 32 channels
+    geometry((1, 64, 3, 4), (72, 64, 3, 3)),  # whole vectors of channels, a tile begun
+    geometry((1, 32, 4, 3), (33, 32, 1, 1)),  # enough channels for tensor cores
+    geometry((1, 65, 3, 3), (65, 1, 2, 2), groups=65),  # depthwise, channels around a block
+    geometry((1, 34, 2, 3), (17, 2, 1, 2), groups=17),  # many groups
+    geometry((17, 2, 3, 4), (3, 2, 2, 3)),  # images around a block
+    geometry((1, 1, 2, 520), (1, 1, 2, 3)),  # long rows
     geometry((1, 2, 17), (3, 2, 4), stride=(3,), padding=((1, 2),)),  # one axis
     geometry(
         (1, 2, 4, 5, 6), (3, 2, 3, 2, 1), stride=(1, 2, 2), padding=((1, 0), (0, 1), (1, 1))
     ),  # three axes
 )
 """Shapes that broke real libraries."""
+
+
+def is_exact_at_any_size(trial: Trial, problem: Problem) -> None:
+    """On integers the result is exact for the shapes, too, that broke real libraries."""
+    if trial.subject.simulated and prod(problem.result_shape[:2]) > 60_000:
+        return  # the simulated device takes half a minute for so many planes and has nothing new to show
+    is_exact_on_integers(trial, problem)
 
 
 def _same_padding(call: tuple[strategies.Shapes, dict[str, Any]]) -> tuple[strategies.Shapes, dict[str, Any]]:
@@ -101,12 +129,15 @@ def _same_padding(call: tuple[strategies.Shapes, dict[str, Any]]) -> tuple[strat
 SAME = (
     geometry((1, 2, 8, 6), (3, 2, 3, 4), stride=(2, 2), padding=((0, 1), (1, 1))),  # even sizes, strides
     geometry((1, 2, 7, 9), (2, 2, 2, 5), stride=(1, 3), padding=((0, 1), (1, 1))),
+    geometry((1, 2, 7, 8), (2, 2, 3, 2), stride=(1, 2), dilation=(2, 3), padding=((2, 2), (1, 1))),  # dilated
+    geometry((1, 2, 8, 7), (2, 2, 1, 2), stride=(4, 3), padding=((0, 0), (0, 1))),  # stride > kernel
 )
 """Geometries whose padding is that of ``"same"``."""
 
 BIG = (
     geometry((2, 4, 41, 43), (2, 4, 3, 3)),  # more than 2¹⁶ positions times taps
     geometry((1, 1, 257, 256), (1, 1, 1, 1)),  # more than 2¹⁶ positions
+    geometry((1024, 65, 1), (65, 1, 1), groups=65),  # more than 2¹⁶ planes
 )
 """Sizes at which narrow offsets wrap and grids end."""
 
@@ -115,6 +146,8 @@ def breaking_shapes(operation: Operation, dtype: str, arithmetic: Arithmetic) ->
     """Yield the shapes that broke real libraries, on exact integers."""
     for slides in (*BREAKING, *BIG):
         yield _integer_arrays(operation, dtype, arithmetic, slides.call(operation.name, bias=True), 1)
+    if operation.name == "conv_backward_bias":
+        yield _integer_arrays(operation, dtype, arithmetic, ({"dy": (1, 2, 363, 363)}, {}), 1)
     if "padding" in operation.parameters:
         for slides in SAME:
             call = _same_padding(slides.call(operation.name))
@@ -124,12 +157,17 @@ def breaking_shapes(operation: Operation, dtype: str, arithmetic: Arithmetic) ->
 
 
 def channel_slices(operation: Operation, dtype: str, arithmetic: Arithmetic) -> Iterator[Problem]:
-    """Yield every array in each layout with the channels innermost."""
-    call = geometry((2, 3, 5, 6), (4, 3, 3, 2), padding=((1, 1), (0, 1))).call(operation.name)
-    problem = _integer_arrays(operation, dtype, arithmetic, call, 1)
+    """Yield every array, and the output, in each layout with the channels innermost."""
+    whole = geometry((2, 3, 5, 6), (4, 3, 3, 2), padding=((1, 1), (0, 1)))
+    lines = geometry((2, 3, 7), (4, 3, 3), padding=((1, 0),))
+    solids = geometry((2, 3, 3, 4, 2), (4, 3, 2, 3, 1), padding=((0, 1), (1, 1), (0, 0)))
+    for slides in (whole, lines, solids):
+        call = slides.call(operation.name, residual=True)
+        yield from in_channels_last(_integer_arrays(operation, dtype, arithmetic, call, 1))
+    problem = _integer_arrays(operation, dtype, arithmetic, whole.call(operation.name), 1)
     for name, array in problem.arrays.items():
         if len(array.shape) == 4:
-            for layout in CHANNELS_LAST:
+            for layout in CHANNELS_LAST[1:]:
                 yield problem.with_arrays(**{name: replace(array, layout=layout)})
 
 
@@ -138,9 +176,13 @@ def long_reductions(operation: Operation, dtype: str, arithmetic: Arithmetic) ->
     for x, w in (
         ((1, 130, 5, 5), (2, 130, 3, 3)),
         ((2, 3, 40, 33), (2, 3, 3, 3)),
-        ((1, 1, 34, 35), (1, 1, 33, 31)),
+        ((1, 1, 34, 35), (1, 1, 33, 32)),
     ):
-        yield _integer_arrays(operation, dtype, arithmetic, geometry(x, w).call(operation.name), 1)
+        call = geometry(x, w).call(operation.name, bias=True)
+        problem = _integer_arrays(operation, dtype, arithmetic, call, 1)
+        yield problem
+        if operation.name == "conv_fused":
+            yield problem.with_parameters(activation="relu")
 
 
 def sums_all_terms(trial: Trial, problem: Problem) -> None:
@@ -419,7 +461,7 @@ CONVOLUTION = by_role(
     *SLIDING,
     Check("real_data", photographs, convolves_real_images, 0.2, real_images),
     Check("exact", integers, is_exact_on_integers, 1.5),
-    Check("shapes", integers, is_exact_on_integers, 0.5, breaking_shapes),
+    Check("shapes", integers, is_exact_at_any_size, 0.5, breaking_shapes),
     Check("long_sum", integers, sums_all_terms, 0.2, long_reductions),
     Check("statistics", zero_mean, rounds_without_bias, 0.2),
     Check("channels_last", channels_last, reads_channels_last, 0.7, channel_slices),

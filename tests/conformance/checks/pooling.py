@@ -14,7 +14,7 @@ from hypothesis.strategies import DrawFn, SearchStrategy
 from gaugeblock import reference
 from gaugeblock.conformance import strategies
 from gaugeblock.conformance.checks.check import Check, by_role
-from gaugeblock.conformance.checks.sliding import CHANNELS_LAST, SLIDING, expect_adjoint
+from gaugeblock.conformance.checks.sliding import CHANNELS_LAST, SLIDING, expect_adjoint, in_channels_last
 from gaugeblock.conformance.geometry import Windows, pool_call, pool_calls
 from gaugeblock.conformance.problem import Array, Distribution, Problem
 from gaugeblock.conformance.trial import Trial, Violation
@@ -59,6 +59,22 @@ BREAKING = (
 )
 """Windows that broke real libraries."""
 
+CORNERS = (
+    ((1, 2, 11, 12), Windows((2, 3), (5, 6), ((0, 0), (1, 1)), (1, 1))),  # a stride beyond 4
+    ((1, 1, 9, 8), Windows((7, 7), (2, 2), ((3, 3), (3, 3)), (1, 1))),  # 49 cells
+    ((1, 1, 3, 4), Windows((2, 3), (1, 1), ((8, 8), (4, 9)), (1, 1))),  # padding beyond the window
+    ((1, 2, 13, 9), Windows((3, 2), (1, 2), ((6, 5), (0, 3)), (6, 6))),  # wide dilation
+    ((1, 2, 20), Windows((17,), (1,), ((8, 8),), (1,))),  # many windows hold a cell; padding on one axis
+    ((1, 1, 40, 41), Windows((40, 41), (1, 1), ((0, 0), (0, 0)), (1, 1))),  # one window of all cells
+    ((1, 1, 300, 220), Windows((2, 2), (298, 218), ((0, 0), (0, 0)), (1, 1))),  # a plane beyond 2¹⁶ cells
+    ((257, 257, 1), Windows((1,), (1,), ((0, 0),), (1,))),  # more than 2¹⁶ planes
+    ((1, 1, 262200), Windows((1,), (1,), ((0, 0),), (1,))),  # more than 2¹⁸ results
+)
+"""Windows larger, wider, further apart and more than usual."""
+
+DIVISORS = (-2.0, 2.5)
+"""Divisors that are no positive whole number."""
+
 
 def breaking_windows(operation: Operation, dtype: str, arithmetic: Arithmetic) -> Iterator[Problem]:
     """Yield windows that broke real libraries; data below 0, so that a zero from the padding would win."""
@@ -72,6 +88,23 @@ def breaking_windows(operation: Operation, dtype: str, arithmetic: Arithmetic) -
             yield problem.with_arrays(
                 **{n: replace(a, shift=-9.0) for n, a in problem.arrays.items() if n == "x"}
             )
+
+    for shape, slides in CORNERS:
+        dilation = (1,) * len(slides.kernel) if operation.name.startswith("avg") else slides.dilation
+        call = pool_call(operation.name, shape, replace(slides, dilation=dilation))
+        problem = _problem(operation, dtype, call, 1)
+        # The last cell is the largest: a window that is not read to its end shows.
+        yield problem.with_arrays(
+            **{
+                n: replace(a, shift=-9.0, planted=((a.size - 1, -0.5),))
+                for n, a in problem.arrays.items()
+                if n == "x"
+            }
+        )
+    if "divisor" in operation.parameters:
+        shape, slides = BREAKING[0]
+        for number in DIVISORS:
+            yield _problem(operation, dtype, pool_call(operation.name, shape, slides, True, number), 1)
 
 
 def everyday_windows(operation: Operation, dtype: str, arithmetic: Arithmetic) -> SearchStrategy[Problem]:
@@ -98,7 +131,13 @@ def channels_last(draw: DrawFn, operation: Operation, dtype: str, arithmetic: Ar
 
 
 def channel_slices(operation: Operation, dtype: str, arithmetic: Arithmetic) -> Iterator[Problem]:
-    """Yield many channels innermost, and slices of them."""
+    """Yield many channels innermost, slices of them, and one and three axes with the channels innermost."""
+    for shape, one in (
+        ((2, 3, 5, 6), Windows((2, 3), (1, 2), ((1, 0), (1, 1)), (1, 1))),
+        ((2, 3, 7), Windows((3,), (2,), ((1, 0),), (1,))),
+        ((2, 3, 3, 4, 3), Windows((2, 3, 1), (1, 2, 2), ((0, 1), (1, 1), (0, 0)), (1, 1, 1))),
+    ):
+        yield from in_channels_last(_problem(operation, dtype, pool_call(operation.name, shape, one), 1))
     slides = Windows((2, 3), (1, 2), ((1, 0), (1, 1)), (1, 1))
     for channels in (5, 320):
         problem = _problem(operation, dtype, pool_call(operation.name, (1, channels, 3, 4), slides), 1)
