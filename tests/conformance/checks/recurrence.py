@@ -211,7 +211,7 @@ def _layouts(ndim: int) -> Iterator[Layout]:
 
 
 def all_layouts(operation: Operation, dtype: str, arithmetic: Arithmetic) -> Iterator[Problem]:
-    """Yield a call with all arrays in each layout, and with the largest ones alone transposed."""
+    """Yield a call with all arrays in each layout, the largest alone transposed, gaps with one example."""
     problem = unit(operation, dtype, (2, 2, 3, 3))
     placed = {name: list(_layouts(len(shape))) for name, shape in problem.shapes.items()}
     for i in range(6):
@@ -220,6 +220,9 @@ def all_layouts(operation: Operation, dtype: str, arithmetic: Arithmetic) -> Ite
         )
     for name in ("x", "w", "u"):
         yield problem.with_arrays(**{name: replace(problem.arrays[name], layout=placed[name][4])})
+    single = unit(operation, dtype, (2, 1, 3, 3))  # of one example the elements alone have a stride
+    for name, array in single.arrays.items():
+        yield single.with_arrays(**{name: replace(array, layout=placed[name][0])})
 
 
 @st.composite
@@ -297,6 +300,8 @@ def all_sizes(operation: Operation, dtype: str, arithmetic: Arithmetic) -> Itera
         yield unit(operation, dtype, sizes)
     for sizes in ((1, 1, 1, 129), (1, 17, 65, 33), (1, 33, 16, 32), (1, 3, 257, 2)):
         yield unit(operation, dtype, sizes, seed=5)
+    for sizes in ((2, 1, 1, 65), (1, 1, 1, 128), (1, 1, 1, 257), (2, 65, 1, 1), (2, 2049, 1, 1)):
+        yield unit(operation, dtype, sizes, seed=6)  # blocks and chunks of units, examples and weighted data
 
 
 @st.composite
@@ -336,10 +341,11 @@ def begins_in_the_state_it_is_given(trial: Trial, problem: Problem) -> None:
 
 
 def long_sequences(operation: Operation, dtype: str, arithmetic: Arithmetic) -> Iterator[Problem]:
-    """Yield a sequence over which open gates count, and one over which closed ones keep the cell."""
-    problem = unit(operation, dtype, (24, 1, 1, 2), scales={"u": 2.0**-4, "w": 2.0**-4})
+    """Yield sequences, one of many steps, over which open gates count and closed ones keep the cell."""
     bias = (8.0, -8.0, 8.0, 8.0, 0.5, 0.5, 0.0, 0.0)
-    yield problem.with_arrays(bias=replace(problem.arrays["bias"], planted=tuple(enumerate(bias))))
+    for T in (24, 65):
+        problem = unit(operation, dtype, (T, 1, 1, 2), scales={"u": 2.0**-4, "w": 2.0**-4})
+        yield problem.with_arrays(bias=replace(problem.arrays["bias"], planted=tuple(enumerate(bias))))
 
 
 @st.composite

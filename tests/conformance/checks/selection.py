@@ -10,6 +10,7 @@ from hypothesis.strategies import DrawFn
 from gaugeblock.conformance import strategies
 from gaugeblock.conformance.checks.check import Check, by_role
 from gaugeblock.conformance.checks.generic import everyday, repeats_itself
+from gaugeblock.conformance.checks.rowwise import also
 from gaugeblock.conformance.problem import Array, Problem
 from gaugeblock.conformance.trial import Trial
 from gaugeblock.spec.accuracy import Arithmetic, exact_bound
@@ -57,6 +58,21 @@ def many_groups(operation: Operation, dtype: str, arithmetic: Arithmetic) -> Ite
         )
 
 
+def long_special_groups(operation: Operation, dtype: str, arithmetic: Arithmetic) -> Iterator[Problem]:
+    """Yield long groups with a NaN inside, with nothing but −Inf, and with both."""
+    nothing = float("-inf")
+    for pieces in (65, 130, 1030):
+        planted = (
+            (pieces - 3, float("nan")),
+            (2 * pieces + 40, float("nan")),
+            (4 * pieces - 1, float("inf")),
+        )
+        absent = tuple((i, nothing) for i in range(pieces, 3 * pieces) if i != 2 * pieces + 40)
+        x = Array((4 * pieces,), seed=3, planted=(*planted, *absent))
+        dy = {"dy": Array((4,), seed=4)} if "dy" in operation.arrays else {}
+        yield Problem(operation.name, dtype, {**dy, "x": x}, {"axis": 0, "pieces": pieces})
+
+
 def confusing_groups(operation: Operation, dtype: str, arithmetic: Arithmetic) -> Iterator[Problem]:
     """Yield a square, whose axes and pieces a cache may confuse."""
     dy = {"dy": Array((6, 3), seed=1)} if "dy" in operation.arrays else {}
@@ -64,6 +80,7 @@ def confusing_groups(operation: Operation, dtype: str, arithmetic: Arithmetic) -
 
 
 SELECTION = by_role(
+    also("special_values", long_special_groups),
     Check("determinism", everyday, repeats_itself, 0.5, confusing_groups),
     Check("selection", everyday, is_one_of_its_inputs, 1.0, many_groups),
     Check("ties", tied, resolves_ties_as_stated),
