@@ -43,7 +43,7 @@ def as_packed(dy: Array, x: Array) -> Array:
 def as_rows(x: Array, axis: int) -> Array:
     """Return x as (rows, n) in fp32, a row along ``axis``."""
     moved = np.moveaxis(x, axis, -1)
-    return moved.reshape(-1, moved.shape[-1]).astype(np.float32)
+    return np.ascontiguousarray(moved.reshape(-1, moved.shape[-1]).astype(np.float32))
 
 
 @dataclass(frozen=True)

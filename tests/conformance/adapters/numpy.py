@@ -49,10 +49,11 @@ def gemm(
     else:
         # Packed copies: BLAS adds in another order where the elements lie in another one.
         product = F(alpha) * np.matmul(left.astype(F, order="C"), right.astype(F, order="C"))
+    addend = None if c is None else np.broadcast_to(c, product.shape)  # fits, though it may not be read
     if beta != 0:
-        if c is None:
+        if addend is None:
             raise ValueError("beta is not 0, but there is no c")
-        product = product + F(beta) * np.broadcast_to(c, product.shape).astype(F)
+        product = product + F(beta) * addend.astype(F)
     return _deliver(product, a.dtype, out)
 
 
