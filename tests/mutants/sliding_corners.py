@@ -86,9 +86,10 @@ def as_before_and_after(parameters: Parameters) -> Parameters:
 
 
 def without_negative_divisor(parameters: Parameters) -> Parameters:
-    """Use the divisor `if divisor > 0`."""
+    """Use a divisor only if it is above 0; 0 and what is not finite are refused."""
     divisor = parameters.get("divisor")
-    return {**parameters, "divisor": divisor if divisor is None or divisor > 0 else None}
+    negative = divisor is not None and np.isfinite(divisor) and divisor < 0
+    return {**parameters, "divisor": None} if negative else parameters
 
 
 def like_the_first(arrays: Arrays) -> Arrays:
