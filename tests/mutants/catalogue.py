@@ -20,6 +20,7 @@ import lstm  # noqa: E402
 import pooling  # noqa: E402
 import race  # noqa: E402
 import row_corners  # noqa: E402
+import sliding_corners  # noqa: E402
 import softmax  # noqa: E402
 from workshop import Backend  # noqa: E402
 
@@ -83,6 +84,8 @@ def records(*modules: ModuleType) -> list[Variant]:
     return [record for module in modules for record in described(module, HERE / f"{module.__name__}.py")]
 
 
-RECORDS = records(gemm, softmax, race, elementwise, constructed, convolution, pooling, lstm, row_corners)
+RECORDS = records(
+    gemm, softmax, race, elementwise, constructed, row_corners, convolution, pooling, sliding_corners, lstm
+)
 MUTANTS: tuple[Mutant, ...] = tuple(record for record in RECORDS if isinstance(record, Mutant))
 VARIANTS: tuple[Variant, ...] = tuple(record for record in RECORDS if not isinstance(record, Mutant))

@@ -300,7 +300,7 @@ def repeats_itself(trial: Trial, problem: Problem) -> None:
     for other in _relatives(problem):
         if trial.errs_alone:
             break  # another clause says what is wrong
-        _expect_as_if_first(trial, other)
+        expect_as_if_first(trial, other)
     again = trial.ask(problem)
     trial.expect_same(problem, first, again, "the same call a second time")
 
@@ -318,7 +318,7 @@ def _relatives(problem: Problem) -> Iterator[Problem]:
     yield _one_larger(problem)
 
 
-def _expect_as_if_first(trial: Trial, problem: Problem) -> None:
+def expect_as_if_first(trial: Trial, problem: Problem) -> None:
     """Hold a call to its bound; where it errs, but not in a new process, earlier calls are to blame."""
     try:
         trial.expect_right(problem)

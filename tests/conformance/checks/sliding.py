@@ -13,7 +13,7 @@ from hypothesis.strategies import DrawFn, SearchStrategy
 from gaugeblock.conformance import strategies
 from gaugeblock.conformance.checks.check import Check
 from gaugeblock.conformance.checks.generic import (
-    _expect_as_if_first,
+    expect_as_if_first,
     gives_the_result_of_its_definition,
     handles_empty_and_single,
     is_accurate,
@@ -68,7 +68,7 @@ def in_channels_last(problem: Problem) -> Iterator[Problem]:
         yield replace(problem.with_arrays(**last), out=whole)
 
 
-SPECIAL = (float("nan"), float("inf"), float("-inf"), -0.0, 0.0)
+SPECIAL = (float("nan"), float("-nan"), float("inf"), float("-inf"), -0.0, 0.0)
 
 
 def geometry(x: tuple[int, ...], w: tuple[int, ...], groups: int = 1, **slides: Any) -> Convolution:
@@ -142,11 +142,11 @@ def special_windows(operation: Operation, dtype: str, arithmetic: Arithmetic) ->
     if operation.kind == "convolution":
         call = geometry((1, 1, 4, 5), (1, 1, 3, 3), padding=((1, 1), (2, 0))).call(operation.name)
         for name in call[0]:
-            for value in SPECIAL[:3]:
+            for value in SPECIAL[:4]:
                 yield from (_planted(call, operation, dtype, name, ((i, value),)) for i in (0, 2, 4))
         return
     slides = Windows((3, 3), (3, 3), ((0, 0), (0, 0)), (1, 1))
-    for value in SPECIAL[:3]:
+    for value in SPECIAL[:4]:
         # Nine windows side by side, the value at another tap in each.
         places = tuple((3 * (i // 3) * 9 + (i // 3) * 9 + 3 * (i % 3) + i % 3, value) for i in range(9))
         call = pool_call(operation.name, (1, 1, 9, 9), slides)
@@ -156,7 +156,7 @@ def special_windows(operation: Operation, dtype: str, arithmetic: Arithmetic) ->
     whole = pool_call(operation.name, (1, 1, 12, 13), Windows((12, 13), (1, 1), ((0, 0), (0, 0)), (1, 1)))
     if "x" in whole[0]:
         # A window that is reduced in parts, with a value in one of them.
-        for value in SPECIAL[:3]:
+        for value in SPECIAL[:4]:
             yield from (_planted(whole, operation, dtype, "x", ((i, value),)) for i in (40, 155))
 
 
@@ -268,7 +268,7 @@ def repeats_itself(trial: Trial, problem: Problem) -> None:
     for other in _relatives(problem):
         if trial.errs_alone:
             break  # another clause says what is wrong
-        _expect_as_if_first(trial, other)
+        expect_as_if_first(trial, other)
     again = trial.ask(problem)
     trial.expect_same(problem, first, again, "the same call a second time")
 
