@@ -103,8 +103,10 @@ def show_map(
     limits
         What is black and what white; by default the least and the largest number.
     """
+    largest = float(np.max(np.abs(values)))
+    if largest:  # the last digits depend on where in memory arrays happened to lie, and must not show
+        values = np.round(values / largest, 9) * largest
     if limits is None:
-        largest = float(np.max(np.abs(values)))
         limits = (-largest, largest) if signed else (float(np.min(values)), float(np.max(values)))
     axes.imshow(values, vmin=limits[0], vmax=limits[1])
     _frame(axes, title)

@@ -375,7 +375,7 @@ def test_a_picture_that_is_no_demonstration_is_refused(target: str) -> None:
 
 def test_without_the_extra_the_error_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pypandoc", None)
-    with pytest.raises(MissingExtra, match=r"pip install 'gaugeblock\[document\]'") as refusal:
+    with pytest.raises(MissingExtra, match=r"pip install '\.\[document\]' in a checkout") as refusal:
         extra_module.imported("pypandoc")
     assert "\n" not in str(refusal.value)
 

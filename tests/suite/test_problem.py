@@ -40,6 +40,8 @@ def test_every_drawn_problem_is_legal(data: st.DataObject) -> None:
 @pytest.mark.parametrize("dtype", list(FORMATS))
 def test_the_problems_tried_in_every_run_are_legal(name: str, dtype: str) -> None:
     for check in checks_of(OPERATIONS[name]).values():
+        if check.role == "constraints":
+            continue
         for problem in check.always(OPERATIONS[name], dtype, Arithmetic()):
             assert problem.want().shape == problem.result_shape
 
