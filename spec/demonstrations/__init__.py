@@ -18,10 +18,13 @@ import difflib
 from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from gaugeblock.spec.demonstrations.frame import Demonstration, DemonstrationModule, Picture, Progress, quiet
 from gaugeblock.spec.demonstrations.style import in_style
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = [
     "CONCEPTS",
@@ -142,7 +145,17 @@ def write(picture: Picture, path: Path | str) -> None:
     with in_style():
         figure = Figure(figsize=picture.size)
         picture.draw(figure)
+        _settle(figure)
         figure.savefig(path, format=format, metadata=dict.fromkeys(unwritten[format]))
+
+
+def _settle(figure: Figure) -> None:
+    """Lay the axes out and round where they are: the last digits depend on the order of addresses."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    for axes in figure.axes:
+        left, bottom, width, height = (round(side, 6) for side in axes.get_position(original=True).bounds)
+        axes.set_position((left, bottom, width, height))
 
 
 def _module(concept: str) -> DemonstrationModule:
