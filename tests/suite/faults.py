@@ -160,6 +160,15 @@ def _given(*values: float, shape: tuple[int, ...] | None = None) -> Array:
     return Array(shape or (len(values),), "zeros", planted=tuple(enumerate(values)))
 
 
+def _with_a_wide_bias(operation: str, dtype: str) -> Problem:
+    """Return a call whose bias alone is in float32."""
+    shapes = {"x": (1, 1, 2, 2), "w": (1, 1, 1, 1), "bias": (1,)}
+    arrays = {name: Array(shape) for name, shape in shapes.items()}
+    return Problem(
+        operation, dtype, arrays, {**TWO_AXES, "output_padding": (0, 0)}, dtypes={"bias": "float32"}
+    )
+
+
 def _by_columns(operation: str, dtype: str) -> Problem:
     """Return a product of matrices that lie by columns."""
     shapes = {"a": (5, 6), "b": (6, 7), "c": (5, 7)}
@@ -366,6 +375,13 @@ FAULTS: Mapping[str, tuple[Fault, ...]] = {
             _by_columns,
             lambda failure: failure.message.startswith("the call on packed arrays"),
             steady=False,
+        ),
+        Fault(
+            "formats",
+            {"conv_transpose": "16 b16"},
+            "CONV-C5",
+            _with_a_wide_bias,
+            lambda failure: failure.clause == "CONV-C5" and failure.problem.dtypes == {"bias": "float32"},
         ),
         Fault(
             "dead",
