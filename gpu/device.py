@@ -352,12 +352,12 @@ def as_device_array(value: Any) -> DeviceArray:
         raise TypeError(f"a {type(value).__name__} is no array on the device (no __cuda_array_interface__)")
     if interface.get("mask") is not None:
         raise TypeError("masked arrays on the device are not supported")
-    # The interface has no name for bfloat16: whoever has it says "two bytes".
     missing = {"shape", "typestr", "data"} - set(interface)
     if missing:
         raise TypeError(
             f"__cuda_array_interface__ of a {type(value).__name__} lacks {', '.join(sorted(missing))}"
         )
+    # The interface has no name for bfloat16: whoever has it says "two bytes".
     dtype = DTYPES["bfloat16"] if interface["typestr"] == "<V2" else np.dtype(interface["typestr"])
     shape, strides = tuple(interface["shape"]), interface.get("strides")
     if strides is not None and any(stride % dtype.itemsize for stride in strides):

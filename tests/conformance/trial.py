@@ -56,7 +56,7 @@ class Trial:
         self.worst_share = 0.0
         self.errs_alone = False
         self.elements = 0
-        self._plain: tuple[str, Answer | None] = "", None
+        self._plain: tuple[str, Answer] | None = None
 
     def arithmetic(self, problem: Problem) -> accuracy.Arithmetic:
         """Return what the backend declares for the problem's operation and dtype."""
@@ -75,13 +75,12 @@ class Trial:
 
     def ask_plain(self, problem: Problem) -> Answer:
         """Return the answer to the same call on packed arrays; the last one is remembered."""
-        plain, values = problem.plain(), problem.arguments()
-        key = f"{plain!r} {[array.layout.repeats for array in problem.arrays.values()]}"
-        if key != self._plain[0] or any(array.layout.repeats for array in problem.arrays.values()):
-            self._plain = key, self.ask(plain, values=values)
-        answer = self._plain[1]
-        assert answer is not None
-        return answer
+        plain = problem.plain()
+        if any(array.layout.repeats for array in problem.arrays.values()):
+            return self.ask(plain, values=problem.arguments())  # whose data are the problem's alone
+        if self._plain is None or self._plain[0] != repr(plain):
+            self._plain = repr(plain), self.ask(plain)
+        return self._plain[1]
 
     def expect_right(self, problem: Problem, *, signs: bool = False) -> Answer:
         """Ask, and hold every element of the answer to its bound."""
