@@ -14,19 +14,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gaugeblock.conformance.backends import BackendError
+    from gaugeblock.conformance.backend.loading import BackendError
     from gaugeblock.conformance.engine import Effort, replay
-    from gaugeblock.conformance.problem import Array, Layout, Problem
-    from gaugeblock.conformance.report import Report
+    from gaugeblock.conformance.problems.problem import Array, Layout, Problem
+    from gaugeblock.conformance.reports.report import Report
     from gaugeblock.conformance.runner import judge, plan, run
 
 __all__ = ["Array", "BackendError", "Effort", "Layout", "Problem", "Report", "judge", "plan", "replay", "run"]
 
 _MODULES = {
-    "backends": ("BackendError",),
+    "backend.loading": ("BackendError",),
     "engine": ("Effort", "replay"),
-    "problem": ("Array", "Layout", "Problem"),
-    "report": ("Report",),
+    "problems.problem": ("Array", "Layout", "Problem"),
+    "reports.report": ("Report",),
     "runner": ("judge", "plan", "run"),
 }
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from gaugeblock.conformance import runner
-from gaugeblock.conformance.backends import ADAPTERS, BackendError
+from gaugeblock.conformance.backend.loading import ADAPTERS, BackendError
 from gaugeblock.conformance.console import Output, RunDisplay, show, show_demonstration, steps
 from gaugeblock.conformance.engine import PROFILES
 from gaugeblock.spec import citation, clauses, demonstrations

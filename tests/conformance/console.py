@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gaugeblock.conformance.engine import Case, Outcome
-from gaugeblock.conformance.report import Entry, Report
+from gaugeblock.conformance.reports.report import Entry, Report
 from gaugeblock.spec.demonstrations import Demonstration
 from gaugeblock.spec.demonstrations import Progress as Steps
 from gaugeblock.spec.operations import OPERATIONS

@@ -13,10 +13,10 @@ import numpy as np
 from hypothesis import HealthCheck, Phase, given, reject, seed, settings
 from hypothesis.errors import Flaky, Unsatisfiable
 
+from gaugeblock.conformance.backend.subject import Lost, Subject, Unsupported
 from gaugeblock.conformance.checks import checks_of
 from gaugeblock.conformance.checks.check import Check
-from gaugeblock.conformance.problem import Problem
-from gaugeblock.conformance.subject import Lost, Subject, Unsupported
+from gaugeblock.conformance.problems.problem import Problem
 from gaugeblock.conformance.trial import Trial, Violation, at_one_element
 from gaugeblock.spec.operations import OPERATIONS
 

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from hypothesis.configuration import set_hypothesis_home_dir
 
+from gaugeblock.conformance.backend.subject import Subject
 from gaugeblock.conformance.engine import PROFILES, Case, Effort, Outcome, cases, try_case
-from gaugeblock.conformance.subject import Subject
 from gaugeblock.spec.accuracy import FORMATS
 from gaugeblock.spec.operations import OPERATIONS
 

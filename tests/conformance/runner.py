@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from gaugeblock.conformance import plugin
+from gaugeblock.conformance.backend.subject import Subject
 from gaugeblock.conformance.engine import Case, Effort, Outcome, cases, try_case
-from gaugeblock.conformance.report import Entry, Report, versions
-from gaugeblock.conformance.subject import Subject
+from gaugeblock.conformance.reports.report import Entry, Report, versions
 from gaugeblock.spec.accuracy import FORMATS
 from gaugeblock.spec.operations import OPERATIONS
 
@@ -93,7 +93,7 @@ def plan(
 
     Raises
     ------
-    gaugeblock.conformance.backends.BackendError
+    gaugeblock.conformance.backend.loading.BackendError
         If it cannot be loaded.
     """
     subject = Subject(backend, time_limit)

@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from gaugeblock.conformance.problem import Array, Floats, Problem
-from gaugeblock.conformance.subject import Answer, CallFailed, Subject
+from gaugeblock.conformance.backend.subject import Answer, CallFailed, Subject
+from gaugeblock.conformance.problems.problem import Array, Floats, Problem
 from gaugeblock.spec import accuracy
 
 

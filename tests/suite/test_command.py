@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gaugeblock.conformance.command import DTYPES, _known, main
-from gaugeblock.conformance.report import Report
+from gaugeblock.conformance.reports.report import Report
 from gaugeblock.spec import demonstrations, document
 from gaugeblock.spec.operations import OPERATIONS
 

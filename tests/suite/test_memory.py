@@ -3,7 +3,7 @@
 import numpy as np
 
 from gaugeblock.conformance import Array, Layout, Problem
-from gaugeblock.conformance.memory import Memory
+from gaugeblock.conformance.problems.memory import Memory
 from gaugeblock.spec.accuracy import Arithmetic
 
 

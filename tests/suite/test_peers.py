@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from gaugeblock.conformance import Effort, judge
+from gaugeblock.conformance.backend.subject import Subject
 from gaugeblock.conformance.engine import Case
-from gaugeblock.conformance.subject import Subject
 from gaugeblock.conformance.trial import Trial, Violation
 from gaugeblock.spec.accuracy import FORMATS
 from gaugeblock.spec.operations import OPERATIONS

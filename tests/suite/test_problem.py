@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gaugeblock.conformance import Array, Layout, Problem, strategies
+from gaugeblock.conformance import Array, Layout, Problem
 from gaugeblock.conformance.checks import checks_of
-from gaugeblock.conformance.problem import edge_values, every_value
+from gaugeblock.conformance.problems import strategies
+from gaugeblock.conformance.problems.problem import edge_values, every_value
 from gaugeblock.spec.accuracy import FORMATS, Arithmetic
 from gaugeblock.spec.operations import OPERATIONS
 

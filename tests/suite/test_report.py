@@ -9,7 +9,7 @@ from rich.console import Console
 from gaugeblock.conformance import Effort, judge
 from gaugeblock.conformance.console import show
 from gaugeblock.conformance.engine import ESSENTIAL, Case, Outcome, cases
-from gaugeblock.conformance.report import Entry, Report
+from gaugeblock.conformance.reports.report import Entry, Report
 from gaugeblock.spec.operations import OPERATIONS
 
 POOLING = """

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gaugeblock.conformance import Array, BackendError, Layout, Problem
-from gaugeblock.conformance.subject import CallFailed, Lost, Subject, Unsupported
+from gaugeblock.conformance.backend.subject import CallFailed, Lost, Subject, Unsupported
 
 Write = Callable[[str], str]
 

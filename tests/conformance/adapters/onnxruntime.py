@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gaugeblock.conformance.backends import BackendError
+from gaugeblock.conformance.backend.loading import BackendError
 from gaugeblock.reference.convolution import conv_transpose_shape, conv_windows
 from gaugeblock.reference.pooling import check_divisor, pool_windows
 from gaugeblock.reference.windows import Windows

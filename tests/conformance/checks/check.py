@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from hypothesis.strategies import SearchStrategy
 
-from gaugeblock.conformance.problem import Problem
+from gaugeblock.conformance.problems.problem import Problem
 from gaugeblock.conformance.trial import Trial
 from gaugeblock.spec.accuracy import Arithmetic
 from gaugeblock.spec.operations import Operation

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from gaugeblock.conformance.checks.check import Check
-from gaugeblock.conformance.geometry import Convolution, Windows, pool_call
-from gaugeblock.conformance.problem import Array, Problem
-from gaugeblock.conformance.strategies import Shapes, recurrence_shapes
+from gaugeblock.conformance.problems.geometry import Convolution, Windows, pool_call
+from gaugeblock.conformance.problems.problem import Array, Problem
+from gaugeblock.conformance.problems.strategies import Shapes, recurrence_shapes
 from gaugeblock.conformance.trial import Trial, Violation
 from gaugeblock.spec.accuracy import Arithmetic
 from gaugeblock.spec.operations import Operation

@@ -12,7 +12,6 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
-from gaugeblock.conformance import forms, strategies
 from gaugeblock.conformance.checks.check import Check, by_role
 from gaugeblock.conformance.checks.generic import (
     empty,
@@ -24,7 +23,8 @@ from gaugeblock.conformance.checks.generic import (
     treats_special_values_as_stated,
     wide,
 )
-from gaugeblock.conformance.problem import PACKED, Array, Layout, Problem
+from gaugeblock.conformance.problems import forms, strategies
+from gaugeblock.conformance.problems.problem import PACKED, Array, Layout, Problem
 from gaugeblock.conformance.trial import Trial, Violation
 from gaugeblock.spec import accuracy
 from gaugeblock.spec.accuracy import FORMATS, Arithmetic

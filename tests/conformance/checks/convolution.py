@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
 from gaugeblock import reference
-from gaugeblock.conformance import strategies
 from gaugeblock.conformance.checks.check import Check, by_role
 from gaugeblock.conformance.checks.sliding import (
     CHANNELS_LAST,
@@ -21,8 +20,9 @@ from gaugeblock.conformance.checks.sliding import (
     geometry,
     in_channels_last,
 )
-from gaugeblock.conformance.geometry import Windows, conv_calls, convolutions
-from gaugeblock.conformance.problem import PACKED, Array, Distribution, Problem
+from gaugeblock.conformance.problems import strategies
+from gaugeblock.conformance.problems.geometry import Windows, conv_calls, convolutions
+from gaugeblock.conformance.problems.problem import PACKED, Array, Distribution, Problem
 from gaugeblock.conformance.trial import Trial, Violation
 from gaugeblock.spec import accuracy
 from gaugeblock.spec.accuracy import FORMATS, Arithmetic

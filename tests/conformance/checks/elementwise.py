@@ -9,10 +9,10 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
-from gaugeblock.conformance import strategies
 from gaugeblock.conformance.checks.check import Check, by_role
 from gaugeblock.conformance.checks.generic import everyday
-from gaugeblock.conformance.problem import Array, Layout, Problem, edge_values
+from gaugeblock.conformance.problems import strategies
+from gaugeblock.conformance.problems.problem import Array, Layout, Problem, edge_values
 from gaugeblock.conformance.trial import Trial, Violation
 from gaugeblock.spec.accuracy import Arithmetic
 from gaugeblock.spec.operations import Operation

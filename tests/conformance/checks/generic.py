@@ -9,10 +9,10 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
-from gaugeblock.conformance import forms, strategies
+from gaugeblock.conformance.backend.subject import Unsupported
 from gaugeblock.conformance.checks.check import Check, by_role
-from gaugeblock.conformance.problem import PACKED, Array, Problem
-from gaugeblock.conformance.subject import Unsupported
+from gaugeblock.conformance.problems import forms, strategies
+from gaugeblock.conformance.problems.problem import PACKED, Array, Problem
 from gaugeblock.conformance.trial import Trial, Violation
 from gaugeblock.spec.accuracy import FORMATS, Arithmetic
 from gaugeblock.spec.operations import Operation

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
 from gaugeblock import reference
-from gaugeblock.conformance import strategies
 from gaugeblock.conformance.checks.check import Check, by_role
 from gaugeblock.conformance.checks.sliding import CHANNELS_LAST, SLIDING, expect_adjoint, in_channels_last
-from gaugeblock.conformance.geometry import Windows, pool_call, pool_calls
-from gaugeblock.conformance.problem import Array, Distribution, Problem
+from gaugeblock.conformance.problems import strategies
+from gaugeblock.conformance.problems.geometry import Windows, pool_call, pool_calls
+from gaugeblock.conformance.problems.problem import Array, Distribution, Problem
 from gaugeblock.conformance.trial import Trial, Violation
 from gaugeblock.spec import accuracy
 from gaugeblock.spec.accuracy import FORMATS, Arithmetic

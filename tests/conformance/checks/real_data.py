@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from gaugeblock.conformance.checks.check import Check
-from gaugeblock.conformance.problem import Array, Problem
+from gaugeblock.conformance.problems.problem import Array, Problem
 from gaugeblock.conformance.trial import Trial
 from gaugeblock.spec.accuracy import Arithmetic
 from gaugeblock.spec.operations import Operation

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
 from gaugeblock import reference
-from gaugeblock.conformance import strategies
 from gaugeblock.conformance.checks.check import Check, by_role
 from gaugeblock.conformance.checks.generic import (
     gives_the_result_of_its_definition,
@@ -24,7 +23,8 @@ from gaugeblock.conformance.checks.generic import (
     treats_special_values_as_stated,
     writes_its_output_and_nothing_else,
 )
-from gaugeblock.conformance.problem import PACKED, Array, Floats, Layout, Problem
+from gaugeblock.conformance.problems import strategies
+from gaugeblock.conformance.problems.problem import PACKED, Array, Floats, Layout, Problem
 from gaugeblock.conformance.trial import Trial
 from gaugeblock.spec.accuracy import FORMATS, Arithmetic
 from gaugeblock.spec.operations import Operation

@@ -9,11 +9,11 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
-from gaugeblock.conformance import strategies
 from gaugeblock.conformance.checks.check import Always, Check, by_role
 from gaugeblock.conformance.checks.elementwise import in_place, works_in_place
 from gaugeblock.conformance.checks.generic import GENERIC, everyday, repeats_itself
-from gaugeblock.conformance.problem import PACKED, Array, Layout, Problem
+from gaugeblock.conformance.problems import strategies
+from gaugeblock.conformance.problems.problem import PACKED, Array, Layout, Problem
 from gaugeblock.conformance.trial import Trial
 from gaugeblock.spec.accuracy import FORMATS, Arithmetic
 from gaugeblock.spec.operations import Operation

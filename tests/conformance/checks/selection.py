@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
-from gaugeblock.conformance import strategies
 from gaugeblock.conformance.checks.check import Check, by_role
 from gaugeblock.conformance.checks.generic import everyday, repeats_itself
 from gaugeblock.conformance.checks.rowwise import also
-from gaugeblock.conformance.problem import Array, Problem
+from gaugeblock.conformance.problems import strategies
+from gaugeblock.conformance.problems.problem import Array, Problem
 from gaugeblock.conformance.trial import Trial
 from gaugeblock.spec.accuracy import Arithmetic, exact_bound
 from gaugeblock.spec.operations import Operation

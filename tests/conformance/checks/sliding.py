@@ -10,7 +10,6 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
-from gaugeblock.conformance import strategies
 from gaugeblock.conformance.checks.check import Check
 from gaugeblock.conformance.checks.generic import (
     expect_as_if_first,
@@ -22,7 +21,8 @@ from gaugeblock.conformance.checks.generic import (
     treats_special_values_as_stated,
     writes_its_output_and_nothing_else,
 )
-from gaugeblock.conformance.geometry import (
+from gaugeblock.conformance.problems import strategies
+from gaugeblock.conformance.problems.geometry import (
     Convolution,
     Windows,
     conv_calls,
@@ -31,7 +31,7 @@ from gaugeblock.conformance.geometry import (
     pool_calls,
     respelled,
 )
-from gaugeblock.conformance.problem import Array, Layout, Problem
+from gaugeblock.conformance.problems.problem import Array, Layout, Problem
 from gaugeblock.conformance.trial import Trial
 from gaugeblock.spec.accuracy import FORMATS, Arithmetic
 from gaugeblock.spec.operations import Operation

@@ -14,7 +14,7 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
-from gaugeblock.conformance.problem import PACKED, Array, Layout, Problem
+from gaugeblock.conformance.problems.problem import PACKED, Array, Layout, Problem
 from gaugeblock.spec.operations import OPERATIONS, Operation
 
 SIZES = (1, 2, 3, 4, 5, 7, 8, 9, 11, 15, 16, 17, 31, 32, 33, 63, 64, 65, 97, 127, 128, 129)

@@ -16,8 +16,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from gaugeblock.conformance import real_data
-from gaugeblock.conformance.memory import Memory
+from gaugeblock.conformance.problems import real_data
+from gaugeblock.conformance.problems.memory import Memory
 from gaugeblock.spec import accuracy
 from gaugeblock.spec.operations import OPERATIONS, Operation
 
@@ -108,7 +108,7 @@ class Array:
         both signs; ``signs`` −1, 0, 1; ``ones``; ``zeros``; ``every`` all bit patterns of a 16-bit
         type in order; ``edges`` the numbers where formats change their behaviour; ``grid`` evenly
         spaced from −scale to scale; all others, such as ``digits`` and ``photograph``, real data
-        (:mod:`gaugeblock.conformance.real_data`), the first rows of it.
+        (:mod:`gaugeblock.conformance.problems.real_data`), the first rows of it.
     scale
         Factor of ``normal`` and ``uniform``, exponent range of ``wide``, half-width of ``grid``.
     shift

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from gaugeblock.conformance.arena import GUARD_BYTES, View
+from gaugeblock.conformance.backend.arena import GUARD_BYTES, View
 
 if TYPE_CHECKING:
     from gaugeblock.gpu.device import DeviceArray

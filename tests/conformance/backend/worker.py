@@ -1,6 +1,6 @@
 """The child process: loads a backend and answers calls, so that nothing it does can end the run.
 
-Run as ``python -m gaugeblock.conformance.worker BACKEND CONNECTION MEMORY``: two descriptors it
+Run as ``python -m gaugeblock.conformance.backend.worker BACKEND CONNECTION MEMORY``: two descriptors it
 inherits. It reads requests and writes replies, tuples whose first item is a word:
 
 =========================  =====================================================================
@@ -27,9 +27,9 @@ import ml_dtypes  # noqa: F401  makes np.dtype("bfloat16") known
 import numpy as np
 from numpy.typing import NDArray
 
-from gaugeblock.conformance import arena, arrays, backends
-from gaugeblock.conformance.arena import GUARD_BYTES, View
-from gaugeblock.conformance.arrays import WrongResult
+from gaugeblock.conformance.backend import arena, arrays, loading
+from gaugeblock.conformance.backend.arena import GUARD_BYTES, View
+from gaugeblock.conformance.backend.arrays import WrongResult
 
 ALIGNMENT = 512
 NOTHING: tuple[NDArray[np.generic], bytes] = (np.empty(0), b"")
@@ -66,7 +66,7 @@ class Call:
 class Worker:
     """A loaded backend, and the memory it shares with the suite."""
 
-    def __init__(self, backend: backends.Backend, memory: Any) -> None:
+    def __init__(self, backend: loading.Backend, memory: Any) -> None:
         self.backend = backend
         self.memory = memory
         self.arrays = arrays.of_kind(backend.arrays)
@@ -157,9 +157,9 @@ def main() -> None:
             return
         if request[0] == "describe":
             try:
-                worker = Worker(backends.load(name), memory)
+                worker = Worker(loading.load(name), memory)
                 connection.send(("backend", worker.backend.describe()))
-            except backends.BackendError as error:
+            except loading.BackendError as error:
                 connection.send(("refused", str(error)))
         elif worker is not None:
             connection.send(answer(worker, request[1]))

@@ -14,7 +14,7 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
-from gaugeblock.conformance.strategies import Shapes
+from gaugeblock.conformance.problems.strategies import Shapes
 from gaugeblock.spec.operations import Operation
 
 EXTENTS = (5, 1, 2, 3, 4, 6, 7, 8, 9, 11, 13, 16, 17)

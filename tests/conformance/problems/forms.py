@@ -11,8 +11,8 @@ from dataclasses import replace
 from itertools import product
 from typing import Any
 
-from gaugeblock.conformance.problem import Array, Layout, Problem
-from gaugeblock.conformance.strategies import Shapes
+from gaugeblock.conformance.problems.problem import Array, Layout, Problem
+from gaugeblock.conformance.problems.strategies import Shapes
 from gaugeblock.spec.accuracy import FORMATS
 from gaugeblock.spec.operations import Operation
 

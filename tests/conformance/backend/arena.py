@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gaugeblock.conformance.problem import Layout
+from gaugeblock.conformance.problems.problem import Layout
 
 SIZE = 1 << 30
 """Bytes of the shared file; it is sparse, only what is touched takes memory."""

@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gaugeblock.conformance import arrays
+from gaugeblock.conformance.backend import arrays
 from gaugeblock.spec.accuracy import Arithmetic
 from gaugeblock.spec.operations import OPERATIONS
 

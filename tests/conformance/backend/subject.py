@@ -16,11 +16,11 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gaugeblock.conformance import arena
-from gaugeblock.conformance.arena import GUARD, POISON, Arena, View
-from gaugeblock.conformance.backends import BackendError
-from gaugeblock.conformance.problem import Floats, Problem
-from gaugeblock.conformance.worker import Call
+from gaugeblock.conformance.backend import arena
+from gaugeblock.conformance.backend.arena import GUARD, POISON, Arena, View
+from gaugeblock.conformance.backend.loading import BackendError
+from gaugeblock.conformance.backend.worker import Call
+from gaugeblock.conformance.problems.problem import Floats, Problem
 from gaugeblock.spec import accuracy
 
 LOAD_SECONDS = 120.0
@@ -70,7 +70,7 @@ class Subject:
     Parameters
     ----------
     name
-        The backend (:func:`gaugeblock.conformance.backends.load`).
+        The backend (:func:`gaugeblock.conformance.backend.loading.load`).
     time_limit
         Seconds a call may take.
 
@@ -105,7 +105,7 @@ class Subject:
         ours: Connection[Any, Any]
         ours, theirs = Pipe()
         descriptors = (theirs.fileno(), self._memory)
-        worker = "gaugeblock.conformance.worker"
+        worker = "gaugeblock.conformance.backend.worker"
         # -P: no file of the current folder stands in for a module that the worker imports.
         command = [sys.executable, "-P", "-m", worker, self.name, *map(str, descriptors)]
         self._log.seek(0)

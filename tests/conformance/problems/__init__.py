@@ -1,0 +1,1 @@
+"""Problems: what a backend can be asked, as data, and the strategies that draw it."""
