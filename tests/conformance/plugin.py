@@ -1,20 +1,25 @@
 """The pytest plugin: makes a test of every case, runs it against ``--backend``, collects the outcomes.
 
 ``gaugeblock conform`` runs pytest with it; so can anyone:
-``pytest -p gaugeblock.conformance.plugin --pyargs gaugeblock.conformance --backend my_kernels.py``.
+``pytest --pyargs gaugeblock.conformance --backend my_kernels.py`` (:mod:`gaugeblock.conformance.entry`).
 """
 
 from __future__ import annotations
 
+import functools
+import hashlib
+import json
 import secrets
+import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from hypothesis.configuration import set_hypothesis_home_dir
 
+from gaugeblock.conformance.backend.loading import BackendError
 from gaugeblock.conformance.backend.subject import Subject
 from gaugeblock.conformance.engine import PROFILES, Case, Effort, Outcome, cases, try_case
 from gaugeblock.spec.accuracy import FORMATS
@@ -23,43 +28,166 @@ from gaugeblock.spec.operations import OPERATIONS
 PROPERTY = "gaugeblock"
 """Name of the user property that carries an outcome in a test report."""
 
+SUBJECT = pytest.StashKey[Subject]()
+"""Where a process keeps the backend it has loaded."""
+
+LOST = pytest.StashKey[dict[tuple[str, str], str]]()
+"""Where it keeps the operations whose process was lost: each further try would cost a time limit."""
+
+STOPPED = pytest.StashKey[str]()
+"""Why a run could not go on, in one line."""
+
+NOTHING_SELECTED = object()
+"""The only case of a concept that was not asked for."""
+
+FOLDER = Path(__file__).parent
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Declare the suite's options."""
+    """Declare the suite's options, each by a long name, and by a short one that nobody else has."""
     group = parser.getgroup("gaugeblock", "conformance of GPU kernels")
-    group.addoption("--backend", help="file, module or adapter to hold against the spec")
+
+    def add(short: str, help: str, **attributes: Any) -> None:
+        names = [f"--gaugeblock-{short}", *([f"--{short}"] if _free(parser, f"--{short}") else [])]
+        destination = f"gaugeblock_{short.replace('-', '_')}"
+        group.addoption(*names, dest=destination, help=help, **attributes)
+
+    add("backend", "file, module or adapter to hold against the spec")
+    add("operation", "only this operation", action="append", default=[], choices=list(OPERATIONS))
+    add("dtype", "only this dtype", action="append", default=[], choices=list(FORMATS))
+    add("profile", "how many examples to try", default="ci", choices=list(PROFILES))
+    add("conformance-seed", "seed of the run", type=int)
+    add("time-limit", "seconds a call may take", type=float, default=60.0)
+    add("no-shrink", "do not make failing problems smaller", action="store_true")
     group.addoption(
-        "--operation", action="append", default=[], choices=list(OPERATIONS), help="only this operation"
+        "--gaugeblock-fingerprint", help="of the backend's description, where it was loaded before"
     )
-    group.addoption("--dtype", action="append", default=[], choices=list(FORMATS), help="only this dtype")
-    group.addoption("--profile", default="ci", choices=list(PROFILES), help="how many examples to try")
-    group.addoption("--conformance-seed", type=int, default=None, help="seed of the run")
-    group.addoption("--time-limit", type=float, default=60.0, help="seconds a call may take")
-    group.addoption("--no-shrink", action="store_true", help="do not make failing problems smaller")
+
+
+def _free(parser: pytest.Parser, name: str) -> bool:
+    """Whether no plugin has declared an option of this name."""
+    try:
+        return name in parser.parse_known_and_unknown_args([name])[1]
+    except pytest.UsageError:  # it is known, and wants a value
+        return False
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the marker of the suite, and fix the seed before workers inherit the options."""
+    """Settle what all processes share, and find the suite's tests whatever a project's own are called."""
     config.addinivalue_line("markers", "spec(clause): the spec clause that a test checks")
-    # Hypothesis keeps notes beside the code under test; that folder is the user's.
-    set_hypothesis_home_dir(Path(tempfile.gettempdir(), "gaugeblock-hypothesis"))
-    if config.option.conformance_seed is None:
-        config.option.conformance_seed = secrets.randbits(32)
+    config.addinivalue_line("python_files", str(FOLDER / "test_*.py"))
+    config.addinivalue_line("python_functions", "test_keeps")
+    options = config.option
+    if hasattr(config, "workerinput"):
+        vars(options).update(config.workerinput[PROPERTY])
+    elif options.gaugeblock_conformance_seed is None:
+        options.gaugeblock_conformance_seed = secrets.randbits(32)
+    if options.gaugeblock_backend is not None:
+        # Hypothesis keeps notes beside the code under test; that folder is the user's.
+        folder = Path(tempfile.mkdtemp(prefix="gaugeblock-"))
+        config.add_cleanup(functools.partial(shutil.rmtree, folder, ignore_errors=True))
+        set_hypothesis_home_dir(folder)
+        config.add_cleanup(functools.partial(set_hypothesis_home_dir, None))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a process that shares the work what this one has settled: it reads the command line again."""
+    options = node.config.option
+    names = ("gaugeblock_conformance_seed", "gaugeblock_fingerprint")
+    node.workerinput[PROPERTY] = {name: getattr(options, name) for name in names}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Load the backend, so that one that cannot be used ends the run before it begins."""
+    config = session.config
+    options = config.option
+    several = config.pluginmanager.has_plugin("dsession")
+    if options.collectonly or hasattr(config, "workerinput"):
+        return
+    if options.gaugeblock_backend is None:
+        if several:
+            _refuse_to_run_without_backend()
+        return
+    told = options.gaugeblock_fingerprint is None
+    if several and not told:
+        return
+    try:
+        subject = _load(config)
+    except BackendError as error:
+        config.stash[STOPPED] = str(error)
+        raise pytest.UsageError(str(error)) from None
+    if told:
+        config.pluginmanager.register(Verdict(subject.description, options))
+    if several:
+        subject.close()
+
+
+def _refuse_to_run_without_backend() -> NoReturn:
+    raise pytest.UsageError(
+        "--backend is missing: name a file, a module or an adapter to hold against the spec"
+    )
+
+
+def _load(config: pytest.Config) -> Subject:
+    """Load the backend once in a process, and hold it to how it described itself in another."""
+    if SUBJECT in config.stash:
+        return config.stash[SUBJECT]
+    options = config.option
+    subject = Subject(options.gaugeblock_backend, options.gaugeblock_time_limit)
+    config.add_cleanup(subject.close)
+    found = fingerprint(subject.description)
+    if options.gaugeblock_fingerprint not in (None, found):
+        raise BackendError(
+            f"{options.gaugeblock_backend} describes itself otherwise in another process: "
+            f"fingerprint {found[:8]}, expected {options.gaugeblock_fingerprint[:8]}"
+        )
+    options.gaugeblock_fingerprint = found
+    config.stash[SUBJECT] = subject
+    return subject
+
+
+def fingerprint(description: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of a backend's description."""
+    return hashlib.sha256(json.dumps(dict(description), sort_keys=True).encode()).hexdigest()
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Collect nothing of the suite's folder but its tests, whatever a project wants of its own."""
+    if config.option.gaugeblock_backend is None or FOLDER not in collection_path.parents:
+        return None
+    return True if collection_path not in FOLDER.glob("test_*.py") else None
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Give ``case`` every case of the test's concept that was selected."""
-    if "case" not in metafunc.fixturenames:
+    if not {"case", "conforms"} <= set(metafunc.fixturenames):
         return
     options = metafunc.config.option
     concept = metafunc.module.CONCEPT
     names = [name for name, operation in OPERATIONS.items() if operation.concept == concept]
-    chosen = [name for name in names if not options.operation or name in options.operation]
+    chosen = [
+        name for name in names if not options.gaugeblock_operation or name in options.gaugeblock_operation
+    ]
     marked = [
         pytest.param(case, id=str(case), marks=pytest.mark.spec(case.clause))
-        for case in cases(chosen, options.dtype or list(FORMATS))
+        for case in cases(chosen, options.gaugeblock_dtype or list(FORMATS))
     ]
-    metafunc.parametrize("case", marked)
+    # What pytest makes of no parameters at all is up to the project.
+    metafunc.parametrize("case", marked or [NOTHING_SELECTED])
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the concepts of which nothing was selected, and refuse to run cases without a backend."""
+    items[:] = [item for item in items if _case_of(item) is not NOTHING_SELECTED]
+    missing = config.option.gaugeblock_backend is None and not config.option.collectonly
+    if missing and any(isinstance(_case_of(item), Case) for item in items):
+        _refuse_to_run_without_backend()
+
+
+def _case_of(item: pytest.Item) -> object:
+    return item.callspec.params.get("case") if hasattr(item, "callspec") else None
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -74,30 +202,18 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return ByOperation(config, log)
 
 
-@pytest.fixture(scope="session")
-def subject(request: pytest.FixtureRequest) -> Iterator[Subject]:
-    """Start the backend once for a session."""
-    name = request.config.option.backend
-    if name is None:
-        pytest.exit("--backend is missing", returncode=2)
-    found = Subject(name, request.config.option.time_limit)
-    yield found
-    found.close()
-
-
-@pytest.fixture(scope="session")
-def lost() -> dict[tuple[str, str], str]:
-    """Remember the operations whose process was lost: each further try would cost a time limit."""
-    return {}
-
-
 @pytest.fixture
-def conforms(
-    request: pytest.FixtureRequest, subject: Subject, lost: dict[tuple[str, str], str]
-) -> Callable[[Case], None]:
+def conforms(request: pytest.FixtureRequest) -> Callable[[Case], None]:
     """Return a function that tries a case and turns its outcome into the test's."""
     options = request.config.option
-    effort = Effort(options.profile, options.conformance_seed, not options.no_shrink)
+    effort = Effort(
+        options.gaugeblock_profile, options.gaugeblock_conformance_seed, not options.gaugeblock_no_shrink
+    )
+    lost = request.config.stash.setdefault(LOST, {})
+    try:
+        subject = _load(request.config)
+    except BackendError as error:
+        _stop(request.session, str(error))
 
     def run(case: Case) -> None:
         key = (case.operation, case.dtype)
@@ -117,6 +233,76 @@ def conforms(
             pytest.skip("unsupported by the backend")
 
     return run
+
+
+def _stop(session: pytest.Session, reason: str) -> NoReturn:
+    """End a run whose backend cannot be used in this process."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput[PROPERTY] = reason
+    session.config.stash[STOPPED] = reason
+    pytest.exit(reason, returncode=pytest.ExitCode.USAGE_ERROR)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Hear from a process that ended why it could not go on."""
+    reason = getattr(node, "workeroutput", {}).get(PROPERTY)
+    if reason is not None:
+        node.config.stash[STOPPED] = reason
+
+
+class Verdict:
+    """A plugin of the main process: says at the end of a run what came of it.
+
+    Parameters
+    ----------
+    description
+        The backend's.
+    options
+        Of the run.
+    """
+
+    def __init__(self, description: Mapping[str, Any], options: Any) -> None:
+        from gaugeblock.conformance.runner import Plan  # which imports this module
+
+        seed, profile = options.gaugeblock_conformance_seed, options.gaugeblock_profile
+        plan = Plan(
+            options.gaugeblock_backend, description, (), Effort(profile, seed), options.gaugeblock_time_limit
+        )
+        self.report = plan.report()
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Record a finished test."""
+        found = outcome_of(report)
+        if found is not None:
+            self.report.add(*found)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Fail a run in which nothing was violated, but nothing conforms either."""
+        if STOPPED in session.config.stash:
+            session.exitstatus = pytest.ExitCode.USAGE_ERROR
+        elif session.exitstatus == pytest.ExitCode.OK and not self.report.conforming:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(
+        self, terminalreporter: pytest.TerminalReporter, config: pytest.Config
+    ) -> None:
+        """Print the operations by verdict, and the verdict of the whole."""
+        terminalreporter.section("gaugeblock")
+        if STOPPED in config.stash:
+            terminalreporter.write_line(config.stash[STOPPED])
+            return
+        by_verdict: dict[str, list[str]] = {}
+        for (operation, dtype), entry in self.report.entries.items():
+            by_verdict.setdefault(entry.verdict, []).append(f"{operation} {dtype}")
+        for verdict, names in sorted(by_verdict.items()):
+            few = ", ".join(sorted(names)[:6]) + (", …" if len(names) > 6 else "")
+            terminalreporter.write_line(f"{len(names)} {verdict}: {few}")
+        word = "conforms" if self.report.conforming else "does not conform"
+        terminalreporter.write_line(
+            f"{self.report.backend} {word} on {self.report.device}, seed {self.report.seed}"
+        )
 
 
 def outcome_of(report: Any) -> tuple[Case, Outcome] | None:

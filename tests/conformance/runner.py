@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from gaugeblock.conformance import plugin
+from gaugeblock.conformance.backend.loading import BackendError
 from gaugeblock.conformance.backend.subject import Subject
 from gaugeblock.conformance.engine import Case, Effort, Outcome, cases, try_case
 from gaugeblock.conformance.reports.report import Entry, Report, versions
@@ -111,6 +112,7 @@ class _Collector:
         self.report = report
         self.progress = progress
         self.broken: list[str] = []
+        self.stopped: str | None = None
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Record a finished test."""
@@ -126,6 +128,10 @@ class _Collector:
         """Record what could not be collected."""
         if report.failed:
             self.broken.append(str(report.longrepr))
+
+    def pytest_unconfigure(self, config: pytest.Config) -> None:
+        """Record why the run could not go on."""
+        self.stopped = config.stash.get(plugin.STOPPED, None)
 
 
 class SuiteError(RuntimeError):
@@ -162,24 +168,29 @@ def run(plan: Plan, *, jobs: int = 1, progress: Progress | None = None) -> Repor
         ),
         *(
             "-p",
-            "gaugeblock.conformance.plugin",
+            "gaugeblock.conformance.entry",
             "-p",
             "no:cacheprovider",
             "-q",
             "--no-header",
             "--no-summary",
         ),
-        *("--backend", plan.backend, "--profile", plan.effort.profile),
-        *("--conformance-seed", str(plan.effort.seed), "--time-limit", str(plan.time_limit)),
-        *(f"--operation={name}" for name in operations),
-        *(f"--dtype={name}" for name in dtypes),
-        *([] if plan.effort.shrink else ["--no-shrink"]),
+        f"--gaugeblock-backend={plan.backend}",
+        f"--gaugeblock-fingerprint={plugin.fingerprint(plan.description)}",
+        f"--gaugeblock-profile={plan.effort.profile}",
+        f"--gaugeblock-conformance-seed={plan.effort.seed}",
+        f"--gaugeblock-time-limit={plan.time_limit}",
+        *(f"--gaugeblock-operation={name}" for name in operations),
+        *(f"--gaugeblock-dtype={name}" for name in dtypes),
+        *([] if plan.effort.shrink else ["--gaugeblock-no-shrink"]),
         *(["-n", str(jobs)] if jobs > 1 else ["-p", "no:xdist"]),
     ]
     # In the processes of pytest too, no file of the current folder stands in for a module that they import.
     os.environ.setdefault("PYTHONSAFEPATH", "1")
     with contextlib.redirect_stdout(io.StringIO()) as words:
         code = pytest.main(arguments, plugins=[collector])
+    if collector.stopped is not None:
+        raise BackendError(collector.stopped)
     if code == pytest.ExitCode.INTERRUPTED and not collector.broken:
         raise KeyboardInterrupt
     if collector.broken or code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
