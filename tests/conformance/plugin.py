@@ -77,6 +77,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "spec(clause): the spec clause that a test checks")
     config.addinivalue_line("python_files", str(FOLDER / "test_*.py"))
     config.addinivalue_line("python_functions", "test_keeps")
+    config.add_cleanup(functools.partial(_close, config))
     options = config.option
     if hasattr(config, "workerinput"):
         vars(options).update(config.workerinput[PROPERTY])
@@ -110,18 +111,15 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         if several:
             _refuse_to_run_without_backend()
         return
-    told = options.gaugeblock_fingerprint is None
-    if several and not told:
+    if options.gaugeblock_fingerprint is not None:  # the command has loaded it, and will tell the verdict
         return
     try:
         subject = _load(config)
     except BackendError as error:
-        config.stash[STOPPED] = str(error)
         raise pytest.UsageError(str(error)) from None
-    if told:
-        config.pluginmanager.register(Verdict(subject.description, options))
+    config.pluginmanager.register(Verdict(subject.description, options))
     if several:
-        subject.close()
+        _close(config)
 
 
 def _refuse_to_run_without_backend() -> NoReturn:
@@ -135,8 +133,7 @@ def _load(config: pytest.Config) -> Subject:
     if SUBJECT in config.stash:
         return config.stash[SUBJECT]
     options = config.option
-    subject = Subject(options.gaugeblock_backend, options.gaugeblock_time_limit)
-    config.add_cleanup(subject.close)
+    subject = config.stash[SUBJECT] = Subject(options.gaugeblock_backend, options.gaugeblock_time_limit)
     found = fingerprint(subject.description)
     if options.gaugeblock_fingerprint not in (None, found):
         raise BackendError(
@@ -144,8 +141,13 @@ def _load(config: pytest.Config) -> Subject:
             f"fingerprint {found[:8]}, expected {options.gaugeblock_fingerprint[:8]}"
         )
     options.gaugeblock_fingerprint = found
-    config.stash[SUBJECT] = subject
     return subject
+
+
+def _close(config: pytest.Config) -> None:
+    if SUBJECT in config.stash:
+        config.stash[SUBJECT].close()
+        del config.stash[SUBJECT]
 
 
 def fingerprint(description: Mapping[str, Any]) -> str:
@@ -180,7 +182,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out the concepts of which nothing was selected, and refuse to run cases without a backend."""
-    items[:] = [item for item in items if _case_of(item) is not NOTHING_SELECTED]
+    empty = [item for item in items if _case_of(item) is NOTHING_SELECTED]
+    if empty:
+        config.hook.pytest_deselected(items=empty)
+        items[:] = [item for item in items if item not in empty]
     missing = config.option.gaugeblock_backend is None and not config.option.collectonly
     if missing and any(isinstance(_case_of(item), Case) for item in items):
         _refuse_to_run_without_backend()
@@ -239,8 +244,8 @@ def _stop(session: pytest.Session, reason: str) -> NoReturn:
     """End a run whose backend cannot be used in this process."""
     if hasattr(session.config, "workeroutput"):
         session.config.workeroutput[PROPERTY] = reason
-    session.config.stash[STOPPED] = reason
-    pytest.exit(reason, returncode=pytest.ExitCode.USAGE_ERROR)
+    session.config.stash[STOPPED] = session.shouldstop = reason
+    pytest.skip(reason)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -265,44 +270,58 @@ class Verdict:
     def __init__(self, description: Mapping[str, Any], options: Any) -> None:
         from gaugeblock.conformance.runner import Plan  # which imports this module
 
-        seed, profile = options.gaugeblock_conformance_seed, options.gaugeblock_profile
-        plan = Plan(
-            options.gaugeblock_backend, description, (), Effort(profile, seed), options.gaugeblock_time_limit
+        operations, dtypes = options.gaugeblock_operation, options.gaugeblock_dtype
+        self.plan = Plan(
+            options.gaugeblock_backend,
+            description,
+            tuple(cases(operations or OPERATIONS, dtypes or list(FORMATS))),
+            Effort(options.gaugeblock_profile, options.gaugeblock_conformance_seed),
+            options.gaugeblock_time_limit,
         )
-        self.report = plan.report()
+        self.report = self.plan.report()
+        self.tried = self.violated = 0
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Record a finished test."""
         found = outcome_of(report)
         if found is not None:
             self.report.add(*found)
+            self.tried += 1
+            self.violated += found[1].verdict == "violating"
+
+    @property
+    def complete(self) -> bool:
+        """Whether all that was selected was tried: without ``-k``, ``-x`` and the like, to the end."""
+        return self.tried == len(self.plan.cases)
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Fail a run in which nothing was violated, but nothing conforms either."""
         if STOPPED in session.config.stash:
             session.exitstatus = pytest.ExitCode.USAGE_ERROR
-        elif session.exitstatus == pytest.ExitCode.OK and not self.report.conforming:
+        elif session.exitstatus == pytest.ExitCode.OK and self.complete and not self.report.conforming:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_terminal_summary(
         self, terminalreporter: pytest.TerminalReporter, config: pytest.Config
     ) -> None:
         """Print the operations by verdict, and the verdict of the whole."""
-        terminalreporter.section("gaugeblock")
         if STOPPED in config.stash:
-            terminalreporter.write_line(config.stash[STOPPED])
             return
+        terminalreporter.section("gaugeblock")
         by_verdict: dict[str, list[str]] = {}
         for (operation, dtype), entry in self.report.entries.items():
             by_verdict.setdefault(entry.verdict, []).append(f"{operation} {dtype}")
-        for verdict, names in sorted(by_verdict.items()):
+        for verdict, names in sorted(by_verdict.items()) if self.complete else ():
             few = ", ".join(sorted(names)[:6]) + (", …" if len(names) > 6 else "")
             terminalreporter.write_line(f"{len(names)} {verdict}: {few}")
-        word = "conforms" if self.report.conforming else "does not conform"
-        terminalreporter.write_line(
-            f"{self.report.backend} {word} on {self.report.device}, seed {self.report.seed}"
-        )
+        if self.complete:
+            whole = "conforms" if self.report.conforming else "does not conform"
+        else:
+            found = "does not conform" if self.violated else "has no verdict"
+            whole = f"{found} after {self.tried} of {len(self.plan.cases)} cases"
+        report = self.report
+        terminalreporter.write_line(f"{report.backend} {whole} on {report.device}, seed {report.seed}")
 
 
 def outcome_of(report: Any) -> tuple[Case, Outcome] | None:
