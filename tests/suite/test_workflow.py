@@ -131,7 +131,6 @@ def test_the_steps_of_the_workflow_write_the_reports(checkout: Path) -> None:
     assert {file.name for file in (checkout / "reports").iterdir()} == WRITTEN
     report = json.loads((checkout / "reports" / "gaugeblock.json").read_text())
     assert report["operations"]["relu"]["float32"]["verdict"] == "conforming"
-    ET.parse(checkout / "reports" / "gaugeblock.xml")
 
 
 def test_the_other_jobs_say_the_same_command() -> None:
