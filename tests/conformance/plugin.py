@@ -124,7 +124,8 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 def _refuse_to_run_without_backend() -> NoReturn:
     raise pytest.UsageError(
-        "--backend is missing: name a file, a module or an adapter to hold against the spec"
+        "--backend is missing: expected a file, a module or an adapter "
+        "(--gaugeblock-backend where another plugin has the short name)"
     )
 
 
