@@ -19,12 +19,12 @@ from gaugeblock.reference.windows import Windows
 from gaugeblock.spec.accuracy import Bound, contraction_bound, formula_bound, rounded
 from gaugeblock.spec.arithmetic import Arithmetic
 from gaugeblock.spec.formats import FORMATS, Float64, Format
-from gaugeblock.spec.formulas import FORMULAS
+from gaugeblock.spec.formulas import FORMULAS, Formula
 from gaugeblock.spec.record import GENERAL, REQUIRED, Arguments, Operation, Parameter, Rules, Shape, Shapes
 from gaugeblock.spec.running import Running, gamma
 from gaugeblock.spec.transforms import Planes, Tiles, larger, winograd_roundings
 
-__all__ = ["CONVOLUTION"]
+__all__ = ["CONVOLUTION", "fused_bound"]
 
 _FLOAT32 = FORMATS["float32"]
 _STEPS = ("stride", "padding", "dilation")
@@ -388,14 +388,20 @@ def _fused_shape(shapes: Shapes, arguments: Arguments) -> Shape:
     return shapes_of.conv_fused_shape(x, w, bias, residual, **steps)
 
 
-def _fused_bound(arguments: Arguments, want: ArrayLike, output: Format, arithmetic: Arithmetic) -> Bound:
-    """Return the error of the sum in float32, passed on by the function (CONV-A8)."""
+def fused_bound(
+    arguments: Arguments,
+    want: ArrayLike,
+    output: Format,
+    arithmetic: Arithmetic,
+    formulas: Mapping[str, Formula] = FORMULAS,
+) -> Bound:
+    """Return the error of the sum in float32, passed on by the function's formula (CONV-A8)."""
     exact = np.asarray(reference.conv_fused(**{**_call(arguments), "activation": "none"}), dtype=np.float64)
     error = _Call(_CONV, arguments).bound(exact, _FLOAT32, output, arithmetic).value
     unbounded = np.isinf(error)
     error = np.where(np.isfinite(exact), error, 0.0)
     activation = arguments["activation"]
-    if formula := FORMULAS.get(activation):
+    if formula := formulas.get(activation):
         result = formula({"x": Running(exact, error, arithmetic), "approximate": "none"}, arithmetic)
         bound = formula_bound(result, want, output, transcendental=True)
     else:
@@ -415,7 +421,7 @@ def _call(arguments: Arguments) -> Mapping[str, Any]:
     return {name: arguments[name] for name in ("x", "w", "bias", "residual", "activation", "groups", *_STEPS)}
 
 
-_FUSED = Rules(_fused_shape, _fused_bound, _CONV.length, _CONV.absolute, _CONV.algorithms)
+_FUSED = Rules(_fused_shape, fused_bound, _CONV.length, _CONV.absolute, _CONV.algorithms)
 
 
 # The records

@@ -19,7 +19,7 @@ from gaugeblock.spec.formats import FORMATS, Float64, Format
 from gaugeblock.spec.record import GENERAL, REQUIRED, Arguments, Operation, Parameter, Rules, Shape, Shapes
 from gaugeblock.spec.running import gamma
 
-__all__ = ["POOLING"]
+__all__ = ["POOLING", "routed_bound"]
 
 _FLOAT32 = FORMATS["float32"]
 _RECIPROCAL = 2  # roundings: of the reciprocal of the divisor, and of the product with it
@@ -44,15 +44,21 @@ def _exact(arguments: Arguments, want: ArrayLike, output: Format, arithmetic: Ar
     return exact_bound(want)
 
 
-def _routed(dy: Float64, arguments: Arguments) -> Float64:
-    parameters = {name: arguments[name] for name in _MAXIMUM}
-    return np.asarray(reference.max_pool_backward(dy, arguments["x"], **parameters), dtype=np.float64)
-
-
-def _routed_bound(arguments: Arguments, want: ArrayLike, output: Format, arithmetic: Arithmetic) -> Bound:
+def routed_bound(
+    arguments: Arguments,
+    want: ArrayLike,
+    output: Format,
+    arithmetic: Arithmetic,
+    route: Callable[..., Any] = reference.max_pool_backward,
+) -> Bound:
     """Return the bound of a sum of what was routed to an element, zero for a single addend (POOL-A3)."""
+
+    def routed(dy: Float64) -> Float64:
+        parameters = {name: arguments[name] for name in _MAXIMUM}
+        return np.asarray(route(dy, arguments["x"], **parameters), dtype=np.float64)
+
     dy = _finite_magnitude(arguments["dy"])
-    size, count = _routed(dy, arguments), _routed(np.ones_like(dy), arguments)
+    size, count = routed(dy), routed(np.ones_like(dy))
     terms = {"sum": gamma(np.maximum(count - 1, 0), arithmetic.sum_roundoff) * size}
     if arithmetic.flush_subnormals:
         terms["subnormals"] = count * _FLOAT32.smallest_normal
@@ -206,7 +212,7 @@ POOLING = (
         },
         arrays=("dy", "x"),
         parameters=_CHOSEN,
-        rules=Rules(lambda shapes, arguments: shapes["x"], _routed_bound, _most_windows),
+        rules=Rules(lambda shapes, arguments: shapes["x"], routed_bound, _most_windows),
         constraints=("POOL-C1", "POOL-C2", "POOL-C3", "POOL-C4"),
     ),
     _record(

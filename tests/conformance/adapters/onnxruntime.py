@@ -34,6 +34,15 @@ Build = Callable[..., Nodes]
 
 device = "ONNX Runtime's CPUExecutionProvider"
 versions = {"onnxruntime": onnxruntime.__version__, "onnx": onnx.__version__}
+departures = {
+    "gemm": ("alpha_zero_multiplies",),
+    "elu": ("exp_minus_one",),
+    "sigmoid": ("clamped_sigmoid",),
+    "gelu": ("one_plus_erf", "product_form"),
+    "silu": ("product_form", "clamped_sigmoid"),
+    "conv": ("padding_multiplies",),
+    "conv_fused": ("one_plus_erf", "product_form", "clamped_sigmoid", "padding_multiplies"),
+}
 
 _OPSET, _IR = 20, 9  # the first with Gelu, so that old runtimes can answer too
 _FLOAT = onnx.TensorProto.FLOAT
@@ -150,7 +159,7 @@ def gemm(
     }
     if a.ndim == b.ndim == 2:
         return _run(_gemm, arrays, **factors)
-    return _run(_batched_gemm, arrays, shape if alpha == 0 else None, **factors)
+    return _run(_batched_gemm, arrays, **factors)
 
 
 def _gemm(
@@ -163,7 +172,7 @@ def _gemm(
 def _batched_gemm(
     dtype: str, ranks: dict[str, int], alpha: float, beta: float, transpose_a: bool, transpose_b: bool
 ) -> Nodes:
-    """MatMul has neither factors nor flags. Of a product with alpha = 0 only the shape remains."""
+    """MatMul has neither factors nor flags."""
     nodes = []
     for name, transpose in (("a", transpose_a), ("b", transpose_b)):
         axes = list(range(ranks[name]))
@@ -171,8 +180,6 @@ def _batched_gemm(
         nodes.append(_node("Transpose", f"{name}.f", f"op.{name}", perm=swapped))
     nodes.append(_node("MatMul", "op.a op.b", "product"))
     nodes += [_constant("alpha", alpha), _node("Mul", "alpha product", "scaled")]
-    if alpha == 0:
-        nodes = [_node("ConstantOfShape", "shape", "scaled")]
     if "c" in ranks:
         nodes += [_constant("beta", beta), _node("Mul", "beta c.f", "addend")]
         nodes += [_node("Add", "scaled addend", "y.f")]

@@ -37,6 +37,29 @@ Pads = list[tuple[int, int]]
 
 device = "PyTorch's CPU kernels"
 versions = {"torch": torch.__version__}
+departures = {
+    "relu_backward": ("nan_gradient_passes",),
+    "relu6_backward": ("nan_gradient_passes",),
+    "leaky_relu_backward": ("nan_gradient_passes",),
+    "elu_backward": ("nan_gradient_passes",),
+    "sigmoid_backward": ("narrow_intermediate",),
+    "log_sigmoid_backward": ("narrow_intermediate",),
+    "hard_sigmoid_backward": ("nan_gradient_stops",),
+    "tanh_backward": ("narrow_intermediate",),
+    "hard_tanh_backward": ("nan_gradient_passes",),
+    "softplus_backward": ("product_form",),
+    "gelu": ("one_plus_erf", "product_form"),
+    "gelu_backward": ("one_plus_erf", "product_form"),
+    "silu": ("product_form",),
+    "silu_backward": ("product_form",),
+    "softmax": ("narrow_intermediate",),
+    "softmax_backward": ("narrow_intermediate",),
+    "log_softmax": ("narrow_intermediate",),
+    "log_softmax_backward": ("narrow_intermediate",),
+    "conv_fused": ("one_plus_erf", "product_form", "padding_multiplies"),
+    "max_pool_indices": ("last_nan",),
+    "max_pool_backward": ("last_nan",),
+}
 
 torch.set_num_threads(1)  # the suite runs several processes
 
