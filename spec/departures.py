@@ -167,13 +167,15 @@ def _open_where(where: Where) -> Change:
         def bound(found: Bound, arguments: Arguments, want: ArrayLike, *rest: Any) -> Bound:
             with np.errstate(all="ignore"):
                 places = np.broadcast_to(where(dict(arguments)), np.shape(want))
-            return (
-                Bound({**found.terms, "overflow": np.where(places, np.inf, 0.0)}) if places.any() else found
-            )
+            return _opened(found, places)
 
         return _with_bound(record, bound)
 
     return change
+
+
+def _opened(bound: Bound, places: NDArray[np.bool_]) -> Bound:
+    return Bound({**bound.terms, "overflow": np.where(places, np.inf, 0.0)}) if places.any() else bound
 
 
 def _value_where(where: Where, value: Callable[[Given], Any]) -> Change:
@@ -205,20 +207,26 @@ def _saturated(function: Running, where: NDArray[np.bool_]) -> Running:
     return select(where, ends, function)
 
 
+def _absolute(function: Running, where: NDArray[np.bool_]) -> Running:
+    """Return a function from −1 to 1 that is right to 2⁻²¹, four units in the last place of 1."""
+    return _saturated(replace(function, error=function.error + 2.0**-21), where)
+
+
 def _erf_or_tanh(x: Running, approximate: str) -> Running:
     """erf(x/√2) or tanh u, exactly ±1 from arguments of 6 and 10 on, where float32 holds nothing between."""
     if approximate == "none":
         z = x * _SQRT_HALF
-        return _saturated(z.erf(), np.abs(z.value) >= 6)
+        return _absolute(z.erf(), np.abs(z.value) >= 6)
     u = _gelu_argument(x) * 0.5
-    return _saturated(u.tanh(), np.abs(u.value) >= 10)
+    return _absolute(u.tanh(), np.abs(u.value) >= 10)
 
 
 def _gelu(arguments: Arguments, output: Format, arithmetic: Arithmetic) -> Running:
     """x·(1 + erf)/2, or x·(1 + tanh)/2, everywhere.
 
-    In the left tail the sum cancels: what remains of the function's own error, 2 ulp(1) = 2⁻²³ where the sum
-    is small, is halved and multiplied by x.
+    In the left tail the sum cancels: what remains of the function's own error, 2⁻²¹, is halved and multiplied
+    by x. Who adds 1 needs no better function: PyTorch's erf errs by 2⁻²¹·³ there, ONNX Runtime's tanh by
+    2⁻²¹·⁵.
     """
     x = _number(arguments, "x", arithmetic)
     return x * ((1.0 + _erf_or_tanh(x, arguments["approximate"])) * 0.5)
@@ -266,6 +274,18 @@ def _clamped_sigmoid(arguments: Arguments, output: Format, arithmetic: Arithmeti
     return Running(exact.value, np.where(nan, 0.0, error), arithmetic)
 
 
+def _clamped_tanh(arguments: Arguments, output: Format, arithmetic: Arithmetic) -> Running:
+    """Return x times an approximation, right to a share 2⁻²¹; ±1 from ±9 on.
+
+    A definition likewise; ONNX Runtime errs by 2⁻²¹·⁵. The products inside underflow where x is below 2⁻¹²⁰.
+    """
+    x = _number(arguments, "x", arithmetic)
+    exact = FORMULAS["tanh"](arguments, arithmetic)
+    size = np.abs(exact.value)
+    error = np.where(np.abs(x.value) >= 9, 1 - size, 2.0**-21 * size + 2.0**-140) + x.error
+    return Running(exact.value, np.where(np.isnan(x.value) | (x.value == 0), x.error, error), arithmetic)
+
+
 def _clamped_silu(arguments: Arguments, output: Format, arithmetic: Arithmetic) -> Running:
     return _number(arguments, "x", arithmetic) * _clamped_sigmoid(arguments, output, arithmetic)
 
@@ -296,6 +316,37 @@ def _narrowed(number: Running, output: Format) -> Running:
     return replace(number, error=number.error + np.where(exact, 0.0, half_unit))
 
 
+def _open_in_narrow(where: Callable[[Arguments, Format], NDArray[np.bool_]]) -> Change:
+    """Return a change that demands nothing at some places, in the narrow formats alone."""
+
+    def change(record: Operation) -> Operation:
+        def bound(
+            found: Bound, arguments: Arguments, want: ArrayLike, output: Format, arithmetic: Arithmetic
+        ) -> Bound:
+            places = np.broadcast_to(where(arguments, output), np.shape(want))
+            return found if output == _FLOAT32 else _opened(found, places)
+
+        return _with_bound(record, bound)
+
+    return change
+
+
+def _factor_is_lost(arguments: Arguments, output: Format) -> NDArray[np.bool_]:
+    """Where dy is infinite, times a derivative that may have become zero."""
+    return np.asarray(np.isinf(_wide(arguments, "dy")))
+
+
+def _factor_of_row_is_lost(arguments: Arguments, output: Format) -> NDArray[np.bool_]:
+    infinite = _factor_is_lost(arguments, output)
+    return np.asarray(np.any(infinite, axis=int(arguments["axis"]), keepdims=True))
+
+
+def _sum_overflows(arguments: Arguments, output: Format) -> NDArray[np.bool_]:
+    """Where Σ, which is at most the length of the row, may be no number of the format."""
+    axis = int(arguments["axis"])
+    return np.asarray(_wide(arguments).shape[axis] >= output.overflow_threshold)
+
+
 def _narrow_softmax(arguments: Arguments, output: Format, arithmetic: Arithmetic) -> Running:
     """eᵢ/Σ with each eᵢ rounded to the narrow format, before the sum or after it."""
     shifted, _, axis = _shifted(arguments, arithmetic)
@@ -305,9 +356,10 @@ def _narrow_softmax(arguments: Arguments, output: Format, arithmetic: Arithmetic
 
 
 def _narrow_log_softmax(arguments: Arguments, output: Format, arithmetic: Arithmetic) -> Running:
-    """(x − m) − log Σ, with x − m or log Σ rounded to the narrow format, or both."""
+    """(x − m) − log Σ with Σ and its logarithm rounded to the narrow format."""
     shifted, _, axis = _shifted(arguments, arithmetic)
-    return _narrowed(shifted, output) - _narrowed(_exponentials(shifted).sum(axis).log(), output)
+    total = _narrowed(_exponentials(shifted).sum(axis), output)
+    return shifted - _narrowed(total.log(), output)
 
 
 def _through_softmax(arguments: Arguments, output: Format, arithmetic: Arithmetic) -> Running:
@@ -328,15 +380,20 @@ def _through_log_softmax(arguments: Arguments, output: Format, arithmetic: Arith
 
 
 def _through_sigmoid(arguments: Arguments, output: Format, arithmetic: Arithmetic) -> Running:
-    """dy·s(1 − s), with s = σ(x) rounded to the narrow format."""
-    s = _narrowed(FORMULAS["sigmoid"](arguments, arithmetic), output)
-    return _number(arguments, "dy", arithmetic) * (s * (1.0 - s))
+    """dy·s(1 − s), in any order, with s = σ(x) and all that follows rounded to the narrow format."""
+    dy, s = (
+        _number(arguments, "dy", arithmetic),
+        _narrowed(FORMULAS["sigmoid"](arguments, arithmetic), output),
+    )
+    rest = _narrowed(1.0 - s, output)
+    return worst([dy * _narrowed(s * rest, output), _narrowed(dy * rest, output) * s])
 
 
 def _through_tanh(arguments: Arguments, output: Format, arithmetic: Arithmetic) -> Running:
-    """dy·(1 − t²), with t = tanh x rounded to the narrow format."""
+    """dy·(1 − t²), with t = tanh x and all that follows rounded to the narrow format."""
     t = _narrowed(_number(arguments, "x", arithmetic).tanh(), output)
-    return _number(arguments, "dy", arithmetic) * worst([1.0 - t * t, (1.0 - t) * (1.0 + t)])
+    slope = worst([1.0 - _narrowed(t * t, output), (1.0 - t) * (1.0 + t)])
+    return _number(arguments, "dy", arithmetic) * _narrowed(slope, output)
 
 
 def _through_log_sigmoid(arguments: Arguments, output: Format, arithmetic: Arithmetic) -> Running:
@@ -415,8 +472,7 @@ def _multiplied_by_zero(record: Operation) -> Operation:
             return found
         finite = {name: np.where(np.isfinite(arguments[name]), arguments[name], 0.0) for name in ("a", "b")}
         size = reference.gemm(**_gemm_parts({**arguments, **finite, "c": None, "alpha": 1.0, "beta": 0.0}))
-        over = np.where(size > arithmetic.sum_format.largest, np.inf, 0.0)
-        return Bound({**found.terms, "overflow": over}) if over.any() else found
+        return _opened(found, size > arithmetic.sum_format.largest)
 
     return _with_bound(_with_reference(record, value), bound)
 
@@ -529,7 +585,8 @@ class _Maxima:
             return place if self.name == "max_pool_indices" else best
         check_dy(dy.shape, place.shape)
         planes = math.prod(x.shape[:2])
-        chosen, gradient = place.reshape(planes, -1), np.asarray(dy, np.float64).reshape(planes, -1)
+        flat = planes, math.prod(place.shape[2:])
+        chosen, gradient = place.reshape(flat), np.asarray(dy, np.float64).reshape(flat)
         dx = np.zeros((planes, math.prod(x.shape[2:])))
         plane, window = np.nonzero(chosen >= 0)
         with np.errstate(all="ignore"):
@@ -633,7 +690,8 @@ _ALL = (
             "gelu_backward": _by_formula(_gelu_backward),
             "conv_fused": _in_fused("gelu", _gelu),
         },
-        "the left tail is computed as 1 + erf, in the tanh form as 1 + tanh, and has an absolute error",
+        "Φ is (1 + erf)/2, in the tanh form (1 + tanh)/2, with erf and tanh right to 2⁻²¹, so that relative "
+        "accuracy is lost in the left tail",
         "PyTorch, ONNX Runtime, most frameworks",
     ),
     Departure(
@@ -677,19 +735,30 @@ _ALL = (
         "ONNX Runtime",
     ),
     Departure(
+        "clamped_tanh",
+        "formula",
+        {"tanh": _by_formula(_clamped_tanh), "conv_fused": _in_fused("tanh", _clamped_tanh)},
+        "tanh x is x times an approximation right to a share 2⁻²¹, and ±1 from ±9 on",
+        "ONNX Runtime",
+    ),
+    Departure(
         "narrow_intermediate",
         "formula",
         {
             "softmax": _by_formula(_narrow_softmax),
-            "softmax_backward": _by_formula(_through_softmax),
-            "log_softmax": _by_formula(_narrow_log_softmax),
+            "softmax_backward": _chain(
+                _by_formula(_through_softmax), _open_in_narrow(_factor_of_row_is_lost)
+            ),
+            "log_softmax": _chain(_by_formula(_narrow_log_softmax), _open_in_narrow(_sum_overflows)),
             "log_softmax_backward": _by_formula(_through_log_softmax),
-            "sigmoid_backward": _by_formula(_through_sigmoid),
-            "tanh_backward": _by_formula(_through_tanh),
-            "log_sigmoid_backward": _by_formula(_through_log_sigmoid),
+            "sigmoid_backward": _chain(_by_formula(_through_sigmoid), _open_in_narrow(_factor_is_lost)),
+            "tanh_backward": _chain(_by_formula(_through_tanh), _open_in_narrow(_factor_is_lost)),
+            "log_sigmoid_backward": _chain(
+                _by_formula(_through_log_sigmoid), _open_in_narrow(_factor_is_lost)
+            ),
         },
-        "in a narrow format an intermediate result is rounded to it: exponentials, x − m or log Σ forward, "
-        "the forward result backward",
+        "in a narrow format intermediate results are rounded to it: exponentials, or Σ and log Σ, forward; "
+        "backward the forward result and what follows, and where dy is infinite nothing is demanded",
         "PyTorch",
     ),
     Departure(

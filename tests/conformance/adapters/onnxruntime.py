@@ -38,10 +38,17 @@ departures = {
     "gemm": ("alpha_zero_multiplies",),
     "elu": ("exp_minus_one",),
     "sigmoid": ("clamped_sigmoid",),
+    "tanh": ("clamped_tanh",),
     "gelu": ("one_plus_erf", "product_form"),
     "silu": ("product_form", "clamped_sigmoid"),
     "conv": ("padding_multiplies",),
-    "conv_fused": ("one_plus_erf", "product_form", "clamped_sigmoid", "padding_multiplies"),
+    "conv_fused": (
+        "one_plus_erf",
+        "product_form",
+        "clamped_sigmoid",
+        "clamped_tanh",
+        "padding_multiplies",
+    ),
 }
 
 _OPSET, _IR = 20, 9  # the first with Gelu, so that old runtimes can answer too

@@ -39,14 +39,11 @@ device = "PyTorch's CPU kernels"
 versions = {"torch": torch.__version__}
 departures = {
     "relu_backward": ("nan_gradient_passes",),
-    "relu6_backward": ("nan_gradient_passes",),
     "leaky_relu_backward": ("nan_gradient_passes",),
-    "elu_backward": ("nan_gradient_passes",),
     "sigmoid_backward": ("narrow_intermediate",),
     "log_sigmoid_backward": ("narrow_intermediate",),
     "hard_sigmoid_backward": ("nan_gradient_stops",),
     "tanh_backward": ("narrow_intermediate",),
-    "hard_tanh_backward": ("nan_gradient_passes",),
     "softplus_backward": ("product_form",),
     "gelu": ("one_plus_erf", "product_form"),
     "gelu_backward": ("one_plus_erf", "product_form"),
