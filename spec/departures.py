@@ -917,9 +917,8 @@ def _named(operation: str, names: Any) -> tuple[str, ...]:
             raise ValueError(f"GEN-C5: departures of {operation} has {name!r}, which applies to {known} only")
         for other in departure.against:
             if other in names:
-                raise ValueError(
-                    f"GEN-C5: departures of {operation} has {name!r} and {other!r}, which contradict another"
-                )
+                both = f"{name!r} and {other!r}, which contradict each other"
+                raise ValueError(f"GEN-C5: departures of {operation} has {both}")
     return tuple(name for name in DEPARTURES if name in names)
 
 
