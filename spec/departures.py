@@ -107,7 +107,7 @@ def _with_bound(
     return replace(record, rules=replace(record.rules, bound=bound))
 
 
-def _by_formula(formula: Formula) -> Change:
+def _by_formula(name: str, formula: Formula) -> Change:
     """Return a change to the larger of the present bound and that of a formula."""
 
     def change(record: Operation) -> Operation:
@@ -120,14 +120,14 @@ def _by_formula(formula: Formula) -> Change:
                 [replace(exact, error=np.zeros_like(exact.error)), formula(arguments, output, arithmetic)]
             )
             other = formula_bound(running, want, output, transcendental=True, gradient=record.backward)
-            return larger(found, other, "departure")
+            return larger(found, other, name)
 
         return _with_bound(record, bound)
 
     return change
 
 
-def _in_fused(activation: str, formula: Formula) -> Change:
+def _in_fused(name: str, activation: str, formula: Formula) -> Change:
     """Return a change of ``conv_fused`` to the larger of its bound and that of another formula."""
 
     def change(record: Operation) -> Operation:
@@ -142,7 +142,7 @@ def _in_fused(activation: str, formula: Formula) -> Change:
                 return worst([plain(given, arithmetic), formula(given, output, arithmetic)])
 
             other = fused_bound(arguments, want, output, arithmetic, {activation: both})
-            return larger(found, other, "departure")
+            return larger(found, other, name)
 
         return _with_bound(record, bound)
 
@@ -175,7 +175,8 @@ def _open_where(where: Where) -> Change:
 
 
 def _opened(bound: Bound, places: NDArray[np.bool_]) -> Bound:
-    return Bound({**bound.terms, "overflow": np.where(places, np.inf, 0.0)}) if places.any() else bound
+    before = bound.terms.get("overflow", 0.0)
+    return Bound({**bound.terms, "overflow": np.where(places, np.inf, before)}) if places.any() else bound
 
 
 def _value_where(where: Where, value: Callable[[Given], Any]) -> Change:
@@ -686,9 +687,9 @@ _ALL = (
         "one_plus_erf",
         "formula",
         {
-            "gelu": _by_formula(_gelu),
-            "gelu_backward": _by_formula(_gelu_backward),
-            "conv_fused": _in_fused("gelu", _gelu),
+            "gelu": _by_formula("one_plus_erf", _gelu),
+            "gelu_backward": _by_formula("one_plus_erf", _gelu_backward),
+            "conv_fused": _in_fused("one_plus_erf", "gelu", _gelu),
         },
         "Φ is (1 + erf)/2, in the tanh form (1 + tanh)/2, with erf and tanh right to 2⁻²¹, so that relative "
         "accuracy is lost in the left tail",
@@ -697,7 +698,10 @@ _ALL = (
     Departure(
         "exp_minus_one",
         "formula",
-        {"elu": _by_formula(_elu), "elu_backward": _by_formula(_elu_backward)},
+        {
+            "elu": _by_formula("exp_minus_one", _elu),
+            "elu_backward": _by_formula("exp_minus_one", _elu_backward),
+        },
         "e^x − 1 is computed so, and has an absolute error next to 0",
         "ONNX Runtime",
     ),
@@ -719,7 +723,10 @@ _ALL = (
     Departure(
         "log_of_sum",
         "formula",
-        {"log_softmax": _by_formula(_log_of_sum), "log_softmax_backward": _by_formula(_log_of_sum_backward)},
+        {
+            "log_softmax": _by_formula("log_of_sum", _log_of_sum),
+            "log_softmax_backward": _by_formula("log_of_sum", _log_of_sum_backward),
+        },
         "x − (m + log Σ), which cancels in rows far from 0",
         "kernels that keep log Σ e^x of a row, as those of cross-entropy and attention do",
     ),
@@ -727,9 +734,12 @@ _ALL = (
         "clamped_sigmoid",
         "formula",
         {
-            "sigmoid": _by_formula(_clamped_sigmoid),
-            "silu": _by_formula(_clamped_silu),
-            "conv_fused": _chain(_in_fused("sigmoid", _clamped_sigmoid), _in_fused("silu", _clamped_silu)),
+            "sigmoid": _by_formula("clamped_sigmoid", _clamped_sigmoid),
+            "silu": _by_formula("clamped_sigmoid", _clamped_silu),
+            "conv_fused": _chain(
+                _in_fused("clamped_sigmoid", "sigmoid", _clamped_sigmoid),
+                _in_fused("clamped_sigmoid", "silu", _clamped_silu),
+            ),
         },
         "σ is ½ plus an approximation right to 2⁻²², and 0 or 1 from ±18 on",
         "ONNX Runtime",
@@ -737,7 +747,10 @@ _ALL = (
     Departure(
         "clamped_tanh",
         "formula",
-        {"tanh": _by_formula(_clamped_tanh), "conv_fused": _in_fused("tanh", _clamped_tanh)},
+        {
+            "tanh": _by_formula("clamped_tanh", _clamped_tanh),
+            "conv_fused": _in_fused("clamped_tanh", "tanh", _clamped_tanh),
+        },
         "tanh x is x times an approximation right to a share 2⁻²¹, and ±1 from ±9 on",
         "ONNX Runtime",
     ),
@@ -745,16 +758,22 @@ _ALL = (
         "narrow_intermediate",
         "formula",
         {
-            "softmax": _by_formula(_narrow_softmax),
+            "softmax": _by_formula("narrow_intermediate", _narrow_softmax),
             "softmax_backward": _chain(
-                _by_formula(_through_softmax), _open_in_narrow(_factor_of_row_is_lost)
+                _by_formula("narrow_intermediate", _through_softmax), _open_in_narrow(_factor_of_row_is_lost)
             ),
-            "log_softmax": _chain(_by_formula(_narrow_log_softmax), _open_in_narrow(_sum_overflows)),
-            "log_softmax_backward": _by_formula(_through_log_softmax),
-            "sigmoid_backward": _chain(_by_formula(_through_sigmoid), _open_in_narrow(_factor_is_lost)),
-            "tanh_backward": _chain(_by_formula(_through_tanh), _open_in_narrow(_factor_is_lost)),
+            "log_softmax": _chain(
+                _by_formula("narrow_intermediate", _narrow_log_softmax), _open_in_narrow(_sum_overflows)
+            ),
+            "log_softmax_backward": _by_formula("narrow_intermediate", _through_log_softmax),
+            "sigmoid_backward": _chain(
+                _by_formula("narrow_intermediate", _through_sigmoid), _open_in_narrow(_factor_is_lost)
+            ),
+            "tanh_backward": _chain(
+                _by_formula("narrow_intermediate", _through_tanh), _open_in_narrow(_factor_is_lost)
+            ),
             "log_sigmoid_backward": _chain(
-                _by_formula(_through_log_sigmoid), _open_in_narrow(_factor_is_lost)
+                _by_formula("narrow_intermediate", _through_log_sigmoid), _open_in_narrow(_factor_is_lost)
             ),
         },
         "in a narrow format intermediate results are rounded to it: exponentials, or Σ and log Σ, forward; "
