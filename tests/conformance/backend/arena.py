@@ -8,10 +8,13 @@ was written by the backend.
 
 from __future__ import annotations
 
+import fcntl
 import mmap
 import os
+import sys
 import tempfile
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,15 +53,44 @@ class View:
     start: int
     stop: int
 
+    def as_data(self) -> tuple[Any, ...]:
+        """Return it as data for a message."""
+        return tuple(vars(self).values())
+
+    @classmethod
+    def from_data(cls, data: list[Any]) -> View:
+        """Return the view that ``as_data`` wrote."""
+        dtype, shape, strides, *rest = data
+        return cls(dtype, tuple(shape), tuple(strides), *rest)
+
     def on(self, buffer: mmap.mmap | bytearray, dtype: np.dtype[np.generic]) -> NDArray[np.generic]:
         """Return the array as a view of ``buffer``."""
         return np.ndarray(self.shape, dtype, buffer, self.position, self.strides)
 
 
+def place_of_result(free: int, dtype: str, shape: tuple[int, ...]) -> View:
+    """Return where the worker copies a result that the function allocated: packed, behind ``free``."""
+    start = -(-(free + GUARD_BYTES) // GUARD_BYTES) * GUARD_BYTES
+    strides = [np.dtype(dtype).itemsize]
+    for size in reversed(shape):
+        strides.insert(0, strides[0] * size)
+    length, *strides = strides
+    return View(dtype, shape, tuple(strides), start, start, start + length)
+
+
 def create_file() -> int:
-    """Return the descriptor of a new, unnamed file of ``SIZE`` bytes, in memory where that is possible."""
-    folder = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    with tempfile.TemporaryFile(dir=folder) as file:
+    """Return the descriptor of a new, unnamed file of ``SIZE`` bytes, in memory where that is possible.
+
+    The child cannot make it smaller: that would end the suite, which has it mapped.
+    """
+    if sys.platform == "linux":
+        descriptor = os.memfd_create("gaugeblock", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        os.ftruncate(descriptor, SIZE)
+        fcntl.fcntl(
+            descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+        )
+        return descriptor
+    with tempfile.TemporaryFile() as file:
         os.ftruncate(file.fileno(), SIZE)
         return os.dup(file.fileno())
 

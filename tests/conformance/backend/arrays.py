@@ -30,6 +30,9 @@ class Arrays(Protocol):
     def fetch(self, result: Any) -> NDArray[np.generic]:
         """Return a result that the backend allocated as a NumPy array."""
 
+    def place(self, result: Any) -> tuple[int | None, tuple[int, ...]]:
+        """Return the address of a result's first element, ``None`` for a scalar, and its strides."""
+
     def same(self, result: Any, out: Any) -> bool:
         """Whether two arrays are the same memory."""
 
@@ -51,10 +54,18 @@ class NumpyArrays:
         """Nothing to do: the memory is the same."""
 
     def fetch(self, result: Any) -> NDArray[np.generic]:
-        """Accept nothing but a NumPy array."""
-        if not isinstance(result, np.ndarray | np.generic):
+        """Accept nothing but a NumPy array or scalar: a class of its own may compute when it is looked at."""
+        if type(result) is not np.ndarray and not (
+            isinstance(result, np.generic) and type(result) is result.dtype.type
+        ):
             raise WrongResult(f"returned {_kind(result)}, expected a numpy.ndarray")
         return np.asarray(result)
+
+    def place(self, result: Any) -> tuple[int | None, tuple[int, ...]]:
+        """Read it off the array."""
+        if not isinstance(result, np.ndarray):
+            return None, ()
+        return result.__array_interface__["data"][0], result.strides
 
     def same(self, result: Any, out: Any) -> bool:
         """Compare addresses and shapes."""
@@ -107,7 +118,15 @@ class CudaArrays:
         """Accept what has the interface, and copy it to the host."""
         if not hasattr(result, "__cuda_array_interface__"):
             raise WrongResult(f"returned {_kind(result)}, expected an array with __cuda_array_interface__")
-        return np.asarray(self.device.as_device_array(result).get())
+        try:
+            return np.asarray(self.device.as_device_array(result).get())
+        except TypeError as error:  # of ours, no refusal of the backend's
+            raise WrongResult(f"returned what is no array on the device: {error}") from error
+
+    def place(self, result: Any) -> tuple[int | None, tuple[int, ...]]:
+        """Read it off the interface."""
+        array = self.device.as_device_array(result)
+        return array.pointer, array.strides
 
     def same(self, result: Any, out: Any) -> bool:
         """Compare addresses."""

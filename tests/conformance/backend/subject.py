@@ -1,33 +1,39 @@
-"""The backend under test as the suite sees it: a process that answers calls, or fails to."""
+"""The backend under test as the suite sees it: something that answers calls, or fails to.
+
+What the child says is judged, not believed: guard zones and inputs are compared with the suite's own copies,
+results are read where they lie in the child's memory (``kept``), its words are cleaned before they leave
+this module, and a reply of no known form is the end of the child (``messages``, ``process``).
+"""
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
-import subprocess
-import sys
-import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from multiprocessing.connection import Connection, Pipe
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gaugeblock.conformance.backend import arena
+from gaugeblock.conformance.backend import arena, isolation, messages
 from gaugeblock.conformance.backend.arena import GUARD, POISON, Arena, View
+from gaugeblock.conformance.backend.kept import Kept, Result
 from gaugeblock.conformance.backend.loading import BackendError
+from gaugeblock.conformance.backend.messages import MessageError, clean
+from gaugeblock.conformance.backend.process import LOAD_SECONDS, Child, Ended, Limits
 from gaugeblock.conformance.backend.worker import Call
 from gaugeblock.conformance.problems.problem import Floats, Problem
 from gaugeblock.spec import accuracy
 
-LOAD_SECONDS = 120.0
+CHANGED = "changed the result of an earlier call: it used its memory again"
 
 
 class CallFailed(Exception):
     """A call gave no result that could be compared; the message says what came instead."""
+
+
+class Refused(CallFailed):
+    """The backend raised ``ValueError`` or ``TypeError``."""
 
 
 class Unsupported(Exception):
@@ -35,7 +41,7 @@ class Unsupported(Exception):
 
 
 class Lost(BaseException):
-    """The process crashed or did not answer in time. No ``Exception``: a retry would cost as much again."""
+    """The process crashed, did not answer in time, or used too much. No ``Exception``: a retry would cost as much again."""
 
 
 @dataclass(frozen=True)
@@ -73,77 +79,124 @@ class Subject:
         The backend (:func:`gaugeblock.conformance.backend.loading.load`).
     time_limit
         Seconds a call may take.
+    limits
+        What the process may use.
+    expected
+        The description it must have: that which another process has heard.
+    means
+        With what it is isolated; fewer than all for debugging only.
 
     Attributes
     ----------
     losses
         How often the process crashed or did not answer.
+    description
+        What the backend says of itself.
+    isolation
+        One line: what isolates it, and what does not.
 
     Raises
     ------
     BackendError
-        If it cannot be loaded.
+        If it cannot be loaded, or describes itself otherwise than expected.
     """
 
-    def __init__(self, name: str, time_limit: float = 60.0) -> None:
+    def __init__(
+        self,
+        name: str,
+        time_limit: float = 60.0,
+        *,
+        limits: Limits | None = None,
+        expected: Mapping[str, Any] | None = None,
+        means: Collection[str] = isolation.MEANS,
+    ) -> None:
         self.name = name
         self.time_limit = time_limit
         self.losses = 0
+        self.isolation = ""
+        self._limits = limits or Limits()
+        self._means = means
+        self._expected = expected
+        self._peak = 0
+        self._number = 0
         self._memory = arena.create_file()
         self._arena = Arena(arena.map_file(self._memory))
-        self._process: subprocess.Popen[bytes] | None = None
-        self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  lives as long as the subject
+        self._child: Child | None = None
+        self._kept = Kept(None, self._fetch)
         try:
             self.start()
+        except Lost as error:
+            self.close()
+            raise BackendError(str(error)) from None
         except BaseException:
             self.close()
             raise
 
     def start(self) -> None:
-        """Start the process, again after it was lost, and load the backend in it."""
+        """Start the process, again after it was lost, and load the backend in it.
+
+        Raises
+        ------
+        BackendError
+            If the backend cannot be loaded.
+        Lost
+            If the process ends, or describes the backend otherwise than before.
+        """
         self._end()
-        ours: Connection[Any, Any]
-        ours, theirs = Pipe()
-        descriptors = (theirs.fileno(), self._memory)
-        worker = "gaugeblock.conformance.backend.worker"
-        # -P: no file of the current folder stands in for a module that the worker imports.
-        command = [sys.executable, "-P", "-m", worker, self.name, *map(str, descriptors)]
-        self._log.seek(0)
-        self._log.truncate()
-        self._process = subprocess.Popen(
-            command,
-            pass_fds=descriptors,
-            stdin=subprocess.DEVNULL,
-            stdout=self._log,
-            stderr=self._log,
-            start_new_session=True,
-        )
-        theirs.close()
-        self._connection = ours
         try:
-            word, content = self._ask(("describe",), LOAD_SECONDS, "loading")
-        except Lost as error:
-            raise BackendError(f"{self.name}: {error}") from None
-        if word == "refused":
-            raise BackendError(content)
-        self.description: Mapping[str, Any] = content
+            self._child = Child(self.name, self._memory, self._limits, self._means)
+            self._child.shut_in()
+            self.isolation = isolation.in_words(self._child.isolation)
+            match self._child.ask(("describe",), LOAD_SECONDS, messages.DESCRIPTION_LIMIT):
+                case ("backend", dict() as found):
+                    description = messages.read_description(found)
+                case ("refused", message):
+                    raise BackendError(clean(message))
+                case reply:
+                    raise MessageError(f"sent {reply[0]!r}, expected 'backend'")
+        except Ended as error:
+            raise self._lost(f"{self.name}: loading: {error}") from None
+        except MessageError as error:
+            raise self._lost(f"{self.name}: loading: it {error}") from None
+        except BackendError:
+            self._end()
+            raise
+        before = description if self._expected is None else self._expected
+        changed = [key for key in {**before, **description} if before.get(key) != description.get(key)]
+        if changed:
+            was, now = (clean(said.get(changed[0]), 100) for said in (before, description))
+            raise self._lost(f"{self.name}: its {changed[0]} was {was} before and is {now} now")
+        self.description: Mapping[str, Any] = before
+        self._expected = before
+        direct = self._child.readable and description["arrays"] == "numpy"
+        self._kept = Kept(self._child.read if direct else None, self._fetch)
 
     def close(self) -> None:
         """End the process and give the shared memory back."""
         self._end()
         self._arena.close()
         os.close(self._memory)
-        self._log.close()
 
     def _end(self) -> None:
         """End the process."""
-        if self._process is None:
-            return
-        self._connection.close()
-        with contextlib.suppress(ProcessLookupError):  # it ended by itself
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
-        self._process = None
+        child, self._child = self._child, None
+        self._kept.clear()
+        if child is not None:
+            child.end()
+            self._peak = max(self._peak, child.peak)
+
+    def _lost(self, how: str) -> Lost:
+        """End a process that cannot be used any more."""
+        self.losses += 1
+        self._end()
+        return Lost(how)
+
+    @property
+    def peak_memory(self) -> int:
+        """Most bytes of memory that the backend was seen to use, in all its processes so far."""
+        if self._child is not None:
+            self._peak = max(self._peak, self._child.peak_now())
+        return self._peak
 
     @property
     def operations(self) -> tuple[str, ...]:
@@ -197,29 +250,77 @@ class Subject:
             out = self._arena.place("out", result, shape, problem.out, POISON)
         blocks = {**views, **({"out": out} if out else {})}
         before = {name: self._arena.snapshot(view) for name, view in blocks.items()} if watch else {}
-        call = Call(problem.operation, views, problem.parameters, out, problem.alias, self._arena.top)
-        where, complaint = self._run(call)
-        if problem.alias is not None:
-            where = views[problem.alias]
-        where = where or out
+        reply = self._run(problem, views, out)
+        where = views[problem.alias] if problem.alias is not None else out
+        complaint = None
+        if reply is not None:
+            where = arena.place_of_result(self._arena.top, *reply[:2])
         assert where is not None
         if (where.dtype, where.shape) != (result.name, shape):
             raise CallFailed(
                 f"returned {where.dtype} of shape {where.shape}, expected {result.name} of shape {shape}"
             )
+        raw = where.on(self._arena.buffer, np.dtype(where.dtype)).copy()
+        if reply is not None:
+            complaint = self._complaint(Result(self._number, raw, *reply[2:]), views)
         if complaint is not None:
             raise CallFailed(complaint)
-        raw = where.on(self._arena.buffer, np.dtype(where.dtype)).copy()
         return Answer(raw, tuple(self._intrusions(blocks, before, problem)))
 
     def refusal(self, problem: Problem) -> str | None:
-        """Put a misuse to the backend and return the exception it raises, or ``None``."""
+        """Put a misuse to the backend and return the words of its refusal, ``None`` where it answers.
+
+        Raises
+        ------
+        Unsupported
+            If the backend raises ``NotImplementedError``.
+        CallFailed
+            If it raises anything else than ``ValueError`` or ``TypeError``, or returns what is no result.
+        Lost
+            If the process crashes or does not answer in time.
+        """
         views = self._lay(problem, accuracy.FORMATS[problem.dtype].dtype, {})
         try:
-            self._run(Call(problem.operation, views, problem.parameters, None, None, self._arena.top))
-        except CallFailed as failure:
-            return str(failure)
+            self._run(problem, views, None, alias=False)
+        except Refused as refused:
+            return str(refused)
         return None
+
+    def expect_kept(self) -> None:
+        """Look at the results that were returned since the last release.
+
+        Raises
+        ------
+        CallFailed
+            If one has changed, or lies in the memory that is shared with the suite.
+        Lost
+            If the process does not answer.
+        """
+        if self._child is None or not self._kept.results:
+            return
+        shared = self._child.shared_intervals() if self._kept.read else []
+        if any(low < stop and start < high for low, high in self._kept.intervals for start, stop in shared):
+            self._kept.clear()
+            raise CallFailed("returned memory of its arguments, not a new array")
+        if self._kept.any_changed():
+            raise CallFailed(CHANGED)
+
+    def release(self) -> None:
+        """Let the results of a case go, after a last look at them: raises as ``expect_kept`` does."""
+        try:
+            self.expect_kept()
+        finally:
+            self._kept.clear()
+
+    def _complaint(self, result: Result, views: Mapping[str, View]) -> str | None:
+        """Say whether a result that the function allocated is other memory than a new array's, and keep it."""
+        assert self._child is not None
+        if result.address is not None and result.values.size and self._kept.read is not None:
+            low, high = (address - self._child.shared for address in result.interval)
+            if low < arena.SIZE and high > 0:
+                names = [name for name, view in views.items() if low < view.stop and view.start < high]
+                return f"returned memory of its argument {', '.join(names)}, not a new array"
+        return self._kept.add(result)
 
     def _lay(
         self, problem: Problem, dtype: np.dtype[np.generic], values: Mapping[str, Floats]
@@ -251,53 +352,68 @@ class Subject:
                 found.append(f"changed its input {name}")
         return found
 
-    def _run(self, call: Call) -> tuple[View | None, str | None]:
-        """Send a call and translate the reply: where the result is, and what is wrong with it."""
-        if self._process is None:
-            self.start()
-        match self._ask(("call", call), self.time_limit, call.operation):
-            case ("done", View() | None as where, str() | None as complaint):
-                return where, complaint
-            case ("unsupported", message):
-                raise Unsupported(message)
-            case ("raised", kind, message, sticky):
+    def _run(
+        self, problem: Problem, views: dict[str, View], out: View | None, *, alias: bool = True
+    ) -> tuple[Any, ...] | None:
+        """Put a call and translate the reply: what is said of a result that the function allocated."""
+        self._number += 1
+        oldest = self._kept.oldest
+        call = Call(
+            problem.operation,
+            views,
+            dict(problem.parameters),
+            out,
+            problem.alias if alias else None,
+            self._arena.top,
+            self._number,
+            self._number if oldest is None else oldest,
+        )
+        reply = self._ask(("call", call.as_data()), problem.operation)
+        if self._kept.newest_changed():
+            raise CallFailed(CHANGED)
+        match reply:
+            case ("done",) if call.out or call.alias:
+                return None
+            case ("result", *_) if not call.out and not call.alias:
+                return self._result(reply, problem.operation)
+            case ("raised", "declined", _, message, _):
+                raise Unsupported(clean(message))
+            case ("raised", category, kind, message, sticky):
                 if sticky:
                     self._end()
-                raise CallFailed(f"raised {kind}: {message}")
+                failed = Refused if category == "argument" else CallFailed
+                raise failed(f"raised {clean(kind, 100)}: {clean(message)}")
             case ("wrong", message):
-                raise CallFailed(message)
-            case reply:
-                raise AssertionError(f"unknown reply {reply}")
+                raise CallFailed(clean(message))
+        raise self._lost(f"{problem.operation}: it sent {reply[0]!r}, which is no answer to a call")
 
-    def _ask(self, request: tuple[Any, ...], seconds: float, doing: str) -> tuple[Any, ...]:
-        """Send a request and wait for the reply, but not for ever."""
-        assert self._process is not None
+    def _result(self, reply: tuple[Any, ...], doing: str) -> tuple[Any, ...]:
+        """Return what a reply says of a result, once it can be true."""
+        _, dtype, shape, address, strides = reply
+        where = arena.place_of_result(self._arena.top, dtype, tuple(shape))
+        if where.stop > arena.SIZE or (address is None and shape):
+            raise self._lost(f"{doing}: it sent a malformed 'result'")
+        return dtype, tuple(shape), address, tuple(strides)
+
+    def _fetch(self, number: int) -> NDArray[np.generic] | None:
+        """Return the result of an earlier call as it is now."""
+        self._arena.clear()
+        reply = self._ask(("fetch", number, self._arena.top), "a result")
+        if reply[0] != "result":
+            return None
+        dtype, shape, *_ = self._result(reply, "a result")
+        view = arena.place_of_result(self._arena.top, dtype, shape)
+        return view.on(self._arena.buffer, np.dtype(dtype))
+
+    def _ask(self, request: tuple[Any, ...], doing: str) -> tuple[Any, ...]:
+        """Send a request and return the reply, or lose the child."""
+        if self._child is None:
+            try:
+                self.start()
+            except BackendError as error:
+                raise Lost(f"{doing}: {error}") from None
+        assert self._child is not None
         try:
-            self._connection.send(request)
-            if self._connection.poll(seconds):
-                reply: tuple[Any, ...] = self._connection.recv()
-                return reply
-        except (EOFError, BrokenPipeError, ConnectionResetError):
-            status = self._process.wait()
-            self.losses += 1
-            self._end()
-            raise Lost(f"{doing}: the process {_ended(status)}{self._last_words()}") from None
-        self.losses += 1
-        self._end()
-        raise Lost(f"{doing}: no answer within {seconds:g} s")
-
-    def _last_words(self) -> str:
-        """Return the exception of the last traceback that the process wrote, else the first line it wrote."""
-        self._log.seek(0)
-        lines = self._log.read().decode(errors="replace").strip().splitlines()
-        words = [line for line in lines if line.strip() and not line.startswith((" ", "Extension modules"))]
-        traced = [place for place, line in enumerate(words, 1) if line.startswith("Traceback")]
-        start = traced[-1] if traced else 0
-        return "".join(f" ({line[:200]})" for line in words[start : start + 1])
-
-
-def _ended(status: int) -> str:
-    """Put a process's exit status into words."""
-    if status < 0:
-        return f"was ended by {signal.Signals(-status).name}"
-    return f"exited with status {status}"
+            return self._child.ask(request, self.time_limit)
+        except Ended as error:
+            raise self._lost(f"{doing}: {error}") from None

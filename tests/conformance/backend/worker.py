@@ -1,38 +1,50 @@
-"""The child process: loads a backend and answers calls, so that nothing it does can end the run.
+"""The worker, in the child: loads a backend and answers calls, so that nothing it does can end the run.
 
-Run as ``python -m gaugeblock.conformance.backend.worker BACKEND CONNECTION MEMORY``: two descriptors it
-inherits. It reads requests and writes replies, tuples whose first item is a word:
+Requests and replies are messages (``messages``), arrays whose first item is a word. Elements of arrays
+travel through the shared memory (``arena``):
 
-=========================  =====================================================================
-request                    reply
-=========================  =====================================================================
-``("describe",)``          ``("backend", {...})`` or ``("refused", message)`` when it cannot load
-``("call", Call)``         ``("done", View | None, complaint | None)``, ``("unsupported", message)``,
-                           ``("raised", type, message, sticky)`` or ``("wrong", message)``
-=========================  =====================================================================
+==================================  =========================================================================
+request                             reply
+==================================  =========================================================================
+``{means, folder, limits}``         ``"ready", means, address``: what isolates the worker (``isolation``) and
+                                    where it has mapped the shared memory; with it come descriptors of its
+                                    ``/proc/self/mem``, ``maps`` and ``status``, where there are such
+``"describe"``                      ``"backend", {...}``, or ``"refused", message`` when it cannot load
+``"call", {...}`` (``Call``)        ``"done"`` when the result is in the array given as ``out``;
+                                    ``"result", dtype, shape, address, strides`` when the function allocated
+                                    it: a copy lies in the shared memory behind all arrays of the call
+                                    (``arena.place_of_result``), the address is that of the result itself;
+                                    ``"raised", category, type, message, sticky`` where the category is
+                                    ``argument`` for ``ValueError`` and ``TypeError``, ``declined`` for
+                                    ``NotImplementedError`` and else ``other``;
+                                    ``"wrong", message`` when what was returned is no result
+``"fetch", number, free``           ``"result", …``: the result of an earlier call as it is now
+==================================  =========================================================================
+
+The worker holds every result until a call tells it to forget: the suite looks whether it stays unchanged.
 """
 
 from __future__ import annotations
 
 import faulthandler
 import os
+import socket
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from typing import Any
 
 import ml_dtypes  # noqa: F401  makes np.dtype("bfloat16") known
 import numpy as np
 from numpy.typing import NDArray
 
-from gaugeblock.conformance.backend import arena, arrays, loading
-from gaugeblock.conformance.backend.arena import GUARD_BYTES, View
+from gaugeblock.conformance.backend import arena, arrays, loading, messages
+from gaugeblock.conformance.backend.arena import View
 from gaugeblock.conformance.backend.arrays import WrongResult
 
-ALIGNMENT = 512
-NOTHING: tuple[NDArray[np.generic], bytes] = (np.empty(0), b"")
+LONGEST = 2000
+"""Characters of an exception's message that travel."""
 
 
 @dataclass(frozen=True)
@@ -53,14 +65,40 @@ class Call:
         Name of the array that is also ``out``.
     free
         First byte of the arena the child may use for a result that the function allocated.
+    number
+        Of the call.
+    forget
+        Results of calls before this one are let go.
     """
 
     operation: str
-    arrays: Mapping[str, View]
-    parameters: Mapping[str, Any]
+    arrays: dict[str, View]
+    parameters: dict[str, Any]
     out: View | None
     alias: str | None
     free: int
+    number: int
+    forget: int
+
+    def as_data(self) -> dict[str, Any]:
+        """Return it as data for a message."""
+        return {
+            **vars(self),
+            "arrays": {name: view.as_data() for name, view in self.arrays.items()},
+            "parameters": {name: messages.as_plain(value) for name, value in self.parameters.items()},
+            "out": self.out and self.out.as_data(),
+        }
+
+    @classmethod
+    def from_data(cls, data: dict[str, Any]) -> Call:
+        """Return the call that ``as_data`` wrote."""
+        views = {name: View.from_data(view) for name, view in data["arrays"].items()}
+        parameters = {name: messages.from_plain(value) for name, value in data["parameters"].items()}
+        out = data["out"] and View.from_data(data["out"])
+        return cls(**{**data, "arrays": views, "parameters": parameters, "out": out})
+
+
+Reply = tuple[Any, ...]
 
 
 class Worker:
@@ -70,10 +108,26 @@ class Worker:
         self.backend = backend
         self.memory = memory
         self.arrays = arrays.of_kind(backend.arrays)
-        self.kept = NOTHING
+        self.kept: dict[int, Any] = {}
 
-    def call(self, call: Call) -> tuple[View | None, str | None]:
-        """Run one call; the result is in ``call.out`` or at the returned view, perhaps with a complaint."""
+    def answer(self, call: Call) -> Reply:
+        """Run a call and put what happened into a reply."""
+        while self.kept and (oldest := next(iter(self.kept))) < call.forget:
+            del self.kept[oldest]
+        try:
+            return self._call(call)
+        except NotImplementedError as error:
+            return ("raised", "declined", type(error).__name__, _words(error), False)
+        except WrongResult as error:
+            return ("wrong", _words(error))
+        except Exception as error:
+            category = "argument" if isinstance(error, ValueError | TypeError) else "other"
+            frames = traceback.extract_tb(error.__traceback__)
+            place = f" ({os.path.basename(frames[-1].filename)}:{frames[-1].lineno})" if frames else ""
+            words = f"{_words(error)}{place}"
+            return ("raised", category, type(error).__name__, words, self.arrays.sticky())
+
+    def _call(self, call: Call) -> Reply:
         function = self.backend.functions[call.operation]
         given = {name: self._enter(view) for name, view in call.arrays.items()}
         keywords = dict(call.parameters)
@@ -89,81 +143,74 @@ class Worker:
             raise WrongResult("was given out= and returned another array")
         for name, view in call.arrays.items():
             self.arrays.leave(given[name], self.memory, view)
-        self._expect_kept()
         if out is None:
-            fetched = self.arrays.fetch(result)
-            complaint = self._complaint(fetched, given)
-            self.kept = (fetched, fetched.tobytes())
-            return self._store(call, fetched), complaint
+            reply = self._result(result, call.free)
+            self.kept[call.number] = result
+            return reply
         if call.out is not None:
             self.arrays.leave(out, self.memory, call.out)
-        return None, None
+        return ("done",)
 
-    def _complaint(self, result: NDArray[np.generic], given: Mapping[str, Any]) -> str | None:
-        """Say whether a result that the function allocated is other memory than a new array's."""
-        for name, array in given.items():
-            if result.size and isinstance(array, np.ndarray) and np.may_share_memory(result, array):
-                return f"returned memory of its argument {name}, not a new array"
-        if result.size and np.may_share_memory(result, self.kept[0]):
-            return "returned the memory of an earlier result, not a new array"
-        return None
+    def fetch(self, number: int, free: int) -> Reply:
+        """Hand a kept result over again."""
+        return self._result(self.kept[number], free)
 
-    def _expect_kept(self) -> None:
-        """Fail if a call has changed what the call before returned."""
-        array, before = self.kept
-        if array.tobytes() != before:
-            self.kept = NOTHING
-            raise WrongResult("changed the result of an earlier call: it used its memory again")
+    def _result(self, result: Any, free: int) -> Reply:
+        """Copy a result that the function allocated to the shared memory, and say where it came from."""
+        host = self.arrays.fetch(result)
+        if host.dtype.name not in messages.DTYPES:
+            raise WrongResult(f"returned an array of {host.dtype}")
+        view = arena.place_of_result(free, host.dtype.name, host.shape)
+        if host.ndim > messages.AXES or view.stop > arena.SIZE:
+            raise WrongResult(f"returned an array of shape {host.shape}: too large")
+        view.on(self.memory, host.dtype)[...] = host
+        return ("result", host.dtype.name, host.shape, *self.arrays.place(result))
 
     def _enter(self, view: View) -> Any:
         return self.arrays.enter(view.on(self.memory, np.dtype(view.dtype)), self.memory, view)
 
-    def _store(self, call: Call, result: NDArray[np.generic]) -> View:
-        start = -(-(call.free + GUARD_BYTES) // ALIGNMENT) * ALIGNMENT
-        if start + result.nbytes > arena.SIZE:
-            raise WrongResult(f"returned an array of shape {result.shape}: too large")
-        strides = np.empty(result.shape, result.dtype).strides
-        view = View(result.dtype.name, result.shape, strides, start, start, start + result.nbytes)
-        view.on(self.memory, result.dtype)[...] = result
-        return view
 
-
-def answer(worker: Worker, call: Call) -> tuple[Any, ...]:
-    """Run a call and put what happened into words."""
+def _words(error: BaseException) -> str:
+    """Return an exception's message, if it has one that can be had."""
     try:
-        return ("done", *worker.call(call))
-    except NotImplementedError as error:
-        return ("unsupported", str(error))
-    except WrongResult as error:
-        return ("wrong", str(error))
-    except Exception as error:
-        frames = traceback.extract_tb(error.__traceback__)
-        place = f" ({os.path.basename(frames[-1].filename)}:{frames[-1].lineno})" if frames else ""
-        return ("raised", type(error).__name__, f"{error}{place}", worker.arrays.sticky())
+        return str(error)[:LONGEST]
+    except Exception:
+        return "(an exception without words)"
 
 
-def main() -> None:
-    """Serve the suite until it closes the connection."""
-    name, connection_descriptor, memory_descriptor = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+def serve(name: str, connection: socket.socket, descriptor: int, held: Sequence[str]) -> None:
+    """Answer the suite until it closes the connection."""
     faulthandler.enable()
     sys.path.insert(0, os.getcwd())  # for a backend that is a module there
-    connection: Connection[Any, Any] = Connection(connection_descriptor)
-    memory = arena.map_file(memory_descriptor)
+    memory = arena.map_file(descriptor)
+    os.close(descriptor)
+    address = np.frombuffer(memory, np.uint8).ctypes.data
+    files = [os.open(f"/proc/self/{file}", os.O_RDONLY) for file in _PROC if os.path.exists("/proc/self/mem")]
+    socket.send_fds(connection, [messages.pack(("ready", held, address))], files)
+    for file in files:
+        os.close(file)
     worker: Worker | None = None
-    while True:
-        try:
-            request = connection.recv()
-        except EOFError:
-            return
-        if request[0] == "describe":
-            try:
-                worker = Worker(loading.load(name), memory)
-                connection.send(("backend", worker.backend.describe()))
-            except loading.BackendError as error:
-                connection.send(("refused", str(error)))
-        elif worker is not None:
-            connection.send(answer(worker, request[1]))
+    while (request := messages.receive(connection)) is not None:
+        match request:
+            case ["describe"]:
+                worker, reply = load(name, memory)
+            case ["call", data] if worker is not None:
+                reply = messages.pack(worker.answer(Call.from_data(data)))
+            case ["fetch", number, free] if worker is not None:
+                reply = messages.pack(worker.fetch(number, free))
+        connection.sendall(reply)
 
 
-if __name__ == "__main__":
-    main()
+_PROC = ("mem", "maps", "status")
+
+
+def load(name: str, memory: Any) -> tuple[Worker | None, bytes]:
+    """Load the backend; return it, and the reply that describes it."""
+    try:
+        worker = Worker(loading.load(name), memory)
+        return worker, messages.pack(("backend", worker.backend.describe()))
+    except loading.BackendError as error:
+        refusal = _words(error)
+    except (TypeError, ValueError) as error:
+        refusal = f"{name}: a declaration is no plain data: {_words(error)}"
+    return None, messages.pack(("refused", refusal))
