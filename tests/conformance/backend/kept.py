@@ -6,10 +6,11 @@ the system allows that.
 
 from __future__ import annotations
 
-from bisect import bisect_right, insort
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,46 +21,56 @@ BYTES, RESULTS = 64 << 20, 4096
 SPREAD = 1 << 30
 """Most bytes between the ends of a result: what is read, gaps included."""
 
-NEWEST = 8 << 20
-"""Most bytes of the newest result for it to be looked at after every call."""
+NEWEST = 1 << 20
+"""Most bytes of the newest result for it to be looked at after every call, and not in the end only."""
+
+SMALL = 1 << 18
+"""Bytes up to which copying them is the fastest way to compare."""
 
 Read = Callable[[int, int], "NDArray[np.uint8] | None"]
-Ask = Callable[[int], "NDArray[np.generic] | None"]
+Ask = Callable[["Result"], "NDArray[np.generic] | None"]
 
 
 @dataclass(frozen=True)
 class Result:
-    """A result that a call allocated.
+    """Where a result lies that a call allocated.
 
     Parameters
     ----------
     number
         Of the call.
-    values
-        Its elements, as they were delivered.
+    dtype, shape
+        As NumPy has them.
     address
-        Of the first element in the child's memory; ``None`` if it has no memory to speak of.
+        Of the first element in the child's memory; ``None`` if it has no memory of its own: a scalar.
     strides
         Its strides there.
     """
 
     number: int
-    values: NDArray[np.generic]
+    dtype: np.dtype[np.generic]
+    shape: tuple[int, ...]
     address: int | None
     strides: tuple[int, ...]
 
     @property
+    def in_memory(self) -> bool:
+        """Whether there is a byte of it that could be changed."""
+        return self.address is not None and 0 not in self.shape
+
+    @cached_property
     def interval(self) -> tuple[int, int]:
         """The addresses between its ends."""
         assert self.address is not None
-        steps = [stride * (size - 1) for stride, size in zip(self.strides, self.values.shape, strict=True)]
-        low = self.address + sum(step for step in steps if step < 0)
-        return low, self.address + sum(step for step in steps if step > 0) + self.values.itemsize
+        steps = [stride * (size - 1) for stride, size in zip(self.strides, self.shape, strict=True)]
+        before, behind = sum(min(step, 0) for step in steps), sum(max(step, 0) for step in steps)
+        return self.address + before, self.address + behind + self.dtype.itemsize
 
-    def holds(self, found: NDArray[np.generic] | None) -> bool:
-        """Tell whether elements have the bits that were delivered."""
-        same = found is not None and (found.dtype, found.shape) == (self.values.dtype, self.values.shape)
-        return same and found is not None and found.tobytes() == self.values.tobytes()
+    @property
+    def spread(self) -> int:
+        """Bytes between its ends."""
+        low, high = self.interval
+        return high - low
 
 
 class Kept:
@@ -70,32 +81,39 @@ class Kept:
     read
         Reads so many bytes at an address of the child's memory.
     ask
-        Has the child hand over the result of a call again: used where ``read`` is ``None``.
+        Has the child hand over a result again: used where ``read`` is ``None``.
     """
 
     def __init__(self, read: Read | None, ask: Ask) -> None:
         self.read = read
         self.ask = ask
-        self.results: deque[Result] = deque()
+        self.results: deque[tuple[Result, NDArray[np.generic]]] = deque()
         self.intervals: list[tuple[int, int]] = []
         self.bytes = 0
 
-    def add(self, result: Result) -> str | None:
-        """Keep a result; return what is wrong with the memory that it lies in, if anything."""
-        if result.address is None or result.values.size == 0:
+    def look(self, result: Result) -> NDArray[np.generic] | None:
+        """Return a result's elements as they are now, ``None`` if they cannot be had."""
+        if self.read is None:
+            return self.ask(result)
+        if result.spread > SPREAD:
             return None
+        low, _ = result.interval
+        memory = self.read(low, result.spread)
+        if memory is None:
+            return None
+        first = (result.address or 0) - low
+        return np.ndarray(result.shape, result.dtype, memory.data, first, result.strides)
+
+    def add(self, result: Result, values: NDArray[np.generic]) -> str | None:
+        """Keep a result; return what is wrong with the memory that it lies in, if anything."""
         low, high = result.interval
-        if high - low > SPREAD:
-            return f"returned an array that spreads over {high - low} bytes"
-        if self.read is not None and not result.holds(self._found(result)):
-            return "gave an address at which its result does not lie"
         place = bisect_right(self.intervals, (low, high))
         neighbours = self.intervals[max(place - 1, 0) : place + 1]
         if any(low < other_high and other_low < high for other_low, other_high in neighbours):
             return "returned the memory of an earlier result, not a new array"
-        self.results.append(result)
-        insort(self.intervals, (low, high))
-        self.bytes += result.values.nbytes
+        self.results.append((result, values))
+        self.intervals.insert(place, (low, high))
+        self.bytes += values.nbytes
         while len(self.results) > 1 and (self.bytes > BYTES or len(self.results) > RESULTS):
             self._drop()
         return None
@@ -103,17 +121,17 @@ class Kept:
     @property
     def oldest(self) -> int | None:
         """Number of the oldest call whose result is kept."""
-        return self.results[0].number if self.results else None
+        return self.results[0][0].number if self.results else None
 
     def newest_changed(self) -> bool:
         """Look at the newest result, if that is cheap; forget all if it has changed."""
-        if self.read is None or not self.results or self.results[-1].values.nbytes > NEWEST:
+        if self.read is None or not self.results or self.results[-1][0].spread > NEWEST:
             return False
-        return self._changed(self.results[-1])
+        return self._changed(*self.results[-1])
 
     def any_changed(self) -> bool:
         """Look at all results; forget all if one has changed."""
-        return any(self._changed(result) for result in list(self.results))
+        return any(self._changed(*kept) for kept in list(self.results))
 
     def clear(self) -> None:
         """Let all results go."""
@@ -121,25 +139,22 @@ class Kept:
         self.intervals.clear()
         self.bytes = 0
 
-    def _changed(self, result: Result) -> bool:
-        changed = not result.holds(self._found(result))
+    def _changed(self, result: Result, values: NDArray[np.generic]) -> bool:
+        found = self.look(result)
+        changed = found is None or not _same_bits(found, values)
         if changed:
             self.clear()
         return changed
 
-    def _found(self, result: Result) -> NDArray[np.generic] | None:
-        """Return a result's elements as they are now."""
-        if self.read is None:
-            return self.ask(result.number)
-        low, high = result.interval
-        memory = self.read(low, high - low)
-        if memory is None:
-            return None
-        values, first = result.values, (result.address or 0) - low
-        return np.ndarray(values.shape, values.dtype, memory.data, first, result.strides)
-
     def _drop(self) -> None:
         """Let the oldest go."""
-        result = self.results.popleft()
-        self.intervals.remove(result.interval)
-        self.bytes -= result.values.nbytes
+        result, values = self.results.popleft()
+        del self.intervals[bisect_right(self.intervals, result.interval) - 1]
+        self.bytes -= values.nbytes
+
+
+def _same_bits(one: NDArray[np.generic], other: NDArray[np.generic]) -> bool:
+    if other.nbytes <= SMALL:
+        return one.tobytes() == other.tobytes()
+    bits = f"u{other.itemsize}"
+    return np.array_equal(one.view(bits), other.view(bits))

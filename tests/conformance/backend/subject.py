@@ -250,21 +250,15 @@ class Subject:
             out = self._arena.place("out", result, shape, problem.out, POISON)
         blocks = {**views, **({"out": out} if out else {})}
         before = {name: self._arena.snapshot(view) for name, view in blocks.items()} if watch else {}
-        reply = self._run(problem, views, out)
+        found = self._run(problem, views, out)
         where = views[problem.alias] if problem.alias is not None else out
-        complaint = None
-        if reply is not None:
-            where = arena.place_of_result(self._arena.top, *reply[:2])
-        assert where is not None
-        if (where.dtype, where.shape) != (result.name, shape):
+        answered = found or where
+        assert answered is not None
+        if (np.dtype(answered.dtype), answered.shape) != (result, shape):
             raise CallFailed(
-                f"returned {where.dtype} of shape {where.shape}, expected {result.name} of shape {shape}"
+                f"returned {answered.dtype} of shape {answered.shape}, expected {result.name} of shape {shape}"
             )
-        raw = where.on(self._arena.buffer, np.dtype(where.dtype)).copy()
-        if reply is not None:
-            complaint = self._complaint(Result(self._number, raw, *reply[2:]), views)
-        if complaint is not None:
-            raise CallFailed(complaint)
+        raw = self._delivered(found, views) if found else self._copy(where)
         return Answer(raw, tuple(self._intrusions(blocks, before, problem)))
 
     def refusal(self, problem: Problem) -> str | None:
@@ -312,15 +306,30 @@ class Subject:
         finally:
             self._kept.clear()
 
-    def _complaint(self, result: Result, views: Mapping[str, View]) -> str | None:
-        """Say whether a result that the function allocated is other memory than a new array's, and keep it."""
+    def _delivered(self, result: Result, views: Mapping[str, View]) -> NDArray[np.generic]:
+        """Return a result that the function allocated, once it is seen to be a new array, and keep it."""
         assert self._child is not None
-        if result.address is not None and result.values.size and self._kept.read is not None:
+        direct = self._kept.read is not None
+        if result.in_memory and direct:
             low, high = (address - self._child.shared for address in result.interval)
             if low < arena.SIZE and high > 0:
                 names = [name for name, view in views.items() if low < view.stop and view.start < high]
-                return f"returned memory of its argument {', '.join(names)}, not a new array"
-        return self._kept.add(result)
+                raise CallFailed(f"returned memory of its argument {', '.join(names)}, not a new array")
+            found = self._kept.look(result)
+            if found is None:
+                raise CallFailed("returned an array whose memory cannot be read")
+            raw = np.array(found)
+        else:
+            raw = self._copy(arena.place_of_result(self._arena.top, result.dtype.name, result.shape))
+        complaint = self._kept.add(result, raw) if result.in_memory else None
+        if complaint is not None:
+            raise CallFailed(complaint)
+        return raw
+
+    def _copy(self, view: View | None) -> NDArray[np.generic]:
+        """Return a copy of an array in the shared memory."""
+        assert view is not None
+        return view.on(self._arena.buffer, np.dtype(view.dtype)).copy()
 
     def _lay(
         self, problem: Problem, dtype: np.dtype[np.generic], values: Mapping[str, Floats]
@@ -354,9 +363,12 @@ class Subject:
 
     def _run(
         self, problem: Problem, views: dict[str, View], out: View | None, *, alias: bool = True
-    ) -> tuple[Any, ...] | None:
-        """Put a call and translate the reply: what is said of a result that the function allocated."""
+    ) -> Result | None:
+        """Put a call and translate the reply: where a result is that the function allocated."""
         self._number += 1
+        oldest = self._kept.oldest
+        if self._child is None:
+            self._start_again(problem.operation)
         oldest = self._kept.oldest
         call = Call(
             problem.operation,
@@ -365,6 +377,7 @@ class Subject:
             out,
             problem.alias if alias else None,
             self._arena.top,
+            self._kept.read is None,
             self._number,
             self._number if oldest is None else oldest,
         )
@@ -387,31 +400,34 @@ class Subject:
                 raise CallFailed(clean(message))
         raise self._lost(f"{problem.operation}: it sent {reply[0]!r}, which is no answer to a call")
 
-    def _result(self, reply: tuple[Any, ...], doing: str) -> tuple[Any, ...]:
-        """Return what a reply says of a result, once it can be true."""
+    def _result(self, reply: tuple[Any, ...], doing: str) -> Result:
+        """Return where a reply says that a result lies, once it can be true."""
         _, dtype, shape, address, strides = reply
-        where = arena.place_of_result(self._arena.top, dtype, tuple(shape))
+        result = Result(self._number, np.dtype(dtype), tuple(shape), address, tuple(strides))
+        where = arena.place_of_result(self._arena.top, dtype, result.shape)
         if where.stop > arena.SIZE or (address is None and shape):
             raise self._lost(f"{doing}: it sent a malformed 'result'")
-        return dtype, tuple(shape), address, tuple(strides)
+        return result
 
-    def _fetch(self, number: int) -> NDArray[np.generic] | None:
+    def _fetch(self, result: Result) -> NDArray[np.generic] | None:
         """Return the result of an earlier call as it is now."""
         self._arena.clear()
-        reply = self._ask(("fetch", number, self._arena.top), "a result")
+        reply = self._ask(("fetch", result.number, self._arena.top), "a result")
         if reply[0] != "result":
             return None
-        dtype, shape, *_ = self._result(reply, "a result")
-        view = arena.place_of_result(self._arena.top, dtype, shape)
-        return view.on(self._arena.buffer, np.dtype(dtype))
+        found = self._result(reply, "a result")
+        view = arena.place_of_result(self._arena.top, found.dtype.name, found.shape)
+        return view.on(self._arena.buffer, found.dtype)
+
+    def _start_again(self, doing: str) -> None:
+        """Start the process after it was lost."""
+        try:
+            self.start()
+        except BackendError as error:
+            raise Lost(f"{doing}: {error}") from None
 
     def _ask(self, request: tuple[Any, ...], doing: str) -> tuple[Any, ...]:
         """Send a request and return the reply, or lose the child."""
-        if self._child is None:
-            try:
-                self.start()
-            except BackendError as error:
-                raise Lost(f"{doing}: {error}") from None
         assert self._child is not None
         try:
             return self._child.ask(request, self.time_limit)

@@ -12,8 +12,8 @@ request                             reply
 ``"describe"``                      ``"backend", {...}``, or ``"refused", message`` when it cannot load
 ``"call", {...}`` (``Call``)        ``"done"`` when the result is in the array given as ``out``;
                                     ``"result", dtype, shape, address, strides`` when the function allocated
-                                    it: a copy lies in the shared memory behind all arrays of the call
-                                    (``arena.place_of_result``), the address is that of the result itself;
+                                    it, which the suite reads there; where that cannot be, a copy lies in the
+                                    shared memory behind all arrays of the call (``arena.place_of_result``);
                                     ``"raised", category, type, message, sticky`` where the category is
                                     ``argument`` for ``ValueError`` and ``TypeError``, ``declined`` for
                                     ``NotImplementedError`` and else ``other``;
@@ -65,6 +65,8 @@ class Call:
         Name of the array that is also ``out``.
     free
         First byte of the arena the child may use for a result that the function allocated.
+    copy
+        Whether such a result is to be copied there.
     number
         Of the call.
     forget
@@ -77,6 +79,7 @@ class Call:
     out: View | None
     alias: str | None
     free: int
+    copy: bool
     number: int
     forget: int
 
@@ -144,7 +147,7 @@ class Worker:
         for name, view in call.arrays.items():
             self.arrays.leave(given[name], self.memory, view)
         if out is None:
-            reply = self._result(result, call.free)
+            reply = self._result(result, call.free, copy=call.copy)
             self.kept[call.number] = result
             return reply
         if call.out is not None:
@@ -153,18 +156,20 @@ class Worker:
 
     def fetch(self, number: int, free: int) -> Reply:
         """Hand a kept result over again."""
-        return self._result(self.kept[number], free)
+        return self._result(self.kept[number], free, copy=True)
 
-    def _result(self, result: Any, free: int) -> Reply:
-        """Copy a result that the function allocated to the shared memory, and say where it came from."""
+    def _result(self, result: Any, free: int, *, copy: bool) -> Reply:
+        """Say where a result lies that the function allocated, and copy it to the shared memory if need be."""
         host = self.arrays.fetch(result)
         if host.dtype.name not in messages.DTYPES:
             raise WrongResult(f"returned an array of {host.dtype}")
         view = arena.place_of_result(free, host.dtype.name, host.shape)
         if host.ndim > messages.AXES or view.stop > arena.SIZE:
             raise WrongResult(f"returned an array of shape {host.shape}: too large")
-        view.on(self.memory, host.dtype)[...] = host
-        return ("result", host.dtype.name, host.shape, *self.arrays.place(result))
+        address, strides = self.arrays.place(result)
+        if copy or address is None:
+            view.on(self.memory, host.dtype)[...] = host
+        return ("result", host.dtype.name, host.shape, address, strides)
 
     def _enter(self, view: View) -> Any:
         return self.arrays.enter(view.on(self.memory, np.dtype(view.dtype)), self.memory, view)
