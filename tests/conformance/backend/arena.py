@@ -83,16 +83,15 @@ def create_file() -> int:
 
     The child cannot make it smaller: that would end the suite, which has it mapped.
     """
-    if sys.platform == "linux":
-        descriptor = os.memfd_create("gaugeblock", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-        os.ftruncate(descriptor, SIZE)
-        fcntl.fcntl(
-            descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
-        )
-        return descriptor
-    with tempfile.TemporaryFile() as file:
-        os.ftruncate(file.fileno(), SIZE)
-        return os.dup(file.fileno())
+    if sys.platform != "linux":
+        with tempfile.TemporaryFile() as file:
+            os.ftruncate(file.fileno(), SIZE)
+            return os.dup(file.fileno())
+    descriptor = os.memfd_create("gaugeblock", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    os.ftruncate(descriptor, SIZE)
+    seals = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, seals)
+    return descriptor
 
 
 def map_file(descriptor: int) -> mmap.mmap:

@@ -43,8 +43,10 @@ LANDLOCK_WRITE_FILE, LANDLOCK_REFER, LANDLOCK_TRUNCATE = 1 << 1, 1 << 13, 1 << 1
 LANDLOCK_CHANGE_FOLDER = sum(1 << bit for bit in range(4, 13))
 LANDLOCK_SCOPE_SIGNAL = 1 << 1
 
-DEVICES = ("null", "zero", "full", "random", "urandom", "tty", "ptmx", "pts", "shm")
-DEVICES += ("nvidia*", "nvidia-caps", "dri", "kfd", "dxg", "infiniband")
+DEVICES = (
+    *("null", "zero", "full", "random", "urandom", "tty", "ptmx", "pts", "shm"),
+    *("nvidia*", "nvidia-caps", "dri", "kfd", "dxg", "infiniband"),
+)
 """What may be written to below ``/dev``: no disk is among it."""
 
 CACHES = {"CUDA_CACHE_PATH": "~/.nv", "TRITON_CACHE_DIR": "~/.triton", "CUPY_CACHE_DIR": "~/.cupy"}
@@ -158,7 +160,7 @@ def _is_zombie(process: int) -> bool:
         return True
 
 
-# The processes above the worker ------------------------------------------------------------------------------
+# The processes above the worker ------------------------------------------------------------------------
 
 
 def _fork_into_namespaces() -> int | None:
@@ -242,7 +244,7 @@ def _keep(worker: int, tell: int) -> NoReturn:
             os._exit(0)
 
 
-# The worker --------------------------------------------------------------------------------------------------
+# The worker --------------------------------------------------------------------------------------------
 
 
 def _restrict(means: Collection[str], folder: str, needed: Collection[str]) -> Iterator[str]:
@@ -330,7 +332,7 @@ def _drop_capabilities(kept: int) -> None:
         _libc.syscall(number, header, struct.pack("6I", kept, kept, 0, 0, 0, 0))
 
 
-# The system --------------------------------------------------------------------------------------------------
+# The system --------------------------------------------------------------------------------------------
 
 _libc = ctypes.CDLL(None, use_errno=True)
 

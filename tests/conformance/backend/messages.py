@@ -24,9 +24,8 @@ DESCRIPTION_LIMIT = 1 << 20
 WORDS_LIMIT = 500
 """Most characters of the child's words that leave this package in one piece."""
 
-DTYPES = frozenset(
-    ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
-    + ("float16", "float32", "float64", "bfloat16", "complex64", "complex128")
+DTYPES = ("bool", "float16", "float32", "float64", "bfloat16") + tuple(
+    f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)
 )
 """What an array that travels may hold."""
 
@@ -40,7 +39,7 @@ class MessageError(Exception):
     """What arrived is no message of the other side's."""
 
 
-# Words of the child's ----------------------------------------------------------------------------------------
+# Words of the child's ----------------------------------------------------------------------------------
 
 
 def clean(words: object, limit: int = WORDS_LIMIT) -> str:
@@ -56,7 +55,7 @@ def clean(words: object, limit: int = WORDS_LIMIT) -> str:
         text = text[: limit - 1] + "…"
     if text.isascii() and text.isprintable():
         return text
-    # Controls, bidi and zero-width marks, surrogates, private and unassigned characters; blanks but the space.
+    # Controls, bidi and zero-width marks, surrogates, unassigned characters, all blanks but the space.
     text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
@@ -73,7 +72,7 @@ def clean_data(data: Any) -> Any:
     return data
 
 
-# Bytes -------------------------------------------------------------------------------------------------------
+# Bytes -------------------------------------------------------------------------------------------------
 
 
 def pack(message: object) -> bytes:
@@ -127,7 +126,7 @@ def _exactly(connection: socket.socket, length: int) -> bytes:
     return b"".join(parts)
 
 
-# Parameters of a call ----------------------------------------------------------------------------------------
+# Parameters of a call ----------------------------------------------------------------------------------
 
 
 def as_plain(value: object) -> Any:
@@ -163,7 +162,7 @@ def from_plain(value: Any) -> Any:
     return value
 
 
-# Replies -----------------------------------------------------------------------------------------------------
+# Replies -----------------------------------------------------------------------------------------------
 
 Form = Callable[[Any], bool]
 
@@ -191,7 +190,6 @@ def _or_none(form: Form) -> Form:
 
 def _by_name(item: Form) -> Form:
     return lambda value: type(value) is dict and all(map(item, value.values()))
-
 
 
 _TEXT = _is(str)

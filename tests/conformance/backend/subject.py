@@ -41,7 +41,10 @@ class Unsupported(Exception):
 
 
 class Lost(BaseException):
-    """The process crashed, did not answer in time, or used too much. No ``Exception``: a retry would cost as much again."""
+    """The process crashed, did not answer in time, or was ended.
+
+    No ``Exception``: a retry would cost as much again.
+    """
 
 
 @dataclass(frozen=True)
@@ -256,7 +259,8 @@ class Subject:
         assert answered is not None
         if (np.dtype(answered.dtype), answered.shape) != (result, shape):
             raise CallFailed(
-                f"returned {answered.dtype} of shape {answered.shape}, expected {result.name} of shape {shape}"
+                f"returned {answered.dtype} of shape {answered.shape},"
+                f" expected {result.name} of shape {shape}"
             )
         raw = self._delivered(found, views) if found else self._copy(where)
         return Answer(raw, tuple(self._intrusions(blocks, before, problem)))

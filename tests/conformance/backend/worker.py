@@ -37,7 +37,6 @@ from typing import Any
 
 import ml_dtypes  # noqa: F401  makes np.dtype("bfloat16") known
 import numpy as np
-from numpy.typing import NDArray
 
 from gaugeblock.conformance.backend import arena, arrays, loading, messages
 from gaugeblock.conformance.backend.arena import View
@@ -159,7 +158,7 @@ class Worker:
         return self._result(self.kept[number], free, copy=True)
 
     def _result(self, result: Any, free: int, *, copy: bool) -> Reply:
-        """Say where a result lies that the function allocated, and copy it to the shared memory if need be."""
+        """Say where a result lies that the function allocated; copy it to the shared memory if need be."""
         host = self.arrays.fetch(result)
         if host.dtype.name not in messages.DTYPES:
             raise WrongResult(f"returned an array of {host.dtype}")
