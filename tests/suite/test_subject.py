@@ -1,15 +1,21 @@
 """Nothing a backend does ends a run: each misbehaviour is one clear message."""
 
-from collections.abc import Callable
+import re
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from gaugeblock.conformance import Array, BackendError, Layout, Problem
+from gaugeblock.conformance.backend import kept
+from gaugeblock.conformance.backend.process import Limits, Output, how_ended
 from gaugeblock.conformance.backend.subject import CallFailed, Lost, Subject, Unsupported
 
 Write = Callable[[str], str]
+Start = Callable[..., Subject]
 
 RELU = Problem("relu", "float32", {"x": Array((5,))})
 
@@ -24,6 +30,20 @@ def backend(tmp_path: Path) -> Write:
         return str(file)
 
     return write
+
+
+@pytest.fixture
+def start(backend: Write) -> Iterator[Start]:
+    """Start a backend, and end it with the test."""
+    subjects = []
+
+    def run(source: str, time_limit: float = 2.0, **options: Any) -> Subject:
+        subjects.append(Subject(backend(source), time_limit, **options))
+        return subjects[-1]
+
+    yield run
+    for subject in subjects:
+        subject.close()
 
 
 def ask(name: str, problem: Problem = RELU, **options: object) -> object:
@@ -119,6 +139,14 @@ def test_an_answer_that_is_no_result_is_a_failed_call(backend: Write, source: st
         ("import sys\nprint('hello')\ndef relu(x): sys.exit(4)", "exited with status 4"),
         ("def relu(x): raise KeyboardInterrupt('enough\\nof it')", r"\(KeyboardInterrupt: enough\)"),
         ("def relu(x):\n while True: pass", "no answer within 2 s"),
+        ("import os\ndef relu(x): os.kill(os.getpid(), 40)", r"the process was ended by SIGRTMIN\+6"),
+        ("import os\ndef relu(x): os.kill(os.getpid(), 19)", "no answer within 2 s"),
+        ("import os, time\ndef relu(x): os.closerange(3, 99); time.sleep(9)", "closed its connection"),
+        ("import os\ndef relu(x): os.execv('/bin/sleep', ['sleep', '9'])", "no answer within 2 s"),
+        (
+            "import sys\ndef relu(x): raise KeyboardInterrupt('\\x1b[31m' + '\\ud800' * 999)",
+            r"\(KeyboardInterrupt: \\x1b\[31m\\",
+        ),
     ],
 )
 def test_a_crash_or_a_hang_is_noticed_and_the_process_replaced(
@@ -171,14 +199,235 @@ def test_an_output_that_is_not_written_holds_poison(backend: Write) -> None:
     assert np.all(getattr(answer, "values", np.zeros(1)) > 1e36)
 
 
+REFUSALS = [
+    ("raise ValueError('ACT-C1: x is int32')", "raised ValueError: ACT-C1: x is int32", None),
+    ("raise UnicodeError('no')", "raised UnicodeError: no", None),
+    ("raise TypeError", "raised TypeError: ", None),
+    ("return x + 0", None, None),
+    ("raise NotImplementedError('later')", None, (Unsupported, "later")),
+    ("pass", None, (CallFailed, "returned None, expected a numpy.ndarray")),
+    ("raise AssertionError('x')", None, (CallFailed, "raised AssertionError: x")),
+    ("raise RuntimeError('x')", None, (CallFailed, "raised RuntimeError: x")),
+    ("raise OverflowError('x')", None, (CallFailed, "raised OverflowError: x")),
+]
+
+
 @pytest.mark.spec("GEN-D5")
+@pytest.mark.parametrize(("source", "words", "failure"), REFUSALS, ids=[case[0] for case in REFUSALS])
+def test_a_misuse_is_refused_by_value_error_or_type_error_alone(
+    start: Start, source: str, words: str | None, failure: tuple[type[Exception], str] | None
+) -> None:
+    subject = start(f"def relu(x): {source}")
+    misuse = Problem("relu", "float32", RELU.arrays, dtypes={"x": "int32"})
+    if failure is not None:
+        with pytest.raises(failure[0], match=failure[1]):
+            subject.refusal(misuse)
+        return
+    refusal = subject.refusal(misuse)
+    assert (refusal is None) == (words is None)
+    assert words is None or str(refusal).startswith(words)
+
+
+# The conversation ------------------------------------------------------------------------------------------
+
+FORGER = """
+import os, socket, struct, time
+def send(content):
+    for descriptor in range(3, 32):
+        try:
+            socket.socket(fileno=os.dup(descriptor)).sendall(content)
+        except OSError:
+            pass
+"""
+
+
 @pytest.mark.parametrize(
-    ("source", "refused"), [("raise ValueError('ACT-C1: x is int32')", True), ("return x", False)]
+    ("source", "message"),
+    [
+        ("send(b'\\0\\0'); time.sleep(9)", "no answer within 2 s"),
+        ("send(struct.pack('!I', 50_000_000) + bytes(50_000_000))", "sent a message of 50000000 bytes"),
+        ("send(struct.pack('!I', 7) + b'[\\"odd\\"]'); time.sleep(9)", "sent the unknown word 'odd'"),
+        ("send(struct.pack('!I', 2) + b'\\x80.'); time.sleep(9)", "sent no message: 'utf-8' codec"),
+        ("send(struct.pack('!I', 8) + b'[\\"done\\"]'); time.sleep(9)", "sent 'done', which is no answer"),
+        ("send(struct.pack('!I', 8) + b'[\\"done\\"]'); return x", "it sent"),
+    ],
 )
-def test_a_misuse_is_refused_by_raising(backend: Write, source: str, refused: bool) -> None:
-    subject = Subject(backend(f"def relu(x): {source}"), 2.0)
-    try:
-        refusal = subject.refusal(Problem("relu", "float32", RELU.arrays, dtypes={"x": "int32"}))
-    finally:
-        subject.close()
-    assert (refusal is not None) == refused
+def test_what_is_no_reply_is_the_end_of_the_process(start: Start, source: str, message: str) -> None:
+    subject = start(f"{FORGER}\ndef relu(x): {source}\ndef relu6(x): return np.clip(x, 0, 6)")
+    with pytest.raises(Lost, match=f"^relu: [^\n]*{re.escape(message)}[^\n]*$"):
+        subject.call(RELU)
+    assert subject.call(Problem("relu6", "float32", RELU.arrays)).raw.shape == (5,)
+
+
+def test_a_message_longer_than_a_reply_may_be_is_cut_by_an_honest_child(start: Start) -> None:
+    with pytest.raises(CallFailed, match=r"^raised RuntimeError: \\x1b\\u202eaaa[a]*…$") as failure:
+        start("def relu(x): raise RuntimeError('\\x1b\\u202e' + 'a' * 10_000_000)").call(RELU)
+    assert len(str(failure.value)) < 600
+
+
+def test_what_it_prints_is_bounded_and_keeps_it_from_nothing(start: Start) -> None:
+    source = "import os\ndef relu(x):\n for _ in range(200): os.write(1, bytes(65536))\n return np.maximum(x, 0)"
+    assert start(source).call(RELU).raw.shape == (5,)
+    output = Output()
+    for _ in range(100):
+        output.take(b"x" * 10_000)
+    output.take(b"\nTraceback\n  File\nKeyError: 3\n")
+    assert len(output.first + output.last) == 2 * Output.ENDS
+    assert output.last_words() == " (KeyError: 3)"
+
+
+def test_every_signal_has_a_name() -> None:
+    assert how_ended(-11) == "was ended by SIGSEGV"
+    assert how_ended(-34) == "was ended by SIGRTMIN+0"
+    assert how_ended(-99) == "was ended by signal 99"
+
+
+# Limits ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("kept = []\n while True: kept.append(np.ones(1 << 21)); time.sleep(0.01)", "MiB of memory, at most"),
+        (
+            "for _ in range(60):\n  if os.fork() == 0: time.sleep(99)\n time.sleep(99)",
+            "processes, at most 50 are allowed",
+        ),
+    ],
+)
+def test_what_uses_too_much_is_ended(start: Start, source: str, message: str) -> None:
+    limits = Limits(memory=1 << 30, processes=50)
+    subject = start(f"import os, time\ndef relu(x):\n {source}", 60.0, limits=limits)
+    began = time.monotonic()
+    with pytest.raises(Lost, match=message):
+        subject.call(RELU)
+    assert time.monotonic() - began < 50
+    assert subject.losses == 1
+
+
+def test_the_most_memory_that_it_used_is_known(start: Start) -> None:
+    subject = start("def relu(x):\n y = np.ones(1 << 24); return np.maximum(x, 0)")
+    before = subject.peak_memory
+    assert before > 10 << 20
+    subject.call(RELU)
+    assert subject.peak_memory >= before + (100 << 20)
+
+
+# Who it is -------------------------------------------------------------------------------------------------
+
+
+def test_another_description_after_a_restart_is_refused(start: Start) -> None:
+    subject = start("import os\ndevice = lambda: str(os.times().elapsed)\ndef relu(x): os.abort()")
+    device = subject.description["device"]
+    with pytest.raises(Lost, match="SIGABRT"):
+        subject.call(RELU)
+    with pytest.raises(Lost, match=f"its device was {device} before and is [0-9.]+ now$"):
+        subject.call(RELU)
+
+
+def test_another_description_than_expected_is_refused(start: Start) -> None:
+    expected = {**start("def relu(x): return x").description, "device": "an abacus"}
+    with pytest.raises(BackendError, match="its device was an abacus before and is "):
+        start("def relu(x): return x", expected=expected)
+
+
+# Memory of results -----------------------------------------------------------------------------------------
+
+AGAIN = "returned the memory of an earlier result"
+CHANGED = "changed the result of an earlier call"
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("return x", "returned memory of its argument x, not a new array"),
+        ("np.maximum(x, 0, x); return x[:]", "returned memory of its argument x, not a new array"),
+        ("b = B[0]; np.maximum(x, 0, b); return b", AGAIN),
+        ("n[0] += 1; b = B[n[0] % 3]; np.maximum(x, 0, b); return b", AGAIN),
+        ("np.maximum(x, 0, B[0]); return B[0][::-1]", AGAIN),
+        ("b = np.maximum(x, 0); n.append(b); n[1][:] = 7; return b", CHANGED),
+        ("b = np.maximum(x, 0); n.append(b); n[max(len(n) - 4, 1)][:] = 7; return b", CHANGED),
+        ("class A(np.ndarray): pass\n return np.maximum(x, 0).view(A)", "A, expected a numpy.ndarray"),
+        (
+            "import gaugeblock.conformance.backend.worker as w\n"
+            " w.Worker._result = lambda *_, **__: ('result', 'float32', (5,), B[0].ctypes.data, (4,))\n"
+            " np.maximum(x, 0, B[0]); return B[0]",
+            AGAIN,
+        ),
+        (
+            "import gaugeblock.conformance.backend.worker as w\n"
+            " w.Worker._result = lambda *_, **__: ('result', 'float32', (5,), 2**64 - 8, (4,))",
+            "returned an array whose memory cannot be read",
+        ),
+    ],
+)
+def test_memory_that_is_used_again_is_noticed(start: Start, source: str, message: str) -> None:
+    subject = start(f"B = [np.empty(5, np.float32) for _ in range(3)]\nn = [0]\ndef relu(x):\n {source}")
+    with pytest.raises(CallFailed, match=message):
+        for _ in range(6):
+            subject.call(RELU)
+        subject.release()
+
+
+def test_another_view_of_the_shared_memory_is_noticed_at_the_end(start: Start) -> None:
+    source = (
+        "import mmap, os\nM = []\ndef relu(x):\n for f in os.listdir('/proc/self/fd'):\n"
+        "  if 'gaugeblock' in os.readlink('/proc/self/fd/' + f): M.append(mmap.mmap(int(f), 1 << 20))\n"
+        " y = np.frombuffer(M[-1], np.float32, 5, 4096); np.maximum(x, 0, y); return y\n"
+    )
+    subject = start(source)
+    subject.call(RELU)
+    with pytest.raises(CallFailed, match="returned memory of its arguments"):
+        subject.release()
+
+
+HONEST = [
+    "return np.maximum(x, 0)",
+    "big = np.empty((7, 5), np.float32); big[3] = np.maximum(x, 0); return big[3]",
+    "big = np.empty((5, 9), np.float32); big[:, 4] = np.maximum(x, 0); big[:, 5] = 1; return big[:, 4]",
+    "y = np.maximum(x, 0)[::-1].copy(); return y[::-1]",
+    "y = np.maximum(x, 0); y.flags.writeable = False; return y",
+    "C.setdefault(x.shape, np.empty(x.shape, x.dtype))[:] = x; return np.maximum(C[x.shape], 0)",
+    "y = np.empty_like(x); t = threading.Thread(target=np.maximum, args=(x, 0, y)); t.start(); t.join(); return y",
+    "y = np.zeros(1 << 20, np.float32)[:5]; np.maximum(x, 0, y); return y",
+    "return np.maximum(x, 0) if x.ndim else np.maximum(x, 0)[()]",
+    "return np.broadcast_to(np.float32(0), x.shape) if not x.any() else np.maximum(x, 0)",
+]
+
+
+@pytest.mark.parametrize("source", HONEST)
+def test_an_honest_result_is_not_taken_for_memory_used_again(start: Start, source: str) -> None:
+    subject = start(f"import threading\nC = {{}}\ndef relu(x): {source}")
+    for shape in ((5,), (), (0,), (5,), (1,), (), (0,), (5,)):
+        if shape == (5,) or "big" not in source:
+            subject.call(Problem("relu", "float32", {"x": Array(shape)}))
+    subject.expect_kept()
+    subject.call(RELU)
+    subject.release()
+    subject.call(RELU)
+
+
+def test_what_is_kept_is_bounded(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept, "RESULTS", 3)
+    subject = start("def relu(x): return np.maximum(x, 0)")
+    for _ in range(9):
+        subject.call(RELU)
+    assert len(subject._kept.results) == len(subject._kept.intervals) == 3
+
+
+def test_a_device_is_asked_for_its_results_again(start: Start) -> None:
+    source = (
+        "from gaugeblock import gpu\narrays = 'cuda'\nK = []\n"
+        "def relu(x):\n y = gpu.relu(x); K.append(y); return y\n"
+        "def relu6(x):\n gpu.relu(x, out=K[0]); return gpu.relu6(x)\n"
+        "def silu(x): return K[0]\n"
+    )
+    subject = start(source, 60.0)
+    for _ in range(2):
+        subject.call(RELU)
+    subject.expect_kept()
+    with pytest.raises(CallFailed, match=AGAIN):
+        subject.call(Problem("silu", "float32", RELU.arrays))
+    subject.call(Problem("relu6", "float32", {"x": Array((5,), seed=1)}))
+    with pytest.raises(CallFailed, match=CHANGED):
+        subject.release()

@@ -115,7 +115,7 @@ def enter(
         keeper = os.fork()
     if keeper:
         _close(tell, *private)
-        _watch(lifeline, told)
+        _watch(lifeline, told, folder)
     _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     _prctl(PR_SET_CHILD_SUBREAPER, 1)
     worker = os.fork()
@@ -217,15 +217,17 @@ def _identity(kind: str) -> str:
         return "".join(f"{first} {first} {count}\n" for first, _, count in map(str.split, file))
 
 
-def _watch(lifeline: int, told: int) -> NoReturn:
-    """End as the worker ended, or because the suite is gone."""
+def _watch(lifeline: int, told: int, folder: str) -> NoReturn:
+    """End as the worker ended; or because the suite is gone, which leaves the folder."""
     poll = select.poll()
     poll.register(lifeline, select.POLLIN)
     poll.register(told, select.POLLIN)
     ready = [descriptor for descriptor, _ in poll.poll()]
     status = os.read(told, 4) if told in ready else b""
     end_descendants(os.getpid())
-    code = struct.unpack("i", status)[0] if len(status) == 4 else 1
+    if lifeline in ready:
+        os.execvp("rm", ["rm", "-rf", "--", folder])
+    code = struct.unpack("i", status)[0] if len(status) == 4 else signal.SIGKILL  # the keeper was ended
     if os.WIFSIGNALED(code):
         with contextlib.suppress(OSError, ValueError):
             signal.signal(os.WTERMSIG(code), signal.SIG_DFL)

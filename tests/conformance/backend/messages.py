@@ -24,8 +24,9 @@ DESCRIPTION_LIMIT = 1 << 20
 WORDS_LIMIT = 500
 """Most characters of the child's words that leave this package in one piece."""
 
-DTYPES = ("bool", "float16", "float32", "float64", "bfloat16") + tuple(
-    f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)
+DTYPES = (
+    *("bool", "float16", "float32", "float64", "bfloat16"),
+    *(f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)),
 )
 """What an array that travels may hold."""
 

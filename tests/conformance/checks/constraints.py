@@ -8,6 +8,7 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
+from gaugeblock.conformance.backend.subject import CallFailed
 from gaugeblock.conformance.checks.check import Check
 from gaugeblock.conformance.problems.geometry import Convolution, Windows, pool_call
 from gaugeblock.conformance.problems.problem import Array, Problem
@@ -275,8 +276,12 @@ def another(dtype: str) -> str:
 
 
 def is_refused(trial: Trial, problem: Problem) -> None:
-    """A call that breaks the constraint raises an exception."""
-    if trial.subject.refusal(problem) is None:
+    """A call that breaks the constraint raises ``ValueError`` or ``TypeError``."""
+    try:
+        refusal = trial.subject.refusal(problem)
+    except CallFailed as failure:
+        raise Violation(problem, f"{problem.operation} {failure}, expected a refusal") from None
+    if refusal is None:
         raise Violation(problem, f"{problem.operation} answered a call that it must refuse")
 
 
