@@ -5,10 +5,10 @@ from typing import Final
 __all__ = ["DATE", "VERSION", "bibtex", "cite"]
 
 #: The version of the spec, MAJOR.MINOR: an addition is minor, a changed requirement is major.
-VERSION: Final = "0.1"
+VERSION: Final = "0.2"
 
 #: The day of this version, which every file of the rendered document bears.
-DATE: Final = "2026-11-23"
+DATE: Final = "2026-11-30"
 
 _TITLE = (
     "Gaugeblock: an executable spec of deep learning's core operations, "
@@ -22,7 +22,7 @@ def cite(clause: str) -> str:
     Examples
     --------
     >>> cite("GEMM-S1")
-    'Gaugeblock spec 0.1, GEMM-S1'
+    'Gaugeblock spec 0.2, GEMM-S1'
     """
     return f"Gaugeblock spec {VERSION}, {clause}"
 
@@ -33,7 +33,7 @@ def bibtex() -> str:
     Examples
     --------
     >>> print(bibtex().splitlines()[0])
-    @techreport{gaugeblock-spec-0.1,
+    @techreport{gaugeblock-spec-0.2,
     """
     year, month, _ = DATE.split("-")
     fields = {

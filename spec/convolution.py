@@ -436,7 +436,10 @@ _ACTIVATIONS = ("relu", "none", "relu6", "sigmoid", "tanh", "silu", "gelu")
 _SHAPE = Parameter(REQUIRED, "shape", (), ((3,), (1, -1, 4), None), "CONV-C4")
 _OUTPUT_PADDING = Parameter(0, "spatial", (0,), (-1, 0.5, 7), "CONV-C3")
 
-_ANYWHERE = GENERAL | {"empty": "CONV-X1", "special_values": "CONV-X2"}
+_ANYWHERE = {role: clause for role, clause in GENERAL.items() if role != "strides"} | {
+    "empty": "CONV-X1",
+    "special_values": "CONV-X2",
+}
 _SUM = _ANYWHERE | {
     "shapes": "CONV-S7",
     "channels_last": "CONV-S8",

@@ -151,7 +151,7 @@ _DIVIDED = {
 _CHOSEN = {**_PLACE, "dilation": _DILATION, "ceil_mode": _CEIL_MODE}
 _SHAPE = Parameter(REQUIRED, "shape", (), ((3,), (1, -1, 4), None), "POOL-C4")
 
-_ANYWHERE = GENERAL | {
+_ANYWHERE = {role: clause for role, clause in GENERAL.items() if role != "strides"} | {
     "shapes": "POOL-S6",
     "channels_last": "POOL-S7",
     "empty": "POOL-X1",

@@ -39,10 +39,14 @@ REQUIRED: Final = inspect.Parameter.empty
 
 #: The clauses that hold of every operation alike.
 GENERAL: Final = {
+    "history": "GEN-S8",
+    "layouts": "GEN-S7",
     "strides": "GEN-S2",
     "output": "GEN-S3",
     "inputs_unchanged": "GEN-S4",
     "determinism": "GEN-S5",
+    "answers": "GEN-S9",
+    "refuses": "GEN-S10",
 }
 
 

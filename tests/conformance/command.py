@@ -227,12 +227,15 @@ def conform_backend(options: argparse.Namespace) -> int:
         console.print(line, markup=False)
     console.print(f"seed {plan.effort.seed}")
     start = time.monotonic()
-    with RunDisplay(console, plan.sizes()) as display:
+    with RunDisplay(console, plan.sizes(), plan.level) as display:
         report = runner.run(plan, jobs=options.jobs, progress=display.advance)
-    show(console, report, time.monotonic() - start)
+    report.seconds = time.monotonic() - start
+    show(console, report)
     if options.report is not None:
         try:
-            report.write(options.report)
+            import json
+
+            options.report.write_text(json.dumps(report.as_data(), indent=1))
         except OSError as error:
             raise UsageError(f"--report: {error}") from error
     return CONFORMING if report.conforming else VIOLATING

@@ -14,12 +14,15 @@ from rich.table import Table
 from rich.text import Text
 
 from gaugeblock.conformance.engine import Case, Outcome
+from gaugeblock.conformance.levels import LEVELS, up_to
 from gaugeblock.conformance.reports.report import Entry, Report
 from gaugeblock.spec.demonstrations import Demonstration
 from gaugeblock.spec.demonstrations import Progress as Steps
 from gaugeblock.spec.operations import OPERATIONS
 
-STYLES = {"conforming": "green", "violating": "bold red", "unsupported": "yellow"}
+STYLES = {"conforming": "green", "violating": "bold red", "partial": "yellow", "unsupported": "dim"}
+SIGNS = {"conforming": "yes", "violating": "NO", "partial": "partly", "unsupported": "–"}
+"""What a table says of a level."""
 
 
 class Output(Console):
@@ -43,11 +46,14 @@ class RunDisplay:
         Where to write.
     total
         Number of cases, by operation and dtype.
+    level
+        The level that the verdict is about.
     """
 
-    def __init__(self, console: Console, total: dict[tuple[str, str], int]) -> None:
+    def __init__(self, console: Console, total: dict[tuple[str, str], int], level: str) -> None:
         self.console = console
         self.total = total
+        self.level = level
         self.progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -71,30 +77,82 @@ class RunDisplay:
         name = f"{case.operation} {case.dtype}"
         self.progress.update(self.task, advance=1, description=f"{name:<28}")
         if not self.console.is_terminal and len(entry.clauses) == self.total[case.operation, case.dtype]:
-            self.console.print(f"{name}: {entry.verdict}, {entry.examples} examples, {entry.seconds:.1f} s")
+            found = f"{entry.verdict(self.level)}, {entry.examples} examples, {entry.seconds:.1f} s"
+            self.console.print(f"{name}: {found}")
 
 
-def show(console: Console, report: Report, seconds: float) -> None:
+def show(console: Console, report: Report) -> None:
     """Print the failures, the table and the verdict of a run."""
     for (operation, dtype), entry in report.entries.items():
         if entry.failures:
-            _show_failures(console, operation, dtype, entry)
-    console.print(_fitting_table(console, report))
-    if any(_left_open(entry) for entry in report.entries.values()):
-        console.print("(−n): n clauses that the backend does not support")
-    verdicts = [entry.verdict for entry in report.entries.values()]
+            _show_failures(console, operation, dtype, entry, report.level)
+    if report.entries:
+        console.print(_fitting_table(console, report))
+    _show_domains(console, report)
+    if report.lacking:
+        console.print(f"the backend lacks {_some(report.lacking)}", style="dim", markup=False)
+    verdicts = [entry.verdict(report.level) for entry in report.entries.values()]
     counts = ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in STYLES if verdict in verdicts)
-    verdict = "conforms" if report.conforming else "does not conform"
+    words = {
+        "conforming": "conforms",
+        "violating": "does not conform",
+        "partial": "conforms in part",
+        "unsupported": "has nothing to judge",
+    }
+    verdict = f"{report.backend} {words[report.verdict]} at level {report.level}"
     examples = sum(entry.examples for entry in report.entries.values())
-    rest = f" on {report.device}: {counts}; {examples} examples in {seconds:.0f} s, seed {report.seed}"
-    console.print(Text.assemble((f"{report.backend} {verdict}", "bold"), rest))
+    rest = f" on {report.device}: {counts or 'no verdict'}; {examples} examples in {report.seconds:.0f} s"
+    console.print(Text.assemble((verdict, "bold"), f"{rest}, seed {report.seed}"))
+    console.print(_memory(report), style="dim", markup=False)
 
 
-def _show_failures(console: Console, operation: str, dtype: str, entry: Entry) -> None:
-    """Print one failure whole, that of the operation's semantics if it is among them, the others by name."""
+def _some(names: Sequence[str]) -> str:
+    """Name a few, and count the others."""
+    shown = ", ".join(names[:6])
+    return shown if len(names) <= 6 else f"{shown} and {len(names) - 6} operations more"
+
+
+def _memory(report: Report) -> str:
+    """Say what kept the backend apart, and how much memory was used."""
+    parts = [f"{who} {size / 2**20:.0f} MiB" for who, size in report.memory.items() if size]
+    peak = f"peak memory: {', '.join(parts)}" if parts else ""
+    return "; ".join(part for part in (report.isolation, peak) if part)
+
+
+def _show_domains(console: Console, report: Report) -> None:
+    """Print what each verdict is limited to, and what a partial one would have to declare."""
+    shown = set()
+    for (operation, dtype), entry in report.entries.items():
+        domain = entry.declared.get("domain")
+        if domain is not None and operation not in shown:
+            shown.add(operation)
+            console.print(f"{operation} is judged in its domain: {domain}", markup=False, soft_wrap=True)
+        if entry.calls("declined") and domain is None:
+            console.print(_declined(operation, dtype, entry), markup=False, soft_wrap=True)
+
+
+def _declined(operation: str, dtype: str, entry: Entry) -> str:
+    """Say what was declined, and which declaration would fit."""
+    declined, asked = entry.calls("declined"), entry.calls("asked")
+    if not entry.calls("answered"):
+        return f"{operation} {dtype}: declined all {asked} calls"
+    words = f"{operation} {dtype}: declined {declined} of {asked} calls"
+    unanswered = entry.with_verdict("unsupported")
+    words += f", all of {', '.join(unanswered)}" if unanswered else ""
+    hint = f"; this would say what it is for:\n    {entry.suggestion}" if entry.suggestion else ""
+    return words + (hint or "; no domain tells them from those that it answered")
+
+
+def _show_failures(console: Console, operation: str, dtype: str, entry: Entry, level: str) -> None:
+    """Print one failure whole, of the first level and of the semantics if it is there, others by name."""
     semantics = OPERATIONS[operation].clauses["semantics"]
+    levels = {case.clause: case.check.level for case in entry.cases}
     tried = [clause for clause in entry.failures if clause not in entry.untried]
-    clause, *others = sorted(tried, key=lambda clause: clause != semantics)
+    clause, *others = sorted(tried, key=lambda c: (LEVELS.index(levels[c]), c != semantics))
+    if levels[clause] not in up_to(level):
+        words = f"{operation} in {dtype} violates {', '.join(tried)}, of level {levels[clause]}"
+        console.print(f"{words}: {entry.failures[clause].message}".splitlines()[0], markup=False)
+        return
     outcome = entry.failures[clause]
     console.rule(Text(f"{clause} violated by {operation} in {dtype}", style="bold red"), align="left")
     console.print(outcome.message, markup=False)
@@ -106,15 +164,10 @@ def _show_failures(console: Console, operation: str, dtype: str, entry: Entry) -
             console.print(f"{words}: {', '.join(clauses)}\n")
 
 
-def _left_open(entry: Entry) -> int:
-    """Count the unsupported clauses of an entry that has another verdict."""
-    return 0 if entry.verdict == "unsupported" else len(entry.unsupported)
-
-
 def _fitting_table(console: Console, report: Report) -> Table:
     """Return the table with as many columns as there is room for; where there is none, cells are folded."""
     unbounded = console.options.update(max_width=1000)
-    for columns in (6, 5, 4):
+    for columns in (9, 8, 7, 6):
         table = _table(report, columns)
         if console.measure(table, options=unbounded).maximum <= console.width:
             break
@@ -122,25 +175,17 @@ def _fitting_table(console: Console, report: Report) -> Table:
 
 
 def _table(report: Report, columns: int) -> Table:
-    """Build the table: operation and dtype against verdict, examples, error and time."""
+    """Build the table: operation and dtype against levels, declined calls, examples, error and time."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for heading in ("operation", "dtype", "verdict"):
+    for heading in ("operation", "dtype", *LEVELS):
         table.add_column(heading, overflow="fold")
-    for heading in ("examples", "error / bound", "seconds")[: columns - 3]:
+    for heading in ("examples", "error / bound", "seconds")[: columns - 6]:
         table.add_column(heading, justify="right", overflow="fold")
     last = ""
     for (operation, dtype), entry in report.entries.items():
-        verdict = Text(entry.verdict, style=STYLES[entry.verdict])
-        if _left_open(entry):
-            verdict.append(f" (−{_left_open(entry)})", style="yellow")
-        cells = (
-            operation if operation != last else "",
-            dtype,
-            verdict,
-            str(entry.examples),
-            f"{entry.worst_share_of_bound:.2f}",
-            f"{entry.seconds:.1f}",
-        )
+        cells: list[str | Text] = [operation if operation != last else "", dtype]
+        cells += [Text(SIGNS[verdict], style=STYLES[verdict]) for verdict in entry.levels.values()]
+        cells += [str(entry.examples), f"{entry.worst_share_of_bound:.2f}", f"{entry.seconds:.1f}"]
         table.add_row(*cells[:columns])
         last = operation
     return table

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import time
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
-from hypothesis import HealthCheck, Phase, given, reject, seed, settings
-from hypothesis.errors import Flaky, Unsatisfiable
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis.errors import Flaky
 
-from gaugeblock.conformance.backend.subject import Lost, Subject, Unsupported
+from gaugeblock.conformance.backend.subject import CallFailed, Lost, Subject, Unsupported
 from gaugeblock.conformance.checks import checks_of
 from gaugeblock.conformance.checks.check import Check
+from gaugeblock.conformance.evidence import Notebook, total
+from gaugeblock.conformance.problems.fitting import fit
+from gaugeblock.conformance.problems.probes import probes, variations
 from gaugeblock.conformance.problems.problem import Problem
-from gaugeblock.conformance.trial import Trial, Violation, at_one_element
+from gaugeblock.conformance.suggestion import suggest
+from gaugeblock.conformance.trial import Outside, Trial, Violation, at_one_element
 from gaugeblock.spec.operations import OPERATIONS
 
 PROFILES: Mapping[str, int] = {"quick": 4, "ci": 12, "deep": 400}
@@ -28,6 +32,10 @@ ESSENTIAL = ("semantics", "accuracy")
 
 SHRINK_SECONDS = 15.0
 """How long a failing call may be made smaller."""
+
+
+PROBE_SECONDS = 5.0
+"""How long a call is searched for that a backend answers which has declined all others."""
 
 
 @dataclass(frozen=True)
@@ -54,23 +62,36 @@ class Outcome:
     Parameters
     ----------
     verdict
-        ``conforming``, ``violating`` or ``unsupported``.
+        ``conforming``; ``violating``; ``partial``: it held where the backend answered, and some calls were
+        declined; ``unsupported``: all were; ``outside``: the declared domain leaves nothing to ask.
     examples
-        Problems put to the backend.
+        Problems that the backend was held to.
     seconds
         Time it took.
     worst_share_of_bound
         Largest error seen as a share of its bound.
     message, reproduce
         Of a failure: what is wrong, and a script that shows it again.
+    problem
+        Of a failure: the call, as its ``repr``.
+    by_size
+        Calls asked, answered and declined, by their size.
+    largest
+        Shapes of the largest call that was answered.
+    suggestion
+        Where calls were declined: the declaration that would fit.
     """
 
     verdict: str
-    examples: int
-    seconds: float
-    worst_share_of_bound: float
+    examples: int = 0
+    seconds: float = 0.0
+    worst_share_of_bound: float = 0.0
     message: str | None = None
     reproduce: str | None = None
+    problem: str | None = None
+    by_size: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    largest: str = ""
+    suggestion: str | None = None
 
     def as_data(self) -> dict[str, Any]:
         """Return a dictionary of numbers and strings."""
@@ -119,80 +140,128 @@ class _Enough(BaseException):
     """Shrinking has had its time."""
 
 
-PATIENCE = 5
-"""Calls that a backend may answer with ``NotImplementedError`` before it is taken at its word."""
-
-
 class _Run:
     """The examples of one case."""
 
-    def __init__(self, case: Case, subject: Subject) -> None:
+    def __init__(self, case: Case, subject: Subject, notes: Notebook) -> None:
         self.check = case.check
-        self.trial = Trial(subject)
+        self.trial = Trial(subject, notes)
+        self.domain = subject.declared.domain_of(case.operation)
+        self.departures = subject.declared.departures_of(case.operation)
         self.examples = 0
-        self.unsupported = 0
         self.failure: Violation | None = None
         self.failed_at = 0.0
 
     def __call__(self, problem: Problem) -> None:
+        """Put a problem, and raise what it violates."""
         if self.failure is not None and time.monotonic() - self.failed_at > SHRINK_SECONDS:
             raise _Enough
-        try:
-            self.check.holds(self.trial, problem)
-        except Unsupported:
-            self.unsupported += 1
-            if self.examples == 0 and self.unsupported == PATIENCE:
-                raise _Enough from None
-            reject()
-        except Violation as violation:
+        violation = self.attempt(problem)
+        if violation is not None:
             if self.failure is None:
                 self.failed_at = time.monotonic()
             self.failure = violation
-            raise
+            raise violation
+
+    def attempt(self, problem: Problem) -> Violation | None:
+        """Put a problem, in the form that the domain has, and return what it violates."""
+        inside = self.within_domain(problem)
+        if inside is None:
+            return None
+        try:
+            self.check.holds(self.trial, inside)
+            self.trial.subject.expect_kept()
+        except (Unsupported, Outside):
+            return None
+        except CallFailed as failure:
+            return Violation(inside, f"{inside.operation} {failure}")
+        except Violation as violation:
+            return violation
         except Lost as lost:
-            self.failure = Violation(problem, str(lost))
+            self.failure = Violation(inside, str(lost))
             raise
         self.examples += 1
+        return None
 
     @property
-    def supported(self) -> bool:
-        """Whether the backend gave answers that say something about the clause."""
-        return self.examples > 0 and (self.trial.elements > 0 or self.check.role not in ESSENTIAL)
+    def declined_all(self) -> bool:
+        """Whether the backend was asked, and has answered nothing."""
+        by_size = self.trial.evidence.as_data()["by_size"]
+        return bool(by_size) and not total(by_size, "answered")
+
+    def within_domain(self, problem: Problem) -> Problem | None:
+        """Return the problem in the form that the backend's declarations leave, if there is one."""
+        problem = replace(problem, departures=self.departures)
+        if self.check.within == "anywhere" or problem.inside(self.domain):
+            return problem
+        return fit(problem, self.domain) if self.check.within == "fitted" else None
+
+    def verdict(self, by_size: Mapping[str, Mapping[str, int]]) -> str:
+        """Return what can be said of the clause."""
+        if self.failure is not None:
+            return "violating"
+        answered = self.examples > 0 and total(by_size, "answered") > 0
+        if answered and (self.trial.elements > 0 or self.check.role not in ESSENTIAL):
+            return "partial" if total(by_size, "declined") else "conforming"
+        return "unsupported" if total(by_size, "declined") else "outside"
 
 
-def try_case(case: Case, subject: Subject, effort: Effort) -> Outcome:
-    """Hold a backend to one clause.
+class Examiner:
+    """Holds a backend to one clause after the other.
 
     Parameters
     ----------
-    case
-        Operation, dtype and clause.
     subject
         The backend.
     effort
         Profile and seed.
     """
-    start = time.monotonic()
-    run = _Run(case, subject)
-    note = ""
-    try:
-        with np.errstate(all="ignore"):
-            _search(case, run, subject, effort)
-    except Violation as violation:
-        run.failure = violation
-    except Unsatisfiable:
-        pass  # every example was unsupported
-    except Flaky:
-        note = "\nit did not fail again when it was repeated: the backend is not deterministic"
-    except (Lost, _Enough):
-        pass
-    done = partial(Outcome, examples=run.examples, worst_share_of_bound=run.trial.worst_share)
-    seconds = time.monotonic() - start
-    if run.failure is not None:
-        run.failure = _alone(run, run.failure)
-        script = reproduce(subject.name, case.clause, run.failure.problem)
-        return done("violating", seconds=seconds, message=run.failure.reason + note, reproduce=script)
-    return done("conforming" if run.supported else "unsupported", seconds=seconds)
+
+    def __init__(self, subject: Subject, effort: Effort) -> None:
+        self.subject = subject
+        self.effort = effort
+        self.notes: dict[tuple[str, str], Notebook] = {}
+
+    def examine(self, case: Case) -> Outcome:
+        """Hold the backend to one clause."""
+        if case.operation not in self.subject.operations:
+            return Outcome("unsupported")
+        if case.dtype not in self.subject.declared.domain_of(case.operation).dtypes:
+            return Outcome("outside")
+        start = time.monotonic()
+        notes = self.notes.setdefault((case.operation, case.dtype), Notebook())
+        run = _Run(case, self.subject, notes)
+        note = ""
+        try:
+            with np.errstate(all="ignore"):
+                _search(case, run, self.effort)
+                self.subject.release()
+        except Violation as violation:
+            run.failure = violation
+        except CallFailed as failure:
+            run.failure = Violation(notes.answered[-1], f"{case.operation} {failure}")
+        except Flaky:
+            note = "\nit did not fail again when it was repeated: the backend is not deterministic"
+        except (Lost, _Enough):
+            pass
+        seconds = time.monotonic() - start
+        evidence = run.trial.evidence.as_data()
+        done = partial(
+            Outcome,
+            run.verdict(evidence["by_size"]),
+            examples=run.examples,
+            seconds=seconds,
+            worst_share_of_bound=run.trial.worst_share,
+            **evidence,
+        )
+        if run.failure is not None:
+            run.failure = _alone(run, run.failure)
+            problem = run.failure.problem
+            script = reproduce(self.subject.name, case.clause, problem)
+            return done(message=run.failure.reason + note, reproduce=script, problem=repr(problem))
+        if run.check.role == "answers" and notes.declined:
+            return done(suggestion=suggest(notes))
+        return done()
 
 
 def _alone(run: _Run, violation: Violation) -> Violation:
@@ -206,16 +275,21 @@ def _alone(run: _Run, violation: Violation) -> Violation:
         run.check.holds(Trial(run.trial.subject), problem)
     except Violation as smaller:
         return smaller
-    except (Lost, Unsupported):
+    except (Lost, Unsupported, Outside):
         pass
     return violation
 
 
-def _search(case: Case, run: _Run, subject: Subject, effort: Effort) -> None:
+def _search(case: Case, run: _Run, effort: Effort) -> None:
     """Try the check's own problems, then draw others until one fails or the examples are spent."""
     operation = OPERATIONS[case.operation]
-    arithmetic = subject.arithmetic(case.operation, case.dtype)
-    known = _first_failure(run, run.check.always(operation, case.dtype, arithmetic))
+    arithmetic = run.trial.declared.arithmetic_of(case.operation, case.dtype)
+    always = run.check.always(operation, case.dtype, arithmetic)
+    if run.check.role == "answers":  # what another clause was declined
+        always = [*run.trial.notes.declined, *always]
+    known = _first_failure(run, always)
+    if run.check.role == "semantics" and run.declined_all:
+        known = _first_failure(run, _until_answered(run, probes(operation, case.dtype)))
     if known is not None and not effort.shrink:
         raise known
     problems = run.check.problems(operation, case.dtype, arithmetic)
@@ -241,26 +315,34 @@ def _search(case: Case, run: _Run, subject: Subject, effort: Effort) -> None:
 
 def _first_failure(run: _Run, problems: Iterable[Problem]) -> Violation | None:
     """Try problems and return the first violation: drawn ones may yet show it on smaller arrays."""
+    tried = set()
     for problem in problems:
-        try:
-            run.check.holds(run.trial, problem)
-        except Unsupported:
-            continue
-        except Violation as violation:
-            run.examples += 1
-            return violation
-        except Lost as lost:
-            run.failure = Violation(problem, str(lost))
-            raise
-        run.examples += 1
+        inside = run.within_domain(problem)
+        if inside is not None and repr(inside) not in tried:  # a narrow domain makes many problems the same
+            tried.add(repr(inside))
+            violation = run.attempt(inside)
+            if violation is not None:
+                return violation
     return None
 
 
+def _until_answered(run: _Run, problems: Iterable[Problem]) -> Iterator[Problem]:
+    """Yield problems for as long as all are declined and there is time; then others like the one answered."""
+    end = time.monotonic() + PROBE_SECONDS
+    for problem in problems:
+        if time.monotonic() > end:
+            return
+        yield problem
+        if not run.declined_all:
+            yield from variations(problem)
+            return
+
+
 def reproduce(backend: str, clause: str, problem: Problem) -> str:
-    """Return a script that puts a problem to a backend again and shows what is wrong."""
+    """Return a script that puts a problem to a backend again, and fails where it is answered wrongly."""
     return (
         "from gaugeblock.conformance import Array, Layout, Problem, replay\n\n"
-        f"replay({backend!r}, {clause!r}, {problem!r})\n"
+        f"raise SystemExit(not replay({backend!r}, {clause!r}, {problem!r}))\n"
     )
 
 
@@ -285,11 +367,15 @@ def replay(backend: str, clause: str, problem: Problem) -> bool:
     try:
         with np.errstate(all="ignore"):
             Case(problem.operation, problem.dtype, clause).check.holds(Trial(subject), problem)
-    except (Violation, Lost) as failure:
+            subject.release()
+    except (Violation, CallFailed, Lost) as failure:
         print(f"{clause} violated by {problem.operation} in {problem.dtype}\n{failure}")
         return False
     except Unsupported as error:
         print(f"{problem.operation} in {problem.dtype} is unsupported: {error}")
+        return False
+    except Outside:
+        print(f"{problem.operation} in {problem.dtype}: the call is outside of the declared domain")
         return False
     finally:
         subject.close()

@@ -21,7 +21,8 @@ from hypothesis.configuration import set_hypothesis_home_dir
 
 from gaugeblock.conformance.backend.loading import BackendError
 from gaugeblock.conformance.backend.subject import Subject
-from gaugeblock.conformance.engine import PROFILES, Case, Effort, Outcome, cases, try_case
+from gaugeblock.conformance.engine import PROFILES, Case, Effort, Examiner, Outcome, cases
+from gaugeblock.conformance.levels import LEVELS
 from gaugeblock.spec.accuracy import FORMATS
 from gaugeblock.spec.operations import OPERATIONS
 
@@ -30,6 +31,9 @@ PROPERTY = "gaugeblock"
 
 SUBJECT = pytest.StashKey[Subject]()
 """Where a process keeps the backend it has loaded."""
+
+EXAMINER = pytest.StashKey[Examiner]()
+"""Where it keeps what has come of the backend's calls so far."""
 
 LOST = pytest.StashKey[dict[tuple[str, str], str]]()
 """Where it keeps the operations whose process was lost: each further try would cost a time limit."""
@@ -55,6 +59,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add("backend", "file, module or adapter to hold against the spec")
     add("operation", "only this operation", action="append", default=[], choices=list(OPERATIONS))
     add("dtype", "only this dtype", action="append", default=[], choices=list(FORMATS))
+    add("level", "level of conformance that the verdict is about", default="numeric", choices=LEVELS)
     add("profile", "how many examples to try", default="ci", choices=list(PROFILES))
     add("conformance-seed", "seed of the run", type=int)
     add("time-limit", "seconds a call may take", type=float, default=60.0)
@@ -211,34 +216,35 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 @pytest.fixture
 def conforms(request: pytest.FixtureRequest) -> Callable[[Case], None]:
     """Return a function that tries a case and turns its outcome into the test's."""
-    options = request.config.option
-    effort = Effort(
-        options.gaugeblock_profile, options.gaugeblock_conformance_seed, not options.gaugeblock_no_shrink
-    )
     lost = request.config.stash.setdefault(LOST, {})
     try:
         subject = _load(request.config)
     except BackendError as error:
         _stop(request.session, str(error))
+    examiner = request.config.stash.setdefault(EXAMINER, _examiner(subject, request.config.option))
 
     def run(case: Case) -> None:
         key = (case.operation, case.dtype)
-        if case.operation not in subject.operations:
-            outcome = Outcome("unsupported", 0, 0.0, 0.0)
-        elif key in lost:
-            outcome = Outcome("violating", 0, 0.0, 0.0, f"not tried: {lost[key]}")
+        if key in lost:
+            outcome = Outcome("violating", message=f"not tried: {lost[key]}")
         else:
             losses = subject.losses
-            outcome = try_case(case, subject, effort)
+            outcome = examiner.examine(case)
             if subject.losses > losses:
                 lost[key] = (outcome.message or "").splitlines()[0]
         request.node.user_properties.append((PROPERTY, {**vars(case), **outcome.as_data()}))
         if outcome.verdict == "violating":
             pytest.fail(f"{case.clause}: {outcome.message}\n\n{outcome.reproduce or ''}", pytrace=False)
-        if outcome.verdict == "unsupported":
-            pytest.skip("unsupported by the backend")
+        if outcome.verdict != "conforming":
+            pytest.skip(outcome.verdict)
 
     return run
+
+
+def _examiner(subject: Subject, options: Any) -> Examiner:
+    """Return who holds the backend to the clauses."""
+    seed = options.gaugeblock_conformance_seed
+    return Examiner(subject, Effort(options.gaugeblock_profile, seed, not options.gaugeblock_no_shrink))
 
 
 def _stop(session: pytest.Session, reason: str) -> NoReturn:
@@ -278,6 +284,7 @@ class Verdict:
             tuple(cases(operations or OPERATIONS, dtypes or list(FORMATS))),
             Effort(options.gaugeblock_profile, options.gaugeblock_conformance_seed),
             options.gaugeblock_time_limit,
+            options.gaugeblock_level,
         )
         self.report = self.plan.report()
         self.tried = self.violated = 0
@@ -286,7 +293,8 @@ class Verdict:
         """Record a finished test."""
         found = outcome_of(report)
         if found is not None:
-            self.report.add(*found)
+            if found[0].operation in self.plan.operations:
+                self.report.add(*found)
             self.tried += 1
             self.violated += found[1].verdict == "violating"
 
@@ -312,7 +320,7 @@ class Verdict:
         terminalreporter.section("gaugeblock")
         by_verdict: dict[str, list[str]] = {}
         for (operation, dtype), entry in self.report.entries.items():
-            by_verdict.setdefault(entry.verdict, []).append(f"{operation} {dtype}")
+            by_verdict.setdefault(entry.verdict(self.report.level), []).append(f"{operation} {dtype}")
         for verdict, names in sorted(by_verdict.items()) if self.complete else ():
             few = ", ".join(sorted(names)[:6]) + (", …" if len(names) > 6 else "")
             terminalreporter.write_line(f"{len(names)} {verdict}: {few}")
@@ -322,7 +330,8 @@ class Verdict:
             found = "does not conform" if self.violated else "has no verdict"
             whole = f"{found} after {self.tried} of {len(self.plan.cases)} cases"
         report = self.report
-        terminalreporter.write_line(f"{report.backend} {whole} on {report.device}, seed {report.seed}")
+        where = f"at level {report.level} on {report.device}, seed {report.seed}"
+        terminalreporter.write_line(f"{report.backend} {whole} {where}")
 
 
 def outcome_of(report: Any) -> tuple[Case, Outcome] | None:

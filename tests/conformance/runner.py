@@ -6,6 +6,8 @@ import contextlib
 import io
 import os
 import secrets
+import shlex
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,9 +17,10 @@ from typing import Any
 import pytest
 
 from gaugeblock.conformance import plugin
+from gaugeblock.conformance.backend.declarations import Declarations
 from gaugeblock.conformance.backend.loading import BackendError
 from gaugeblock.conformance.backend.subject import Subject
-from gaugeblock.conformance.engine import Case, Effort, Outcome, cases, try_case
+from gaugeblock.conformance.engine import Case, Effort, Examiner, Outcome, cases
 from gaugeblock.conformance.reports.report import Entry, Report, versions
 from gaugeblock.spec.accuracy import FORMATS
 from gaugeblock.spec.operations import OPERATIONS
@@ -41,6 +44,10 @@ class Plan:
         Profile and seed.
     time_limit
         Seconds a call may take.
+    level
+        The level that the verdict is about.
+    isolation
+        What keeps the backend from the suite.
     """
 
     backend: str
@@ -48,6 +55,8 @@ class Plan:
     cases: tuple[Case, ...]
     effort: Effort
     time_limit: float
+    level: str = "numeric"
+    isolation: str = ""
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -56,13 +65,29 @@ class Plan:
 
     def sizes(self) -> dict[tuple[str, str], int]:
         """Return the number of cases of each operation and dtype."""
-        return dict(Counter((case.operation, case.dtype) for case in self.cases))
+        return dict(Counter((c.operation, c.dtype) for c in self.cases if c.operation in self.operations))
 
     def report(self) -> Report:
         """Return an empty report."""
+        declared = Declarations.read(self.description["declared"])
         return Report(
-            self.backend, self.description["device"], versions(self.description["versions"]), self.effort.seed
+            self.backend,
+            self.description["device"],
+            versions(self.description["versions"]),
+            self.effort.seed,
+            self.effort.profile,
+            self.level,
+            declared.simulated,
+            self.isolation,
+            tuple(dict.fromkeys(c.operation for c in self.cases if c.operation not in self.operations)),
+            {(c.operation, c.dtype): declared.of(c.operation, c.dtype) for c in self.cases},
+            shlex.join(["gaugeblock", *sys.argv[1:]]),
         )
+
+    @property
+    def operations(self) -> tuple[str, ...]:
+        """The operations that the backend has."""
+        return tuple(self.description["takes_out"])
 
 
 def plan(
@@ -74,6 +99,7 @@ def plan(
     seed: int | None = None,
     shrink: bool = True,
     time_limit: float = 60.0,
+    level: str = "numeric",
 ) -> Plan:
     """Load a backend once, to learn what it is, and plan the run.
 
@@ -91,6 +117,8 @@ def plan(
         Whether to make failing problems small.
     time_limit
         Seconds a call may take.
+    level
+        The level that the verdict is about.
 
     Raises
     ------
@@ -100,9 +128,8 @@ def plan(
     subject = Subject(backend, time_limit)
     subject.close()
     effort = Effort(profile, secrets.randbits(32) if seed is None else seed, shrink)
-    return Plan(
-        backend, subject.description, tuple(cases(operations or OPERATIONS, dtypes)), effort, time_limit
-    )
+    tried = tuple(cases(operations or OPERATIONS, dtypes))
+    return Plan(backend, subject.description, tried, effort, time_limit, level, subject.isolation)
 
 
 class _Collector:
@@ -117,7 +144,7 @@ class _Collector:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Record a finished test."""
         found = plugin.outcome_of(report)
-        if found is not None:
+        if found is not None and found[0].operation not in self.report.lacking:
             entry = self.report.add(*found)
             if self.progress is not None:
                 self.progress(*found, entry)
@@ -154,7 +181,10 @@ def run(plan: Plan, *, jobs: int = 1, progress: Progress | None = None) -> Repor
     collector = _Collector(report, progress)
     # A namespace package has no folder of its own: name ours, not the one pytest would guess.
     here = Path(__file__).parent
-    operations = dict.fromkeys(case.operation for case in plan.cases)
+    operations = dict.fromkeys(case.operation for case in plan.cases if case.operation in plan.operations)
+    if not operations:
+        report.complete = True
+        return report
     dtypes = dict.fromkeys(case.dtype for case in plan.cases)
     arguments = [
         *(str(file) for file in sorted(here.glob("test_*.py"))),
@@ -195,6 +225,7 @@ def run(plan: Plan, *, jobs: int = 1, progress: Progress | None = None) -> Repor
         raise KeyboardInterrupt
     if collector.broken or code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
         raise SuiteError("\n".join(collector.broken) or words.getvalue())
+    report.complete = True
     _sort(report, plan)
     return report
 
@@ -231,15 +262,14 @@ def judge(
     """
     subject = Subject(backend, time_limit)
     effort = effort or Effort()
-    plan = Plan(
-        backend, subject.description, tuple(cases(operations or OPERATIONS, dtypes)), effort, time_limit
-    )
-    report = plan.report()
+    tried = tuple(cases(operations or OPERATIONS, dtypes))
+    report = Plan(backend, subject.description, tried, effort, time_limit).report()
+    examiner = Examiner(subject, effort)
     try:
-        for case in plan.cases:
+        for case in tried:
             if case.operation not in subject.operations:
                 continue
-            outcome = try_case(case, subject, effort)
+            outcome = examiner.examine(case)
             report.add(case, outcome)
             if stop_at_first and outcome.verdict == "violating":
                 break

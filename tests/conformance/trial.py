@@ -8,9 +8,11 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from gaugeblock.conformance.backend.subject import Answer, CallFailed, Subject
+from gaugeblock.conformance.backend.subject import Answer, CallFailed, Subject, Unsupported
+from gaugeblock.conformance.evidence import Evidence, Notebook
 from gaugeblock.conformance.problems.problem import Array, Floats, Problem
 from gaugeblock.spec import accuracy
+from gaugeblock.spec.domain import Domain
 
 
 class Violation(Exception):
@@ -33,16 +35,24 @@ class Violation(Exception):
         self.element = element
 
 
+class Outside(Exception):
+    """A check would ask something that the declared domain leaves out."""
+
+
 class Trial:
-    """Puts problems to a backend on behalf of a check.
+    """Puts problems to a backend on behalf of a check, and takes down what came of each.
 
     Parameters
     ----------
     subject
         The backend.
+    notes
+        Where calls are noted besides.
 
     Attributes
     ----------
+    evidence
+        Which calls were asked and answered.
     worst_share
         The largest error seen, as a share of its bound.
     errs_alone
@@ -51,27 +61,92 @@ class Trial:
         Number of elements in all answers so far.
     """
 
-    def __init__(self, subject: Subject) -> None:
+    def __init__(self, subject: Subject, notes: Notebook | None = None) -> None:
         self.subject = subject
+        self.declared = subject.declared
+        self.notes = notes or Notebook()
+        self.evidence = Evidence()
         self.worst_share = 0.0
         self.errs_alone = False
         self.elements = 0
         self._plain: tuple[str, Answer] | None = None
 
+    def domain(self, problem: Problem) -> Domain:
+        """Return the declared domain of the problem's operation."""
+        return self.declared.domain_of(problem.operation)
+
     def arithmetic(self, problem: Problem) -> accuracy.Arithmetic:
         """Return what the backend declares for the problem's operation and dtype."""
-        return self.subject.arithmetic(problem.operation, problem.dtype)
+        return self.declared.arithmetic_of(problem.operation, problem.dtype)
 
     def ask(
-        self, problem: Problem, *, watch: bool = False, values: Mapping[str, Floats] | None = None
+        self,
+        problem: Problem,
+        *,
+        watch: bool = False,
+        values: Mapping[str, Floats] | None = None,
+        anywhere: bool = False,
     ) -> Answer:
-        """Return the backend's answer; an exception or a result of another shape is a violation."""
+        """Return the backend's answer; an exception or a result of another shape is a violation.
+
+        Parameters
+        ----------
+        problem
+            The call.
+        watch, values
+            As for :meth:`Subject.call`.
+        anywhere
+            Ask outside of the domain too.
+
+        Raises
+        ------
+        Outside
+            If the domain does not have the call.
+        Unsupported
+            If the backend declines it.
+        """
+        domain = self.domain(problem)
+        allowed = all(domain.has(name, value, problem.dtype) for name, value in (values or {}).items())
+        if not (anywhere or (allowed and problem.inside(domain))):
+            raise Outside
         try:
             answer = self.subject.call(problem, watch=watch, values=values)
+        except Unsupported:
+            self.evidence.count(problem, answered=False)
+            self.notes.declined.append(problem)
+            raise
         except CallFailed as failure:
             raise Violation(problem, f"{problem.operation} {failure}") from None
+        self.evidence.count(problem, answered=True)
+        self.notes.take(problem, answer.raw, remember=not values)
         self.elements += answer.raw.size
         return answer
+
+    def recall(self, problem: Problem) -> Answer:
+        """Return what the backend answered to the same call before, asking it only if it was not asked."""
+        known = self.notes.given.get(repr(problem))
+        if known is None:
+            return self.ask(problem)
+        self.evidence.count(problem, answered=True)
+        return Answer(known)
+
+    def expect_refused(self, problem: Problem) -> None:
+        """Hold the backend to raise an error (GEN-D5); outside of a declared domain it may decline."""
+        try:
+            refused = self.subject.refusal(problem)
+        except CallFailed as failure:
+            raise Violation(
+                problem, f"{problem.operation} {failure}, expected ValueError or TypeError"
+            ) from None
+        except Unsupported:
+            if not self.domain(problem).whole:
+                refused = "NotImplementedError"
+            else:
+                self.evidence.count(problem, answered=False)
+                raise
+        if refused is None:
+            raise Violation(problem, f"{problem.operation} answered a call that it must refuse")
+        self.evidence.count(problem, answered=True)
 
     def ask_plain(self, problem: Problem) -> Answer:
         """Return the answer to the same call on packed arrays; the last one is remembered."""
@@ -82,9 +157,9 @@ class Trial:
             self._plain = repr(plain), self.ask(plain)
         return self._plain[1]
 
-    def expect_right(self, problem: Problem, *, signs: bool = False) -> Answer:
+    def expect_right(self, problem: Problem, *, signs: bool = False, anywhere: bool = False) -> Answer:
         """Ask, and hold every element of the answer to its bound."""
-        answer = self.ask(problem)
+        answer = self.ask(problem, anywhere=anywhere)
         want = problem.want()
         self.compare(problem, answer.values, want, problem.bound(want, self.arithmetic(problem)))
         if signs:

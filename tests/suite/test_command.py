@@ -236,7 +236,7 @@ def test_a_clause_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["spec", "gemm-s1"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("GEMM-S1")
-    assert lines[-1] == "Gaugeblock spec 0.1, GEMM-S1"
+    assert lines[-1] == "Gaugeblock spec 0.2, GEMM-S1"
 
 
 @pytest.mark.parametrize(

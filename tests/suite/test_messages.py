@@ -126,7 +126,7 @@ def test_whatever_arrives_is_a_known_reply_or_a_message_error(malformed: list[by
 
 DESCRIPTION: dict[str, Any] = {
     "takes_out": {"relu": False},
-    "arithmetic": {},
+    "declared": {},
     "arrays": "numpy",
     "device": "\x1b[31mred",
     "versions": {"\u202e": "1"},
@@ -145,7 +145,7 @@ def test_a_description_is_cleaned() -> None:
     "wrong",
     [
         {"takes_out": {"relu": 1}},
-        {"arithmetic": {"gemm": {"float32": 3}}},
+        {"declared": 3},
         {"arrays": "tpu"},
         {"device": None},
         {"versions": {"numpy": 2}},

@@ -7,6 +7,7 @@ arrays = "cuda"
 arithmetic = gpu.arithmetic
 device = _current().name
 versions = _current().versions
-notes = (f"no GPU ({_current().reason}): using the simulated device",) if _current().simulated else ()
+simulated = _current().simulated
+notes = (f"no GPU ({_current().reason}): using the simulated device",) if simulated else ()
 
 globals().update({name: getattr(gpu, name) for name in gpu.__all__})

@@ -2,13 +2,21 @@
 
 A backend is any object with functions named like the operations of the spec. It may also have
 
+``domain``
+    ``{operation: {...}}``: the calls it is for, where these are not all
+    (:class:`gaugeblock.spec.domain.Domain`).
 ``arithmetic``
     ``{operation: {dtype: {...}}}``: how it computes, where that is not plain fp32 accumulation
     (:class:`gaugeblock.spec.accuracy.Arithmetic`).
+``departures``
+    ``{operation: (name, ...)}``: cheaper formulas and other choices (:mod:`gaugeblock.spec.departures`).
 ``arrays``
     ``"numpy"`` (the default) or ``"cuda"``: the arrays it wants to be given.
 ``device``
     A string, or a function that returns one: what it runs on, for the report.
+``simulated``, ``slow``
+    Whether that is a simulated device, and whether it takes long for large problems, so that some are left
+    out.
 ``versions``
     A mapping of names to versions, for the report.
 ``notes``
@@ -21,6 +29,7 @@ import difflib
 import importlib
 import importlib.util
 import inspect
+import json
 import platform
 import sys
 from collections.abc import Callable, Mapping
@@ -29,7 +38,7 @@ from pathlib import Path
 from typing import Any
 
 from gaugeblock.conformance.backend import arrays
-from gaugeblock.spec.accuracy import Arithmetic
+from gaugeblock.conformance.backend.declarations import NAMES, Declarations
 from gaugeblock.spec.operations import OPERATIONS
 
 ADAPTERS = ("gpu", "numpy", "onnxruntime", "torch")
@@ -52,8 +61,8 @@ class Backend:
         What the user called it.
     functions
         Its operations.
-    arithmetic
-        What it declares, per operation and dtype.
+    declared
+        What it declares.
     arrays
         The kind of arrays it wants.
     device
@@ -66,7 +75,7 @@ class Backend:
 
     name: str
     functions: Mapping[str, Callable[..., Any]]
-    arithmetic: Mapping[str, Mapping[str, Mapping[str, Any]]]
+    declared: Declarations
     arrays: str
     device: str
     versions: Mapping[str, str]
@@ -77,7 +86,7 @@ class Backend:
         return {
             "name": self.name,
             "takes_out": {name: _takes_out(function) for name, function in self.functions.items()},
-            "arithmetic": {op: {d: dict(a) for d, a in by.items()} for op, by in self.arithmetic.items()},
+            "declared": dict(self.declared.given),
             "arrays": self.arrays,
             "device": self.device,
             "versions": dict(self.versions),
@@ -118,9 +127,9 @@ def read(found: Any, name: str) -> Backend:
         raise BackendError(
             f"{name}: arrays is {kind!r}, expected one of {', '.join(map(repr, arrays.KINDS))}"
         )
-    arithmetic = _declared(getattr(found, "arithmetic", None), name)
+    declared = _declared(found, name)
     words = [_said(read_word, found, name) for read_word in (_device, _versions, _notes)]
-    return Backend(name, functions, arithmetic, kind, *words)
+    return Backend(name, functions, declared, kind, *words)
 
 
 def _said(read_word: Callable[[Any], Any], found: Any, name: str) -> Any:
@@ -198,29 +207,22 @@ def _near_miss(found: Any) -> str:
     return f"; expected a function named {', '.join(list(OPERATIONS)[:3])}, …"
 
 
-def _declared(declared: Any, name: str) -> dict[str, dict[str, dict[str, Any]]]:
-    """Check a declaration of arithmetic as far as that needs no call."""
-    if declared is None:
-        return {}
+def _declared(found: Any, name: str) -> Declarations:
+    """Read what a backend declares, in a form that can travel: what JSON has not becomes what it has."""
+    given = {each: getattr(found, each, None) for each in NAMES}
     try:
-        for operation, by_dtype in declared.items():
-            if operation not in OPERATIONS:
-                raise BackendError(
-                    f"{name}: arithmetic declares {operation!r}, which is no operation of the spec"
-                )
-            for dtype, arithmetic in by_dtype.items():
-                if dtype not in OPERATIONS[operation].dtypes:
-                    raise BackendError(
-                        f"{name}: arithmetic[{operation!r}] declares the unknown dtype {dtype!r}"
-                    )
-                Arithmetic.declared(arithmetic)
-    except (AttributeError, TypeError) as error:
-        raise BackendError(
-            f"{name}: arithmetic must be {{operation: {{dtype: {{…}}}}}}, got {declared!r}"
-        ) from error
-    except ValueError as error:
+        return Declarations.read(json.loads(json.dumps(given, default=_listed)))
+    except (TypeError, ValueError) as error:
         raise BackendError(f"{name}: {error}") from error
-    return {op: {dtype: dict(a) for dtype, a in by.items()} for op, by in declared.items()}
+
+
+def _listed(value: Any) -> Any:
+    """Return a collection that JSON lacks as a list or a mapping."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, range | set | frozenset):
+        return list(value)
+    raise TypeError(f"a declaration holds {value!r}, expected numbers, strings, tuples and mappings")
 
 
 def _takes_out(function: Callable[..., Any]) -> bool:

@@ -211,7 +211,7 @@ REPLIES: Mapping[str, tuple[Form, ...]] = {
 
 DESCRIPTION: Mapping[str, Form] = {
     "takes_out": _by_name(_is(bool)),
-    "arithmetic": _by_name(_by_name(_is(dict))),
+    "declared": _is(dict),
     "arrays": _one_of(("numpy", "cuda")),
     "device": _TEXT,
     "versions": _by_name(_TEXT),

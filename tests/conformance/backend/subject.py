@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from gaugeblock.conformance.backend import arena, isolation, messages
 from gaugeblock.conformance.backend.arena import GUARD, POISON, Arena, View
+from gaugeblock.conformance.backend.declarations import Declarations
 from gaugeblock.conformance.backend.kept import Kept, Result
 from gaugeblock.conformance.backend.loading import BackendError
 from gaugeblock.conformance.backend.messages import MessageError, clean
@@ -170,6 +171,10 @@ class Subject:
             was, now = (clean(said.get(changed[0]), 100) for said in (before, description))
             raise self._lost(f"{self.name}: its {changed[0]} was {was} before and is {now} now")
         self.description: Mapping[str, Any] = before
+        try:
+            self.declared = Declarations.read(before["declared"])
+        except (ValueError, TypeError) as error:  # which its own process has not seen
+            raise self._lost(f"{self.name}: {clean(str(error))}") from None
         self._expected = before
         direct = self._child.readable and description["arrays"] == "numpy"
         self._kept = Kept(self._child.read if direct else None, self._fetch)
@@ -206,19 +211,9 @@ class Subject:
         """Names of the operations the backend has."""
         return tuple(self.description["takes_out"])
 
-    @property
-    def simulated(self) -> bool:
-        """Whether its device is a simulated one, on which large problems take long."""
-        return "simulated" in self.description["device"]
-
     def takes_out(self, operation: str) -> bool:
         """Whether the backend's function has a parameter ``out``."""
         return bool(self.description["takes_out"].get(operation))
-
-    def arithmetic(self, operation: str, dtype: str) -> accuracy.Arithmetic:
-        """Return the arithmetic the backend declares for an operation."""
-        declared = self.description["arithmetic"].get(operation, {}).get(dtype, {})
-        return accuracy.Arithmetic.declared(declared)
 
     def call(
         self, problem: Problem, *, watch: bool = False, values: Mapping[str, Floats] | None = None

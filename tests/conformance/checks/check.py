@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from hypothesis.strategies import SearchStrategy
 
+from gaugeblock.conformance.levels import Level
 from gaugeblock.conformance.problems.problem import Problem
 from gaugeblock.conformance.trial import Trial
 from gaugeblock.spec.accuracy import Arithmetic
@@ -39,6 +41,12 @@ class Check:
     always
         Returns problems to try in every run, before those that are drawn: sizes and data that real
         kernels were seen to break on, and that chance would meet too rarely.
+    level
+        The first level of conformance that needs the claim.
+    within
+        What a declared domain does to its problems: they are ``"fitted"`` into it, or, being what they are,
+        as a photograph under a certain kernel is, left out if it does not have them (``"rigid"``), or put
+        all the same (``"anywhere"``).
     """
 
     role: str
@@ -46,6 +54,8 @@ class Check:
     holds: Holds
     share: float = 1.0
     always: Always = _none
+    level: Level = "numeric"
+    within: Literal["fitted", "rigid", "anywhere"] = "fitted"
 
     @property
     def claim(self) -> str:

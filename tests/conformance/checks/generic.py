@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
 from gaugeblock.conformance.backend.subject import Unsupported
-from gaugeblock.conformance.checks.check import Check, by_role
+from gaugeblock.conformance.checks.check import Always, Check, Holds, by_role
 from gaugeblock.conformance.problems import forms, strategies
 from gaugeblock.conformance.problems.problem import PACKED, Array, Problem
-from gaugeblock.conformance.trial import Trial, Violation
+from gaugeblock.conformance.trial import Outside, Trial, Violation
 from gaugeblock.spec.accuracy import FORMATS, Arithmetic
 from gaugeblock.spec.operations import Operation
 
@@ -251,8 +251,7 @@ def reads_any_strides(trial: Trial, problem: Problem) -> None:
 
 def reads_any_strides_alike(trial: Trial, problem: Problem) -> None:
     """An array gives the same result, bit for bit, wherever its elements lie in memory."""
-    answer = trial.expect_as_plain(problem)
-    trial.expect_same(problem, answer, trial.ask_plain(problem), "the call on packed arrays")
+    trial.expect_same(problem, trial.recall(problem), trial.ask_plain(problem), "the call on packed arrays")
 
 
 @st.composite
@@ -294,18 +293,32 @@ def leaves_its_inputs_unchanged(trial: Trial, problem: Problem) -> None:
         raise Violation(problem, intrusion)
 
 
+def unaffected(relatives: Callable[[Problem], Iterable[Problem]]) -> Holds:
+    """Return the claim that a call's result is right after any of these calls too."""
+
+    def is_unaffected_by_earlier_calls(trial: Trial, problem: Problem) -> None:
+        """A result is right whatever was called before: with other data, parameters, shapes or formats."""
+        trial.expect_as_plain(problem)
+        for other in (*relatives(problem), problem):
+            if not trial.errs_alone:  # else another clause says what is wrong
+                expect_as_if_first(trial, other)
+
+    return is_unaffected_by_earlier_calls
+
+
 def repeats_itself(trial: Trial, problem: Problem) -> None:
-    """The same call gives the same bits again, also after calls with other arguments."""
-    first = trial.expect_as_plain(problem)
-    for other in _relatives(problem):
-        if trial.errs_alone:
-            break  # another clause says what is wrong
-        expect_as_if_first(trial, other)
-    again = trial.ask(problem)
-    trial.expect_same(problem, first, again, "the same call a second time")
+    """The same call gives the same bits again, also after a call on other data."""
+    first = trial.ask(problem)
+    trial.ask(reseeded(problem))
+    trial.expect_same(problem, first, trial.ask(problem), "the same call a second time")
 
 
-def _relatives(problem: Problem) -> Iterator[Problem]:
+def reseeded(problem: Problem) -> Problem:
+    """Return the call on other data of the same kind."""
+    return problem.with_arrays(**{n: replace(a, seed=a.seed + 1) for n, a in problem.arrays.items()})
+
+
+def relatives(problem: Problem) -> Iterator[Problem]:
     """Yield calls that differ from a call in one respect, which a cache may have forgotten."""
     other = _with_other_parameters(problem)
     yield other
@@ -322,7 +335,7 @@ def expect_as_if_first(trial: Trial, problem: Problem) -> None:
     """Hold a call to its bound; where it errs, but not in a new process, earlier calls are to blame."""
     try:
         trial.expect_right(problem)
-    except Unsupported:
+    except (Unsupported, Outside):
         return
     except Violation as violation:
         trial.subject.start()
@@ -407,13 +420,49 @@ def _grown(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
     return tuple(sizes)
 
 
+def answers_inside_its_domain(trial: Trial, problem: Problem) -> None:
+    """A call inside of the declared domain is answered, not declined."""
+    if trial.domain(problem).whole:
+        raise Outside
+    try:
+        trial.ask(problem)
+    except Unsupported as declined:
+        reason = f"declined a call inside of its declared domain: {declined}".removesuffix(": ")
+        raise Violation(problem, f"{problem.operation} {reason}") from None
+
+
+def refuses_outside_of_its_domain(trial: Trial, problem: Problem) -> None:
+    """A call outside of the declared domain is refused, or answered rightly."""
+    if problem.inside(trial.domain(problem)):
+        raise Outside
+    try:
+        trial.expect_refused(problem)
+    except Violation:
+        trial.expect_right(problem, anywhere=True)
+
+
 GENERIC = by_role(
+    Check("history", everyday, unaffected(relatives), 0.5),
     Check("semantics", everyday, gives_the_result_of_its_definition, 1.0, all_forms),
     Check("accuracy", wide, is_accurate),
-    Check("special_values", special, treats_special_values_as_stated, 2.0, all_specials),
-    Check("empty", empty, handles_empty_and_single, 0.7),
-    Check("strides", strided, reads_any_strides_alike, 1.0, all_layouts),
-    Check("output", with_output, writes_its_output_and_nothing_else, 0.7, all_outputs),
-    Check("inputs_unchanged", everyday, leaves_its_inputs_unchanged, 0.3, tempting_inputs),
-    Check("determinism", everyday, repeats_itself, 0.5),
+    Check("special_values", special, treats_special_values_as_stated, 2.0, all_specials, "robust"),
+    Check("empty", empty, handles_empty_and_single, 0.7, level="robust"),
+    Check("layouts", strided, reads_any_strides, 1.0, all_layouts, "robust"),
+    Check("output", with_output, writes_its_output_and_nothing_else, 0.7, all_outputs, "robust"),
+    Check("inputs_unchanged", everyday, leaves_its_inputs_unchanged, 0.3, tempting_inputs, "robust"),
+    Check("strides", strided, reads_any_strides_alike, 0.5, all_layouts, "reproducible"),
+    Check("determinism", everyday, repeats_itself, 0.5, level="reproducible"),
+    Check("answers", everyday, answers_inside_its_domain, 0.5, all_forms),
+    Check("refuses", everyday, refuses_outside_of_its_domain, 0.7, all_forms, "strict", "anywhere"),
 )
+
+
+def also(role: str, more: Always) -> Check:
+    """Return a check that all operations have, with more problems to try in every run."""
+    check = GENERIC[role]
+
+    def always(operation: Operation, dtype: str, arithmetic: Arithmetic) -> Iterable[Problem]:
+        yield from check.always(operation, dtype, arithmetic)
+        yield from more(operation, dtype, arithmetic)
+
+    return replace(check, always=always)

@@ -41,4 +41,4 @@ def classifies_real_digits(trial: Trial, problem: Problem) -> None:
     trial.expect_right(problem)
 
 
-REAL_DATA = Check("real_data", batches, classifies_real_digits, 0.2, all_images)
+REAL_DATA = Check("real_data", batches, classifies_real_digits, 0.2, all_images, within="rigid")

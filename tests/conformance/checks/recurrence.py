@@ -15,12 +15,18 @@ from hypothesis.strategies import DrawFn, SearchStrategy
 from gaugeblock import reference
 from gaugeblock.conformance.checks.check import Check, by_role
 from gaugeblock.conformance.checks.generic import (
+    answers_inside_its_domain,
     gives_the_result_of_its_definition,
     handles_empty_and_single,
     is_accurate,
     leaves_its_inputs_unchanged,
     reads_any_strides,
+    reads_any_strides_alike,
+    refuses_outside_of_its_domain,
+    repeats_itself,
+    reseeded,
     treats_special_values_as_stated,
+    unaffected,
     writes_its_output_and_nothing_else,
 )
 from gaugeblock.conformance.problems import strategies
@@ -239,20 +245,14 @@ def all_outputs(operation: Operation, dtype: str, arithmetic: Arithmetic) -> Ite
         yield replace(problem, out=layout)
 
 
-def repeats_itself(trial: Trial, problem: Problem) -> None:
-    """The same call gives the same bits again, also after calls with other arguments."""
-    first = trial.expect_as_plain(problem)
+def relatives(problem: Problem) -> Iterator[Problem]:
+    """Yield calls on other data, other recurrent weights alone, time and batch exchanged, a unit more."""
     T, N, D, H = sizes_of(problem)
-    record = problem.record
-    trial.expect_as_plain(
-        problem.with_arrays(**{n: replace(a, seed=a.seed + 1) for n, a in problem.arrays.items()})
-    )
     u = problem.arrays["u"]
-    trial.expect_as_plain(problem.with_arrays(u=replace(u, seed=u.seed + 1)))
-    trial.expect_as_plain(unit(record, problem.dtype, (N, T, D, H)))
-    trial.expect_as_plain(unit(record, problem.dtype, (T, N, D, H + 1)))
-    again = trial.ask(problem)
-    trial.expect_same(problem, first, again, "the same call a second time")
+    yield reseeded(problem)
+    yield problem.with_arrays(u=replace(u, seed=u.seed + 1))
+    yield unit(problem.record, problem.dtype, (N, T, D, H))
+    yield unit(problem.record, problem.dtype, (T, N, D, H + 1))
 
 
 # Gates, sizes, state ---------------------------------------------------------------------------------------
@@ -485,17 +485,21 @@ def is_adjoint(trial: Trial, problem: Problem) -> None:
 
 
 RECURRENCE = by_role(
-    Check("determinism", small, repeats_itself, 0.17),
+    Check("history", small, unaffected(relatives), 0.17),
     Check("semantics", everyday, gives_the_result_of_its_definition, 0.5, all_forms),
     Check("accuracy", wide, is_accurate, 0.6, tiny_candidates),
     Check("gates", one_gate, keeps_its_gates_apart, 0.3, gates_apart),
     Check("sizes", odd_sizes, handles_any_sizes, 0.4, all_sizes),
     Check("state", states, begins_in_the_state_it_is_given, 0.2),
-    Check("special_values", special, treats_special_values_as_stated, 0.8, all_specials),
-    Check("empty", empty, handles_empty_and_single, 0.5),
-    Check("strides", strided, reads_any_strides, 0.4, all_layouts),
-    Check("output", with_output, writes_its_output_and_nothing_else, 0.3, all_outputs),
-    Check("inputs_unchanged", small, leaves_its_inputs_unchanged, 0.2),
+    Check("special_values", special, treats_special_values_as_stated, 0.8, all_specials, level="robust"),
+    Check("empty", empty, handles_empty_and_single, 0.5, level="robust"),
+    Check("layouts", strided, reads_any_strides, 0.4, all_layouts, "robust"),
+    Check("strides", strided, reads_any_strides_alike, 0.2, all_layouts, "reproducible"),
+    Check("determinism", small, repeats_itself, 0.17, level="reproducible"),
+    Check("answers", small, answers_inside_its_domain, 0.3, all_forms),
+    Check("refuses", small, refuses_outside_of_its_domain, 0.3, all_forms, "strict", "anywhere"),
+    Check("output", with_output, writes_its_output_and_nothing_else, 0.3, all_outputs, level="robust"),
+    Check("inputs_unchanged", small, leaves_its_inputs_unchanged, 0.2, level="robust"),
     Check("long_sequence", sequences, runs_any_number_of_steps, 0.17, long_sequences),
     Check("split", several_steps, may_be_cut, 0.25),
     Check("permutation", several_steps, commutes_with_permutation, 0.25),

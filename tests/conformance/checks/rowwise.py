@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
-from gaugeblock.conformance.checks.check import Always, Check, by_role
+from gaugeblock.conformance.checks.check import Check, by_role
 from gaugeblock.conformance.checks.elementwise import in_place, works_in_place
-from gaugeblock.conformance.checks.generic import GENERIC, everyday, repeats_itself
+from gaugeblock.conformance.checks.generic import also, everyday
 from gaugeblock.conformance.problems import strategies
 from gaugeblock.conformance.problems.problem import PACKED, Array, Layout, Problem
 from gaugeblock.conformance.trial import Trial
@@ -149,20 +149,9 @@ def repeatable_rows(operation: Operation, dtype: str, arithmetic: Arithmetic) ->
 
 def handles_long_rows(trial: Trial, problem: Problem) -> None:
     """A row of any length is handled to its last element, wherever its maximum lies."""
-    if trial.subject.simulated and problem.arrays["x"].shape == HUGE:
+    if trial.declared.slow and problem.arrays["x"].shape == HUGE:
         return  # the simulated device takes a second for it and has nothing new to show
     trial.expect_right(problem)
-
-
-def also(role: str, more: Always) -> Check:
-    """Return a check that all operations have, with more problems to try in every run."""
-    check = GENERIC[role]
-
-    def always(operation: Operation, dtype: str, arithmetic: Arithmetic) -> Iterable[Problem]:
-        yield from check.always(operation, dtype, arithmetic)
-        yield from more(operation, dtype, arithmetic)
-
-    return replace(check, always=always)
 
 
 def distant_rows(operation: Operation, dtype: str, arithmetic: Arithmetic) -> Iterator[Problem]:
@@ -217,13 +206,15 @@ def deep(draw: DrawFn, operation: Operation, dtype: str, arithmetic: Arithmetic)
 ROWWISE = by_role(
     also("accuracy", distant_rows),
     also("special_values", long_special_rows),
+    also("layouts", long_layouts),
     also("strides", long_layouts),
     also("output", long_outputs),
     also("inputs_unchanged", long_inputs),
-    Check("determinism", everyday, repeats_itself, 0.5, repeatable_rows),
+    also("history", repeatable_rows),
+    also("determinism", repeatable_rows),
     Check("shift", shifted, ignores_a_shift),
     Check("row_sum", deep, has_its_row_sum, 0.7),
     Check("permutation", deep, commutes_with_permutation, 0.7),
     Check("long_row", long_rows, handles_long_rows, 1.5, hard_rows),
-    Check("aliasing", in_place, works_in_place, 0.5, everywhere_in_place),
+    Check("aliasing", in_place, works_in_place, 0.5, everywhere_in_place, "strict"),
 )

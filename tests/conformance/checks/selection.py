@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
 from gaugeblock.conformance.checks.check import Check, by_role
-from gaugeblock.conformance.checks.generic import everyday, repeats_itself
-from gaugeblock.conformance.checks.rowwise import also
+from gaugeblock.conformance.checks.generic import also, everyday
 from gaugeblock.conformance.problems import strategies
 from gaugeblock.conformance.problems.problem import Array, Problem
 from gaugeblock.conformance.trial import Trial
@@ -81,7 +80,7 @@ def confusing_groups(operation: Operation, dtype: str, arithmetic: Arithmetic) -
 
 SELECTION = by_role(
     also("special_values", long_special_groups),
-    Check("determinism", everyday, repeats_itself, 0.5, confusing_groups),
+    also("history", confusing_groups),
     Check("selection", everyday, is_one_of_its_inputs, 1.0, many_groups),
     Check("ties", tied, resolves_ties_as_stated),
 )

@@ -12,13 +12,17 @@ from hypothesis.strategies import DrawFn, SearchStrategy
 
 from gaugeblock.conformance.checks.check import Check
 from gaugeblock.conformance.checks.generic import (
-    expect_as_if_first,
+    answers_inside_its_domain,
     gives_the_result_of_its_definition,
     handles_empty_and_single,
     is_accurate,
     leaves_its_inputs_unchanged,
     reads_any_strides,
+    refuses_outside_of_its_domain,
+    repeats_itself,
+    reseeded,
     treats_special_values_as_stated,
+    unaffected,
     writes_its_output_and_nothing_else,
 )
 from gaugeblock.conformance.problems import strategies
@@ -256,25 +260,12 @@ def crowded(operation: Operation, dtype: str, arithmetic: Arithmetic) -> Iterato
     yield _planted(call, operation, dtype, "x" if "x" in call[0] else "dy", peaks)
 
 
-def repeats_itself(trial: Trial, problem: Problem) -> None:
-    """The same call gives the same bits again, also after calls with other arguments."""
-    first = trial.expect_as_plain(problem)
-    reseeded = {name: replace(array, seed=array.seed + 1) for name, array in problem.arrays.items()}
-    trial.expect_as_plain(problem.with_arrays(**reseeded))
-    if "divisor" in problem.record.parameters:
-        included = problem.parameters.get("count_include_pad", True)
-        trial.expect_as_plain(problem.with_parameters(count_include_pad=not included))
-        trial.expect_as_plain(problem.with_parameters(divisor=5.0))
-    for other in _relatives(problem):
-        if trial.errs_alone:
-            break  # another clause says what is wrong
-        expect_as_if_first(trial, other)
-    again = trial.ask(problem)
-    trial.expect_same(problem, first, again, "the same call a second time")
-
-
-def _relatives(problem: Problem) -> Iterator[Problem]:
+def relatives(problem: Problem) -> Iterator[Problem]:
     """Yield calls on the very same shapes, of which a cache may have forgotten how the windows slide."""
+    yield reseeded(problem)
+    if "divisor" in problem.record.parameters:
+        yield problem.with_parameters(count_include_pad=not problem.parameters.get("count_include_pad", True))
+        yield problem.with_parameters(divisor=5.0)
     if "activation" in problem.record.parameters:
         relu = problem.parameters.get("activation", "relu") == "relu"
         yield problem.with_parameters(activation="none" if relu else "relu")
@@ -303,12 +294,15 @@ def expect_adjoint(trial: Trial, problem: Problem, partner: Any, forward: Any, d
 
 
 SLIDING = (
+    Check("history", everyday, unaffected(relatives), 0.4, crowded),
     Check("semantics", everyday, gives_the_result_of_its_definition, 1.0, spellings),
     Check("accuracy", wide, is_accurate),
-    Check("special_values", special, treats_special_values_as_stated, 1.0, special_windows),
-    Check("empty", empty, handles_empty_and_single, 0.7),
-    Check("strides", strided, reads_any_strides, 0.8, cropped),
-    Check("output", with_output, writes_its_output_and_nothing_else, 0.6),
-    Check("inputs_unchanged", everyday, leaves_its_inputs_unchanged, 0.3),
-    Check("determinism", everyday, repeats_itself, 0.4, crowded),
+    Check("special_values", special, treats_special_values_as_stated, 1.0, special_windows, "robust"),
+    Check("empty", empty, handles_empty_and_single, 0.7, level="robust"),
+    Check("layouts", strided, reads_any_strides, 0.8, cropped, "robust"),
+    Check("output", with_output, writes_its_output_and_nothing_else, 0.6, level="robust"),
+    Check("inputs_unchanged", everyday, leaves_its_inputs_unchanged, 0.3, level="robust"),
+    Check("determinism", everyday, repeats_itself, 0.3, crowded, "reproducible"),
+    Check("answers", everyday, answers_inside_its_domain, 0.5, spellings),
+    Check("refuses", everyday, refuses_outside_of_its_domain, 0.7, spellings, "strict", "anywhere"),
 )

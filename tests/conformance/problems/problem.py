@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from gaugeblock.conformance.problems import real_data
 from gaugeblock.conformance.problems.memory import Memory
 from gaugeblock.spec import accuracy
+from gaugeblock.spec.domain import VALUES, Domain, Strides
 from gaugeblock.spec.operations import OPERATIONS, Operation
 
 Floats = NDArray[np.float64]
@@ -58,6 +59,11 @@ class Layout:
             length *= max(shape[axis], 1) * abs(steps[axis]) if steps[axis] else 1
         first = sum(-stride * (size - 1) for stride, size in zip(strides, shape, strict=True) if stride < 0)
         return tuple(strides), self.offset + max(first, 0), self.offset + length
+
+    def strides(self, shape: tuple[int, ...]) -> Strides:
+        """Return how an array of this shape lies."""
+        strides, first, _ = self.place(shape)
+        return Strides(shape, strides, first)
 
     @property
     def repeats(self) -> bool:
@@ -119,6 +125,8 @@ class Array:
         Seed of the generator.
     planted
         Pairs of a flat index and the value put there afterwards.
+    only
+        Conditions of a declared domain (``gaugeblock.spec.domain.VALUES``); an element that breaks one is 1.
     layout
         Where the elements lie.
     """
@@ -130,6 +138,7 @@ class Array:
     limit: int = 1
     seed: int = 0
     planted: tuple[tuple[int, float], ...] = ()
+    only: tuple[str, ...] = ()
     layout: Layout = PACKED
 
     def __repr__(self) -> str:
@@ -212,7 +221,7 @@ def _fill(array: Array, dtype: str) -> Floats:
         case "grid":
             return np.linspace(-scale, scale, n)
         case real:
-            return real_data.NAMED[real]().reshape(-1)[:n].copy()
+            return np.resize(real_data.NAMED[real](), n)
 
 
 def _build(array: Array, dtype: str) -> Floats:
@@ -221,6 +230,8 @@ def _build(array: Array, dtype: str) -> Floats:
         if values.size:
             values[index % values.size] = value
     values = accuracy.round_to(values, accuracy.FORMATS[dtype]).astype(np.float64).reshape(array.shape)
+    for rule in array.only:
+        values = np.where(VALUES[rule](values, dtype), values, 1.0)
     for axis, step in enumerate(array.layout.steps or ()):
         if step == 0 and values.shape[axis]:
             values = np.repeat(values.take([0], axis), values.shape[axis], axis)
@@ -256,6 +267,8 @@ class Problem:
         Name of the array argument that is also the output, if any.
     dtypes
         Arrays whose dtype differs from ``dtype``: a misuse, to be refused.
+    departures
+        Names of the departures that the backend declares for the operation; they change what is right.
     """
 
     operation: str
@@ -265,14 +278,13 @@ class Problem:
     out: Layout | None = None
     alias: str | None = None
     dtypes: Mapping[str, str] = field(default_factory=dict)
+    departures: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         lines = [f"{name!r}: {array!r}," for name, array in self.arrays.items()]
         arrays = "".join(f"\n        {line}" for line in lines)
         rest = [
-            f"\n    {k}={v!r},"
-            for k, v in (("out", self.out), ("alias", self.alias), ("dtypes", self.dtypes))
-            if v
+            f"\n    {k}={v!r}," for k in ("out", "alias", "dtypes", "departures") if (v := getattr(self, k))
         ]
         if self.parameters:
             written = ", ".join(f"{k!r}: {_written(v)}" for k, v in self.parameters.items())
@@ -285,8 +297,14 @@ class Problem:
 
     @property
     def record(self) -> Operation:
-        """The operation's record in the spec."""
-        return OPERATIONS[self.operation]
+        """The operation's record in the spec, with what the backend departs from."""
+        record = OPERATIONS[self.operation]
+        return record.departing(self.departures) if self.departures else record
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of an element."""
+        return accuracy.FORMATS[self.dtype].dtype.itemsize
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -326,6 +344,25 @@ class Problem:
         form = accuracy.FORMATS[self.dtype]
         with np.errstate(all="ignore"):
             return self.record.bound({**self.arguments(), **self.parameters}, want, form, arithmetic)
+
+    def inside(self, domain: Domain) -> bool:
+        """Whether the call is one of a declared domain."""
+        if domain.whole:
+            return True
+        placed = {name: array.layout.strides(array.shape) for name, array in self.arrays.items()}
+        if self.out is not None:
+            placed["out"] = self.out.strides(self.result_shape)
+        return domain.accepts(
+            self.record, self.dtype, self.shapes, self.parameters, placed, self.itemsize
+        ) and all(
+            domain.has(name, self.arrays[name].build(self.dtype), self.dtype)
+            for name in domain.values.keys() & self.arrays.keys()
+        )
+
+    @property
+    def elements(self) -> int:
+        """Number of elements of the largest argument."""
+        return max(array.size for array in self.arrays.values())
 
     @cached_property
     def _content(self) -> str:

@@ -1,20 +1,24 @@
-"""What a run found: verdicts by operation, dtype and clause, and the JSON report (format 1)."""
+"""What a run found: verdicts by operation, dtype, level and clause, as the report has them (format 2)."""
 
 from __future__ import annotations
 
 import importlib.metadata
-import json
 import math
+import os
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from datetime import UTC, datetime
 from typing import Any
 
 from gaugeblock.conformance.engine import ESSENTIAL, Case, Outcome
-from gaugeblock.spec.operations import OPERATIONS
+from gaugeblock.conformance.evidence import total
+from gaugeblock.conformance.levels import LEVELS, up_to
 
-FORMAT = 1
+FORMAT = 2
+
+VERDICTS = ("conforming", "violating", "partial", "unsupported")
+"""Of an operation in a dtype, and of a whole run."""
 
 
 @dataclass
@@ -23,44 +27,71 @@ class Entry:
 
     Parameters
     ----------
-    essential
-        The clauses on the operation's semantics and accuracy.
+    cases
+        The clauses that were tried, and what came of them.
+    declared
+        The domain, departures and arithmetic that the backend declares for it.
     """
 
-    essential: frozenset[str]
-    clauses: dict[str, Outcome] = field(default_factory=dict)
+    cases: dict[Case, Outcome] = field(default_factory=dict)
+    declared: Mapping[str, Any] = field(default_factory=dict)
 
     @property
-    def verdict(self) -> str:
-        """Violating if a clause is; conforming if the essential ones are; unsupported otherwise.
+    def clauses(self) -> dict[str, Outcome]:
+        """What came of each clause."""
+        return {case.clause: outcome for case, outcome in self.cases.items()}
 
-        Whoever supports nothing refuses every misuse, and may answer what has no elements: that keeps other
-        clauses, and means nothing.
+    def verdict(self, level: str) -> str:
+        """Return the verdict at a level: of the clauses of that level and of those before it.
+
+        Violating if a clause is. Whoever supports nothing refuses every misuse, and may answer what has no
+        elements: without an answer to the clauses on semantics and accuracy, that is unsupported. What was
+        declined without being declared makes a verdict partial.
         """
-        if self.failures:
+        included = up_to(level)
+        found = {case: outcome for case, outcome in self.cases.items() if case.check.level in included}
+        verdicts = {outcome.verdict for outcome in found.values()}
+        if "violating" in verdicts:
             return "violating"
-        kept = {clause for clause, outcome in self.clauses.items() if outcome.verdict == "conforming"}
-        return "conforming" if self.essential <= kept else "unsupported"
+        essential = [o.verdict for case, o in found.items() if case.check.role in ESSENTIAL]
+        held = [verdict in ("conforming", "partial") for verdict in essential]
+        if not any(held):
+            return "unsupported"
+        reached = all(held) and len(held) == len(ESSENTIAL)
+        return "conforming" if reached and not verdicts & {"partial", "unsupported"} else "partial"
+
+    @property
+    def levels(self) -> dict[str, str]:
+        """The verdict at every level."""
+        return {level: self.verdict(level) for level in LEVELS}
 
     @property
     def examples(self) -> int:
-        """Problems put to the backend."""
-        return sum(outcome.examples for outcome in self.clauses.values())
+        """Problems that the backend was held to."""
+        return sum(outcome.examples for outcome in self.cases.values())
 
     @property
     def seconds(self) -> float:
         """Time spent."""
-        return sum(outcome.seconds for outcome in self.clauses.values())
+        return sum(outcome.seconds for outcome in self.cases.values())
 
     @property
     def worst_share_of_bound(self) -> float:
         """The largest error that was within its bound, as a share of it."""
-        return max((outcome.worst_share_of_bound for outcome in self.clauses.values()), default=0.0)
+        return max((outcome.worst_share_of_bound for outcome in self.cases.values()), default=0.0)
 
     @property
-    def unsupported(self) -> list[str]:
-        """The clauses the backend does not support."""
-        return [clause for clause, outcome in self.clauses.items() if outcome.verdict == "unsupported"]
+    def suggestion(self) -> str | None:
+        """The declaration that would fit, where calls were declined without one."""
+        return next((o.suggestion for o in self.cases.values() if o.suggestion), None)
+
+    def calls(self, of: str) -> int:
+        """Count the calls that were asked, answered or declined."""
+        return sum(total(outcome.by_size, of) for outcome in self.cases.values())
+
+    def with_verdict(self, *verdicts: str) -> list[str]:
+        """Return the clauses with one of these verdicts."""
+        return [clause for clause, outcome in self.clauses.items() if outcome.verdict in verdicts]
 
     @property
     def failures(self) -> dict[str, Outcome]:
@@ -72,22 +103,41 @@ class Entry:
         """The clauses that count as violated since the process was lost before their turn."""
         return [clause for clause, outcome in self.failures.items() if outcome.reproduce is None]
 
-    def as_data(self) -> dict[str, Any]:
+    def as_data(self, level: str) -> dict[str, Any]:
         """Return the entry as the report writes it."""
         return {
-            "verdict": self.verdict,
+            "verdict": self.verdict(level),
+            "levels": self.levels,
+            **({"domain": None, "departures": [], "arithmetic": {}} | dict(self.declared)),
+            "suggestion": self.suggestion,
             "examples": self.examples,
+            **{of: self.calls(of) for of in ("asked", "answered", "declined")},
             "seconds": round(self.seconds, 3),
             "worst_share_of_bound": _finite(self.worst_share_of_bound),
-            "clauses": {clause: _clause(outcome) for clause, outcome in self.clauses.items()},
+            "clauses": {case.clause: _clause(case, outcome) for case, outcome in self.cases.items()},
         }
 
 
-def _clause(outcome: Outcome) -> dict[str, Any]:
+def _clause(case: Case, outcome: Outcome) -> dict[str, Any]:
     failure = None
     if outcome.verdict == "violating":
-        failure = {"message": outcome.message, "reproduce": outcome.reproduce}
-    return {"verdict": outcome.verdict, "examples": outcome.examples, "failure": failure}
+        failure = {
+            "message": outcome.message,
+            "reproduce": outcome.reproduce,
+            "problem": outcome.problem,
+        }
+    return {
+        "level": case.check.level,
+        "role": case.check.role,
+        "claim": case.check.claim,
+        "verdict": outcome.verdict,
+        "examples": outcome.examples,
+        **{of: total(outcome.by_size, of) for of in ("asked", "answered", "declined")},
+        "seconds": round(outcome.seconds, 3),
+        "by_size": outcome.by_size,
+        "largest": outcome.largest,
+        "failure": failure,
+    }
 
 
 def _finite(number: float) -> float | None:
@@ -107,47 +157,93 @@ class Report:
         Of everything that took part.
     seed
         Of the run: the same seed draws the same problems.
+    profile
+        How hard it tried.
+    level
+        The level that the verdict is about.
+    simulated
+        Whether the device is a simulated one.
+    isolation
+        What kept the backend from the suite, and what did not.
+    lacking
+        Operations of the spec that were asked for and that the backend does not have.
+    declared
+        What the backend declares for each operation and dtype that it has.
+    command
+        The command line.
+    complete
+        Whether the run came to its end.
+    memory
+        Peak memory in bytes, of the suite's processes and of the backend's, where it is known.
     """
 
     backend: str
     device: str
     versions: Mapping[str, str]
     seed: int
+    profile: str = "ci"
+    level: str = "numeric"
+    simulated: bool = False
+    isolation: str = ""
+    lacking: tuple[str, ...] = ()
+    declared: Mapping[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
+    command: str = ""
+    complete: bool = False
+    seconds: float = 0.0
+    memory: dict[str, int | None] = field(default_factory=lambda: {"suite": None, "backend": None})
+    started: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    folder: str = field(default_factory=os.getcwd)
     entries: dict[tuple[str, str], Entry] = field(default_factory=dict)
 
     def add(self, case: Case, outcome: Outcome) -> Entry:
         """Record an outcome and return the entry it belongs to."""
-        roles = OPERATIONS[case.operation].clauses
-        new = Entry(frozenset(roles[role] for role in ESSENTIAL))
-        entry = self.entries.setdefault((case.operation, case.dtype), new)
-        entry.clauses[case.clause] = outcome
+        key = (case.operation, case.dtype)
+        entry = self.entries.setdefault(key, Entry(declared=self.declared.get(key, {})))
+        entry.cases[case] = outcome
         return entry
 
     @property
+    def verdict(self) -> str:
+        """The verdict of the whole: the worst one, that of what is unsupported aside."""
+        verdicts = {entry.verdict(self.level) for entry in self.entries.values()}
+        worst = (verdict for verdict in ("violating", "partial", "conforming") if verdict in verdicts)
+        return next(worst, "unsupported")
+
+    @property
     def conforming(self) -> bool:
-        """Whether something conforms and nothing violates."""
-        verdicts = {entry.verdict for entry in self.entries.values()}
-        return "conforming" in verdicts and "violating" not in verdicts
+        """Whether something conforms and nothing violates or is declined."""
+        return self.verdict == "conforming"
 
     def as_data(self) -> dict[str, Any]:
         """Return the report in its public format."""
         operations: dict[str, dict[str, Any]] = {}
         for (operation, dtype), entry in self.entries.items():
-            operations.setdefault(operation, {})[dtype] = entry.as_data()
+            operations.setdefault(operation, {})[dtype] = entry.as_data(self.level)
         return {
             "format": FORMAT,
             "backend": self.backend,
+            "folder": self.folder,
             "device": self.device,
+            "simulated": self.simulated,
             "versions": dict(self.versions),
+            "environment": {
+                "platform": platform.platform(),
+                "processor": platform.machine(),
+                "cores": os.cpu_count(),
+            },
+            "isolation": self.isolation,
             "seed": self.seed,
+            "profile": self.profile,
+            "level": self.level,
+            "command": self.command,
+            "started": self.started,
+            "seconds": round(self.seconds, 3),
+            "complete": self.complete,
+            "memory": dict(self.memory),
+            "verdict": self.verdict,
+            "lacking": list(self.lacking),
             "operations": operations,
         }
-
-    def write(self, file: Path) -> None:
-        """Write the report as JSON."""
-        file.write_text(
-            json.dumps(self.as_data(), indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8"
-        )
 
 
 def versions(of_backend: Mapping[str, str]) -> dict[str, str]:
