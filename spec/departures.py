@@ -234,12 +234,17 @@ def _gelu(arguments: Arguments, output: Format, arithmetic: Arithmetic) -> Runni
 
 
 def _gelu_backward(arguments: Arguments, output: Format, arithmetic: Arithmetic) -> Running:
-    """dy·((1 + erf)/2 + x·φ), or dy·((1 + t)/2 + x/2·(1 − t²)·u′) with t = tanh u."""
+    """dy·((1 + erf)/2 + x·φ), or dy·((1 + t)/2 + x/2·(1 − t²)·u′) with t = tanh u.
+
+    Where erf is −1 what remains is x·φ, less than 10⁻¹⁵, which PyTorch lets go too.
+    """
     x, dy = _number(arguments, "x", arithmetic), _number(arguments, "dy", arithmetic)
     t = _erf_or_tanh(x, arguments["approximate"])
     gate = (1.0 + t) * 0.5
     if arguments["approximate"] == "none":
-        return dy * (gate + x * ((x * x * -0.5).exp() * (1 / math.sqrt(2 * math.pi))))
+        slope = gate + x * ((x * x * -0.5).exp() * (1 / math.sqrt(2 * math.pi)))
+        gone = np.where(gate.value == 0, np.abs(slope.value), 0.0)
+        return dy * replace(slope, error=slope.error + np.nan_to_num(gone))
     slope = x * x * (1.5 * _CUBIC * _TWO_SQRT_2_OVER_PI) + 0.5 * _TWO_SQRT_2_OVER_PI
     return dy * (gate + x * 0.5 * worst([1.0 - t * t, (1.0 - t) * (1.0 + t)]) * slope)
 
