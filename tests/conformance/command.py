@@ -7,21 +7,42 @@ import contextlib
 import difflib
 import io
 import os
+import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from gaugeblock.conformance import runner
 from gaugeblock.conformance.backend.loading import ADAPTERS, BackendError
 from gaugeblock.conformance.console import Output, RunDisplay, show, show_demonstration, steps
 from gaugeblock.conformance.engine import PROFILES
+from gaugeblock.conformance.reports import badge, difference, files, junit, page, replaying
+from gaugeblock.conformance.reports.data import LEVELS
+from gaugeblock.conformance.reports.report import versions
 from gaugeblock.spec import citation, clauses, demonstrations
 from gaugeblock.spec.operations import OPERATIONS
 
 CONFORMING, VIOLATING, USAGE, BROKEN = 0, 1, 2, 3
 """Exit codes."""
+
+EXIT_CODES = """exit codes:
+  0    the backend conforms at the level
+  1    it does not: something violates, is partial, or nothing conforms
+  2    a usage error: one line says what is wrong
+  3    the suite itself failed: please report that
+  130  interrupted (SIGINT), 143 terminated (SIGTERM): reports hold what was found by then
+"""
+
+FORMS: Mapping[str, tuple[Callable[[dict[str, Any]], str], str]] = {
+    "report": (files.as_json, "FILE.json"),
+    "junit": (junit.build, "FILE.xml"),
+    "html": (page.build, "FILE.html"),
+    "badge": (badge.build, "FILE.svg"),
+}
+"""Options that name a file for a report: how that is written."""
 
 DAY = 86400
 """The longest time limit, in seconds."""
@@ -47,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = _parser().parse_args(arguments)
         code: int = options.run(options)
         return code
-    except (UsageError, BackendError) as error:
+    except (UsageError, BackendError, files.ReportError) as error:
         print(f"gaugeblock: {error}", file=sys.stderr)
         return USAGE
     except runner.SuiteError as error:
@@ -83,10 +104,19 @@ def _finish_output() -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="gaugeblock", description="Is this GPU kernel right?")
+    parser.add_argument(
+        "--version",
+        action="version",
+        version=f"gaugeblock {versions({})['gaugeblock']}, spec {citation.VERSION}",
+    )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
     conform = commands.add_parser(
-        "conform", help="hold a backend against the spec", description=conform_backend.__doc__
+        "conform",
+        help="hold a backend against the spec",
+        description=conform_backend.__doc__,
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     conform.add_argument("backend", help=f"a Python file, an importable module, or {', '.join(ADAPTERS)}")
     conform.add_argument(
@@ -106,7 +136,16 @@ def _parser() -> argparse.ArgumentParser:
         help="how many examples to try (default: %(default)s)",
     )
     conform.add_argument("--seed", type=_seed, help="draw the same problems as the run that named this seed")
-    conform.add_argument("--report", type=Path, metavar="FILE.json", help="write the JSON report")
+    conform.add_argument(
+        "--level",
+        default=LEVELS[0],
+        choices=LEVELS,
+        help="what the exit code asks for; all levels are tried (default: %(default)s)",
+    )
+    for form, (_, example) in FORMS.items():
+        what = {"report": "JSON report", "junit": "report as JUnit XML", "html": "report as a page"}
+        words = f"write the {what.get(form, form)}"
+        conform.add_argument(f"--{form}", type=Path, metavar=example, help=words)
     conform.add_argument(
         "--jobs",
         type=_positive,
@@ -123,6 +162,29 @@ def _parser() -> argparse.ArgumentParser:
     )
     conform.add_argument("--no-shrink", action="store_true", help="do not make failing problems smaller")
     conform.set_defaults(run=conform_backend)
+
+    compare = commands.add_parser(
+        "diff",
+        help="say what changed between two reports",
+        description=f"{compare_reports.__doc__} The exit code is 0 if nothing got worse, 1 if something did.",
+    )
+    compare.add_argument("old", type=Path, metavar="OLD.json")
+    compare.add_argument("new", type=Path, metavar="NEW.json")
+    compare.set_defaults(run=compare_reports)
+
+    again = commands.add_parser(
+        "replay",
+        help="put the failures of a report to the backend again",
+        description=f"{replay_report.__doc__} The exit code is 0 if all hold now, 1 if one still fails. "
+        "This runs the backend that the report names: replay no report that you do not trust.",
+    )
+    again.add_argument("report", type=Path, metavar="REPORT.json")
+    for name in ("operation", "dtype", "clause"):
+        again.add_argument(
+            f"--{name}", action="append", default=[], metavar="NAME", help=f"only this {name} (repeatable)"
+        )
+    again.add_argument("--backend", metavar="FILE.py", help="this backend, not the one that the report names")
+    again.set_defaults(run=replay_report)
 
     devices = commands.add_parser(
         "devices", help="say what the kernels would run on", description=show_devices.__doc__
@@ -211,8 +273,11 @@ def conform_backend(options: argparse.Namespace) -> int:
         "float16",
         "bfloat16",
     ]
-    if options.report is not None:
-        _expect_writable(options.report)
+    for form, file in _asked_for(options):
+        try:
+            files.expect_writable(file)
+        except OSError as error:
+            raise UsageError(f"--{form}: {error}") from error
     console = Output()
     plan = runner.plan(
         options.backend,
@@ -227,31 +292,58 @@ def conform_backend(options: argparse.Namespace) -> int:
         console.print(line, markup=False)
     console.print(f"seed {plan.effort.seed}")
     start = time.monotonic()
-    with RunDisplay(console, plan.sizes(), plan.level) as display:
-        report = runner.run(plan, jobs=options.jobs, progress=display.advance)
+    try:
+        with RunDisplay(console, plan.sizes(), plan.level) as display:
+            report = runner.run(plan, jobs=options.jobs, progress=display.advance)
+    except runner.Interrupted as interrupted:
+        interrupted.report.seconds = time.monotonic() - start
+        _write_reports(options, interrupted.report.as_data())
+        tried = sum(len(entry.clauses) for entry in interrupted.report.entries.values())
+        words = f"ended by {signal.Signals(interrupted.signal).name} after {tried} of {len(plan.cases)} checks"
+        print(f"gaugeblock: {words}", file=sys.stderr)
+        return 128 + interrupted.signal
     report.seconds = time.monotonic() - start
     show(console, report)
-    if options.report is not None:
-        try:
-            import json
-
-            options.report.write_text(json.dumps(report.as_data(), indent=1))
-        except OSError as error:
-            raise UsageError(f"--report: {error}") from error
+    _write_reports(options, report.as_data())
     return CONFORMING if report.conforming else VIOLATING
 
 
-def _expect_writable(file: Path) -> None:
-    """Refuse a file that cannot be written, before the work; leave nothing behind."""
-    if not file.resolve().parent.is_dir():
-        raise UsageError(f"--report: there is no folder {file.resolve().parent}")
-    new = not file.exists()
-    try:
-        file.open("a").close()
-        if new:
-            file.unlink()
-    except OSError as error:
-        raise UsageError(f"--report: {error}") from error
+def _asked_for(options: argparse.Namespace) -> list[tuple[str, Path]]:
+    """Return the forms of the report that the user wants, and where."""
+    return [(form, file) for form in FORMS if (file := getattr(options, form)) is not None]
+
+
+def _write_reports(options: argparse.Namespace, data: dict[str, Any]) -> None:
+    """Write every form of the report that the user wants, whatever becomes of the others."""
+    failures = []
+    for form, file in _asked_for(options):
+        try:
+            files.write(file, FORMS[form][0](data))
+        except OSError as error:
+            failures.append(f"--{form}: {error}")
+    if failures:
+        raise UsageError("; ".join(failures))
+
+
+def compare_reports(options: argparse.Namespace) -> int:
+    """Say what changed from one JSON report to another."""
+    found = difference.compare(files.read(options.old), files.read(options.new))
+    difference.show(Output(), found)
+    return VIOLATING if found.worse else CONFORMING
+
+
+def replay_report(options: argparse.Namespace) -> int:
+    """Put the failures of a JSON report to its backend again."""
+    data = files.read(options.report)
+    operations = [_known(name, OPERATIONS, "operation") for name in options.operation]
+    dtypes = [DTYPES[_known(name, DTYPES, "dtype")] for name in options.dtype]
+    chosen = replaying.failures(data, operations, dtypes, [clause.upper() for clause in options.clause])
+    if options.operation + options.dtype + options.clause and not chosen:
+        raise UsageError(f"{options.report} has no such failure")
+    backend, folder = replaying.place(data, options.report, options.backend)
+    failed = replaying.replay_all(chosen, backend, folder)
+    print(f"{len(chosen)} failures of {options.report} replayed: {failed} still fail")
+    return VIOLATING if failed else CONFORMING
 
 
 def _make_folder(folder: Path, option: str) -> None:

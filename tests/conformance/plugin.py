@@ -11,6 +11,7 @@ import hashlib
 import json
 import secrets
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -23,6 +24,7 @@ from gaugeblock.conformance.backend.loading import BackendError
 from gaugeblock.conformance.backend.subject import Subject
 from gaugeblock.conformance.engine import PROFILES, Case, Effort, Examiner, Outcome, cases
 from gaugeblock.conformance.levels import LEVELS
+from gaugeblock.conformance.stopping import SIGNALS, stop_once
 from gaugeblock.spec.accuracy import FORMATS
 from gaugeblock.spec.operations import OPERATIONS
 
@@ -86,6 +88,8 @@ def pytest_configure(config: pytest.Config) -> None:
     options = config.option
     if hasattr(config, "workerinput"):
         vars(options).update(config.workerinput[PROPERTY])
+        for number in SIGNALS:  # it ends its backend before itself
+            signal.signal(number, stop_once)
     elif options.gaugeblock_conformance_seed is None:
         options.gaugeblock_conformance_seed = secrets.randbits(32)
     if options.gaugeblock_backend is not None:

@@ -22,6 +22,7 @@ from gaugeblock.conformance.backend.loading import BackendError
 from gaugeblock.conformance.backend.subject import Subject
 from gaugeblock.conformance.engine import Case, Effort, Examiner, Outcome, cases
 from gaugeblock.conformance.reports.report import Entry, Report, versions
+from gaugeblock.conformance.stopping import Stop, stoppable
 from gaugeblock.spec.accuracy import FORMATS
 from gaugeblock.spec.operations import OPERATIONS
 
@@ -135,11 +136,22 @@ def plan(
 class _Collector:
     """A pytest plugin of the main process: takes the outcomes out of the test reports."""
 
-    def __init__(self, report: Report, progress: Progress | None) -> None:
+    def __init__(self, report: Report, progress: Progress | None, stop: Stop) -> None:
         self.report = report
         self.progress = progress
+        self.stop = stop
         self.broken: list[str] = []
         self.stopped: str | None = None
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_newgateway(self, gateway: Any) -> None:
+        """Note a process that takes a share of the work: a signal has to reach it too."""
+        self.stop.workers.append(gateway._rinfo().pid)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        """Keep pytest from writing out a deep traceback that nobody sees: it takes seconds."""
+        excinfo.traceback = excinfo.traceback[-1:]
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Record a finished test."""
@@ -165,6 +177,23 @@ class SuiteError(RuntimeError):
     """The suite itself failed."""
 
 
+class Interrupted(KeyboardInterrupt):
+    """A run was ended by a signal.
+
+    Parameters
+    ----------
+    report
+        What it had found by then.
+    signal
+        The signal's number.
+    """
+
+    def __init__(self, report: Report, signal: int) -> None:
+        super().__init__()
+        self.report = report
+        self.signal = signal
+
+
 def run(plan: Plan, *, jobs: int = 1, progress: Progress | None = None) -> Report:
     """Run a plan with pytest.
 
@@ -176,9 +205,15 @@ def run(plan: Plan, *, jobs: int = 1, progress: Progress | None = None) -> Repor
         Processes to share it between.
     progress
         Called after every case.
+
+    Raises
+    ------
+    Interrupted
+        At the first SIGINT or SIGTERM; the second one ends the process.
+    SuiteError
+        If pytest could not run the cases.
     """
     report = plan.report()
-    collector = _Collector(report, progress)
     # A namespace package has no folder of its own: name ours, not the one pytest would guess.
     here = Path(__file__).parent
     operations = dict.fromkeys(case.operation for case in plan.cases if case.operation in plan.operations)
@@ -201,6 +236,8 @@ def run(plan: Plan, *, jobs: int = 1, progress: Progress | None = None) -> Repor
             "gaugeblock.conformance.entry",
             "-p",
             "no:cacheprovider",
+            "-p",
+            "no:unraisableexception",  # it collects garbage five times over before pytest ends
             "-q",
             "--no-header",
             "--no-summary",
@@ -217,12 +254,17 @@ def run(plan: Plan, *, jobs: int = 1, progress: Progress | None = None) -> Repor
     ]
     # In the processes of pytest too, no file of the current folder stands in for a module that they import.
     os.environ.setdefault("PYTHONSAFEPATH", "1")
-    with contextlib.redirect_stdout(io.StringIO()) as words:
-        code = pytest.main(arguments, plugins=[collector])
+    with stoppable() as stop, contextlib.redirect_stdout(io.StringIO()) as words:
+        collector = _Collector(report, progress, stop)
+        try:
+            code = pytest.main(arguments, plugins=[collector])
+        except KeyboardInterrupt:  # before pytest was far enough to catch it
+            code = pytest.ExitCode.INTERRUPTED
     if collector.stopped is not None:
         raise BackendError(collector.stopped)
-    if code == pytest.ExitCode.INTERRUPTED and not collector.broken:
-        raise KeyboardInterrupt
+    if stop.signal is not None:
+        _sort(report, plan)
+        raise Interrupted(report, stop.signal)
     if collector.broken or code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
         raise SuiteError("\n".join(collector.broken) or words.getvalue())
     report.complete = True

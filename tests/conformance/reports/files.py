@@ -74,7 +74,10 @@ def _create_beside(target: Path) -> tuple[int, Path]:
     """Create a new file in the folder of another, with the permissions of any new file."""
     beside = target.with_name(f".{target.name[:100]}.{secrets.token_hex(8)}")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-    return os.open(beside, flags, 0o666), beside
+    try:
+        return os.open(beside, flags, 0o666), beside
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(target)) from None  # the file that the user named
 
 
 def as_json(data: dict[str, Any]) -> str:
