@@ -299,7 +299,9 @@ def conform_backend(options: argparse.Namespace) -> int:
         interrupted.report.seconds = time.monotonic() - start
         _write_reports(options, interrupted.report.as_data())
         tried = sum(len(entry.clauses) for entry in interrupted.report.entries.values())
-        words = f"ended by {signal.Signals(interrupted.signal).name} after {tried} of {len(plan.cases)} checks"
+        words = (
+            f"ended by {signal.Signals(interrupted.signal).name} after {tried} of {len(plan.cases)} checks"
+        )
         print(f"gaugeblock: {words}", file=sys.stderr)
         return 128 + interrupted.signal
     report.seconds = time.monotonic() - start

@@ -18,7 +18,17 @@ BEST_FIRST = ("conforming", "partial", "outside", "unsupported", "violating")
 SHARE = 0.1
 """By how much of its bound an error may grow without a word."""
 
-CONDITIONS = ("backend", "device", "simulated", "seed", "profile", "level", "isolation", "versions", "environment")
+CONDITIONS = (
+    "backend",
+    "device",
+    "simulated",
+    "seed",
+    "profile",
+    "level",
+    "isolation",
+    "versions",
+    "environment",
+)
 """What a run depended on: where these differ, so may the reports."""
 
 STYLES = {"worse": "bold red", "better": "green"}
@@ -64,7 +74,9 @@ def compare(old: dict[str, Any], new: dict[str, Any]) -> Difference:
     for name in CONDITIONS:
         if old[name] != new[name]:
             found.notes.append(f"{name} differs: {_differing(old[name], new[name])}")
-    found.notes += [f"the {age} run was interrupted" for age, run in (("old", old), ("new", new)) if not run["complete"]]
+    found.notes += [
+        f"the {age} run was interrupted" for age, run in (("old", old), ("new", new)) if not run["complete"]
+    ]
     same_problems = all(old[name] == new[name] for name in ("seed", "profile"))
     before = {(operation, dtype): entry for operation, dtype, entry in entries(old)}
     after = {(operation, dtype): entry for operation, dtype, entry in entries(new)}
@@ -98,25 +110,27 @@ def _compare_entries(
 
     for level in LEVELS:
         if old["levels"][level] != new["levels"][level]:
-            note(f"level {level}", *_ranked(old["levels"][level], new["levels"][level]))
+            before, after = old["levels"][level], new["levels"][level]
+            note(f"level {level}", before, after, _rank(before, after))
     for id in dict.fromkeys([*old["clauses"], *new["clauses"]]):
         before, after = (entry["clauses"].get(id, {}).get("verdict", "not tried") for entry in (old, new))
         if before != after:
-            note(id, *_ranked(before, after))
+            note(id, before, after, _rank(before, after))
     for name in ("domain", "departures", "arithmetic"):
         if old[name] != new[name]:
             note(name, old[name], new[name])
     shares = old["worst_share_of_bound"] or 0.0, new["worst_share_of_bound"] or 0.0
     if shares[1] - shares[0] > SHARE:
-        note("error / bound", *(f"{share:.2f}" for share in shares), "worse" if same_problems else "")
+        before, after = (f"{share:.2f}" for share in shares)
+        note("error / bound", before, after, "worse" if same_problems else "")
     return changes
 
 
-def _ranked(old: str, new: str) -> tuple[str, str, str]:
-    """Return two verdicts, and whether the second is worse or better."""
+def _rank(old: str, new: str) -> str:
+    """Say whether the second of two verdicts is worse or better."""
     if "not tried" in (old, new):
-        return old, new, "worse" if new == "violating" or old == "conforming" else ""
-    return old, new, "worse" if BEST_FIRST.index(new) > BEST_FIRST.index(old) else "better"
+        return "worse" if new == "violating" or old == "conforming" else ""
+    return "worse" if BEST_FIRST.index(new) > BEST_FIRST.index(old) else "better"
 
 
 def show(console: Console, found: Difference) -> None:
@@ -130,9 +144,15 @@ def show(console: Console, found: Difference) -> None:
         for change in found.changes:
             cells = (change.operation, change.dtype, change.what, change.old, change.new, change.kind)
             style = STYLES.get(change.kind, "")
-            table.add_row(*(Text(visible(cell), style=style if cell == change.kind else "") for cell in cells))
+            table.add_row(
+                *(Text(visible(cell), style=style if cell == change.kind else "") for cell in cells)
+            )
         console.print(table)
     counts = [sum(change.kind == kind for change in found.changes) for kind in STYLES]
     others = len(found.changes) - sum(counts)
-    words = f"{counts[0]} worse, {counts[1]} better, {others} other changes" if found.changes else "nothing changed"
+    words = (
+        f"{counts[0]} worse, {counts[1]} better, {others} other changes"
+        if found.changes
+        else "nothing changed"
+    )
     console.print(f"{words}; {found.seconds[0]:.0f} s, now {found.seconds[1]:.0f} s")

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import html
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from string import Template
@@ -61,6 +62,11 @@ def _safe(value: Any) -> str:
     return html.escape(visible(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)))
 
 
+def _claim(text: str) -> str:
+    """Return a sentence of a docstring, with its names as code."""
+    return re.sub("``(.+?)``", r"<code>\1</code>", _safe(text))
+
+
 def _hash(text: str) -> str:
     """Return the source expression by which a browser lets this text, and no other, act."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
@@ -93,7 +99,9 @@ def _facts(data: dict[str, Any]) -> str:
             ("command", f"<code>{_safe(data['command'])}</code>"),
             (
                 "domain",
-                f"declared for {_safe(', '.join(declared))}" if declared else "none declared: all of the spec",
+                f"declared for {_safe(', '.join(declared))}"
+                if declared
+                else "none declared: all of the spec",
             ),
             ("not in the backend", _safe(", ".join(data["lacking"]))),
             ("isolation", _safe(data["isolation"])),
@@ -127,7 +135,7 @@ def _table(data: dict[str, Any]) -> str:
             f'<th scope="row" class="again">{_safe(operation)}</th>',
             f'<td><a href="#{_key(operation, dtype)}">{_safe(dtype)}</a></td>',
             *(f"<td>{_word(entry['levels'][level])}</td>" for level in LEVELS),
-            f'<td class="number">{entry["answered"]} of {entry["asked"]}</td>',
+            f'<td class="number">{entry["answered"]}/{entry["asked"]}</td>',
             f'<td class="number rest">{"" if share is None else f"{share:.2f}"}</td>',
             f'<td class="number rest">{entry["seconds"]:.1f}</td>',
         ]
@@ -135,7 +143,9 @@ def _table(data: dict[str, Any]) -> str:
         bodies.setdefault(operation, []).append(row)
     headings = ["operation", "dtype", *LEVELS]
     head = "".join(f'<th scope="col">{heading}</th>' for heading in headings)
-    head += '<th scope="col" class="number">answered</th><th scope="col" class="number rest">error / bound</th>'
+    head += (
+        '<th scope="col" class="number">answered</th><th scope="col" class="number rest">error / bound</th>'
+    )
     head += '<th scope="col" class="number rest">seconds</th>'
     body = "\n".join(f"<tbody>{''.join(rows)}</tbody>" for rows in bodies.values())
     return (
@@ -163,7 +173,7 @@ def _failures(data: dict[str, Any]) -> str:
             written.append(
                 f"<article {_data(operation, dtype, id, clause)}>\n"
                 f"<h3>{_safe(id)} violated by {_safe(operation)} in {_safe(dtype)}</h3>\n"
-                f'<p class="note">{_safe(clause["claim"])} Level {clause["level"]}.</p>\n'
+                f'<p class="note">{_claim(clause["claim"])} Level {clause["level"]}.</p>\n'
                 f"<pre>{_safe(clause['failure']['message'])}</pre>\n{again}\n</article>"
             )
     return "\n".join(written) or "<p>None.</p>"
@@ -172,11 +182,17 @@ def _failures(data: dict[str, Any]) -> str:
 def _evidence(operation: str, dtype: str, entry: dict[str, Any]) -> str:
     """Return what is known of an operation in a dtype, clause by clause."""
     declared = [(name, entry[name]) for name in ("domain", "departures", "arithmetic", "suggestion")]
-    facts = _list(
+    said = [
         ("would fit" if name == "suggestion" else name, f"<code>{_safe(value)}</code>")
         for name, value in declared
         if value
-    )
+    ]
+    share = entry["worst_share_of_bound"]
+    measured = [
+        ("error / bound", "" if share is None else f"{share:.2f}"),
+        ("seconds", f"{entry['seconds']:.1f}"),
+    ]
+    facts = _list(said + measured)
     noteworthy = entry["verdict"] in ("violating", "partial") or entry["suggestion"]
     rows = "\n".join(_clause(operation, dtype, id, clause) for id, clause in entry["clauses"].items())
     headings = ("clause", "claim", "level", "verdict", "answered of asked", "by size", "largest")
@@ -205,7 +221,7 @@ def _clause(operation: str, dtype: str, id: str, clause: dict[str, Any]) -> str:
     rest = "".join(f'<td data-name="{name}">{value}</td>' if value else "<td></td>" for name, value in cells)
     return (
         f'<tr {_data(operation, dtype, id, clause)}><th scope="row"><code>{_safe(id)}</code></th>'
-        f'<td class="claim">{_safe(clause["claim"])}</td><td>{clause["level"]}</td>'
+        f'<td class="claim">{_claim(clause["claim"])}</td><td data-name="level">{clause["level"]}</td>'
         f"<td{why}>{_word(clause['verdict'])}</td>{rest}</tr>"
     )
 

@@ -10,6 +10,7 @@ from math import prod
 from pathlib import Path
 from typing import Any, get_args
 
+from gaugeblock.conformance.backend.loading import BackendError
 from gaugeblock.conformance.checks import checks_of
 from gaugeblock.conformance.engine import replay
 from gaugeblock.conformance.problems.problem import Array, Distribution, Layout, Problem
@@ -99,8 +100,20 @@ def replay_all(chosen: Collection[Failure], backend: str, folder: Path) -> int:
                 print(f"{name} was not tried in that run: there is nothing to replay, run conform again")
                 failed += 1
             else:
-                failed += not replay(backend, failure.clause, failure.problem)
+                failed += not _replay(backend, failure, failure.problem)
     return failed
+
+
+def _replay(backend: str, failure: Failure, problem: Problem) -> bool:
+    """Put one problem to a backend; that of no run of ours may be one that cannot be put at all."""
+    try:
+        return replay(backend, failure.clause, problem)
+    except BackendError:
+        raise
+    except Exception as error:
+        name = f"{failure.operation}.{failure.dtype}.{failure.clause}"
+        words = visible(f"{type(error).__name__}: {error}").partition("\n")[0][:200]
+        raise ReportError(f"{name}: its problem cannot be put: {words}") from error
 
 
 def read_problem(text: str) -> Problem:
@@ -145,7 +158,7 @@ def _value(node: ast.AST) -> Any:
             return tuple(map(_value, items))
         case ast.List(elts=items):
             return list(map(_value, items))
-    return ast.literal_eval(node)  # type: ignore[arg-type]  # it refuses what is no literal
+    return ast.literal_eval(node)  # which refuses what is no literal
 
 
 def _check(problem: Problem) -> None:
@@ -159,7 +172,9 @@ def _check(problem: Problem) -> None:
         _expect(prod(array.shape) <= ELEMENTS, "shape", array.shape)
         _expect(array.values in get_args(Distribution), "values", array.values)
         numbers = (array.scale, array.shift, array.limit, array.seed)
-        _expect(all(isinstance(number, int | float) for number in numbers), "scale, shift, limit, seed", numbers)
+        _expect(
+            all(isinstance(number, int | float) for number in numbers), "scale, shift, limit, seed", numbers
+        )
         for index, value in array.planted:
             _expect(_whole((index,)) and isinstance(value, int | float), "planted", (index, value))
         _check_layout(array.layout, len(array.shape))
@@ -167,7 +182,9 @@ def _check(problem: Problem) -> None:
     _expect(isinstance(problem.parameters, dict), "parameters", problem.parameters)
     _expect(problem.alias is None or problem.alias in problem.arrays, "alias", problem.alias)
     known = set(problem.arrays) >= set(problem.dtypes)
-    _expect(known and all(isinstance(dtype, str) for dtype in problem.dtypes.values()), "dtypes", problem.dtypes)
+    _expect(
+        known and all(isinstance(dtype, str) for dtype in problem.dtypes.values()), "dtypes", problem.dtypes
+    )
 
 
 def _check_layout(layout: Layout, rank: int) -> None:
