@@ -11,7 +11,6 @@ import hashlib
 import json
 import secrets
 import shutil
-import signal
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -24,7 +23,7 @@ from gaugeblock.conformance.backend.loading import BackendError
 from gaugeblock.conformance.backend.subject import Subject
 from gaugeblock.conformance.engine import PROFILES, Case, Effort, Examiner, Outcome, cases
 from gaugeblock.conformance.levels import LEVELS
-from gaugeblock.conformance.stopping import SIGNALS, stop_once
+from gaugeblock.conformance.stopping import stop_by
 from gaugeblock.spec.accuracy import FORMATS
 from gaugeblock.spec.operations import OPERATIONS
 
@@ -88,8 +87,6 @@ def pytest_configure(config: pytest.Config) -> None:
     options = config.option
     if hasattr(config, "workerinput"):
         vars(options).update(config.workerinput[PROPERTY])
-        for number in SIGNALS:  # it ends its backend before itself
-            signal.signal(number, stop_once)
     elif options.gaugeblock_conformance_seed is None:
         options.gaugeblock_conformance_seed = secrets.randbits(32)
     if options.gaugeblock_backend is not None:
@@ -151,6 +148,8 @@ def _load(config: pytest.Config) -> Subject:
             f"fingerprint {found[:8]}, expected {options.gaugeblock_fingerprint[:8]}"
         )
     options.gaugeblock_fingerprint = found
+    if hasattr(config, "workerinput"):  # a process of xdist: pytest would take its time
+        stop_by(subject.close)
     return subject
 
 

@@ -6,14 +6,14 @@ import contextlib
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 GRACE_SECONDS = 1.0
-"""How long the processes of a run may take to end their own children before they are killed."""
+"""How long the processes of a run may take to end what they started before they are killed."""
 
 
 @dataclass
@@ -72,8 +72,19 @@ def stoppable() -> Iterator[Stop]:
                 signal.signal(number, handler)
 
 
-def stop_once(number: int, frame: FrameType | None) -> None:
-    """Handle a signal in a process that has been given a share: end it once, however many tell it to."""
+def stop_by(close: Callable[[], None]) -> None:
+    """Have a signal end this process, which has a share of a run, after it ended what it started."""
+    ending = False
+
+    def end(number: int, frame: FrameType | None) -> None:
+        nonlocal ending
+        if ending:  # a terminal's Ctrl+C comes from the terminal and from the first process
+            return
+        ending = True
+        try:
+            close()
+        finally:
+            os._exit(128 + number)
+
     for each in SIGNALS:
-        signal.signal(each, signal.SIG_IGN)
-    raise KeyboardInterrupt
+        signal.signal(each, end)

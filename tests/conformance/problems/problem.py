@@ -157,7 +157,9 @@ class Array:
 
 
 def _written(value: Any) -> str:
-    """Write a value so that Python reads it back, Inf and NaN included."""
+    """Write a value so that Python reads it back, Inf and NaN included, numbers of NumPy as Python's."""
+    if isinstance(value, np.generic):
+        value = value.item()
     if isinstance(value, float) and not np.isfinite(value):
         return 'float("-nan")' if np.isnan(value) and np.signbit(value) else f'float("{value}")'
     if isinstance(value, tuple):
