@@ -73,18 +73,22 @@ def stoppable() -> Iterator[Stop]:
 
 
 def stop_by(close: Callable[[], None]) -> None:
-    """Have a signal end this process, which has a share of a run, after it ended what it started."""
-    ending = False
+    """Have a signal end this process, which has a share of a run, after it ended what it started.
 
-    def end(number: int, frame: FrameType | None) -> None:
-        nonlocal ending
-        if ending:  # a terminal's Ctrl+C comes from the terminal and from the first process
-            return
-        ending = True
+    The system may hand a signal to any thread, while that in which Python's handlers run waits for a kernel:
+    a thread of its own takes it.
+    """
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    for number in SIGNALS:
+        signal.signal(number, lambda *_: None)
+    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+
+    def wait() -> None:
+        number = os.read(reading, 1)[0]
         try:
             close()
         finally:
             os._exit(128 + number)
 
-    for each in SIGNALS:
-        signal.signal(each, end)
+    threading.Thread(target=wait, daemon=True).start()

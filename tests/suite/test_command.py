@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gaugeblock.conformance.command import DTYPES, _known, main
-from gaugeblock.conformance.reports.report import Report
+from gaugeblock.conformance.reports import files
 from gaugeblock.spec import demonstrations, document
 from gaugeblock.spec.operations import OPERATIONS
 
@@ -185,7 +185,7 @@ def test_a_report_that_cannot_be_written_after_the_run_is_one_line(
         raise OSError(28, "No space left on device")
 
     backend.write_text(GOOD)
-    monkeypatch.setattr(Report, "write", full)
+    monkeypatch.setattr(files, "write", full)
     assert main([*RELU, str(backend), "--report", str(backend.parent / "r.json"), *QUICK]) == 2
     assert capsys.readouterr().err == "gaugeblock: --report: [Errno 28] No space left on device\n"
 
