@@ -1,11 +1,10 @@
 """Judge a cheat in a process of its own, so that what it does to its judge ends no test.
 
-Run as ``python apart.py FILE BACKEND OPERATION DTYPE LEVEL``; the seed is in ``GAUGEBLOCK_SEED``. Writes the
-verdict into FILE, with the message of the first failure.
+Run as ``python apart.py FILE BACKEND OPERATION DTYPE LEVEL --seed N``. Writes the verdict into FILE, with the
+messages of what failed.
 """
 
 import json
-import os
 import sys
 from pathlib import Path
 
@@ -14,8 +13,8 @@ from verdicts import found
 
 def main() -> None:
     """Judge, and write what came of it."""
-    file, backend, operation, dtype, level = sys.argv[1:]
-    verdict, message = found(backend, operation, dtype, level, int(os.environ.get("GAUGEBLOCK_SEED", "1")))
+    file, backend, operation, dtype, level, _, seed = sys.argv[1:]
+    verdict, message = found(backend, operation, dtype, level, int(seed))
     Path(file).write_text(json.dumps([verdict, message]), encoding="utf-8")
 
 

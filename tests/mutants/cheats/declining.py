@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -170,24 +171,26 @@ WRONG_INSIDE = Cheat(
 
 
 class Changing:
-    """A backend that declares wide arithmetic when it is read first, and narrow when it is asked."""
+    """A backend that declares other arithmetic at every other load."""
 
     def __init__(self) -> None:
-        self.story = "declares other arithmetic at its second load"
+        self.story = "declares fp32 at one load and TF32 at the next"
         self.source = (DRIFT, PRECISION)
         self.expected, self.level, self.dtype, self.unseen = "violating", "numeric", "float32", None
         self.operations = ("gemm",)
 
-    @property
+    @cached_property
     def arithmetic(self) -> dict[str, Any]:
-        """Declare fp32 once in a run, then TF32."""
+        """Declare fp32 at one load, TF32 at the next."""
         seen = Path(tempfile.gettempdir()) / f"gaugeblock-cheat-{parent()}"
-        first = not seen.exists()
         try:
-            seen.touch()
+            seen.touch(exist_ok=False)
+        except FileExistsError:
+            seen.unlink()
+            return {"gemm": {"float32": {"multiplier": "tf32"}}}
         except OSError:
-            first = True
-        return {} if first else {"gemm": {"float32": {"multiplier": "tf32"}}}
+            pass
+        return {}
 
     def gemm(self, a: Array, b: Array, c: Array | None = None, **rest: Any) -> Array:
         """Multiply in TF32."""

@@ -3,9 +3,6 @@
 from gaugeblock.conformance import Effort, judge
 from gaugeblock.conformance.backend.loading import BackendError
 
-TIME_LIMIT = 5.0
-"""Seconds for a call: nothing here takes long, and what hangs shall not hold the tests up."""
-
 
 def found(
     backend: str,
@@ -16,6 +13,7 @@ def found(
     *,
     profile: str = "ci",
     first: bool = True,
+    time_limit: float = 5.0,
 ) -> tuple[str, str]:
     """Return the verdict on an operation at a level, and what was wrong; ``refused`` if it does not load."""
     try:
@@ -24,7 +22,7 @@ def found(
             operations=(operation,),
             dtypes=(dtype,),
             effort=Effort(profile, seed, shrink=False),
-            time_limit=TIME_LIMIT,
+            time_limit=time_limit,
             stop_at_first=first,
         )
     except BackendError as error:

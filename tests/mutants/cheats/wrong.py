@@ -205,7 +205,7 @@ WHOLE_VECTORS = Cheat(
     [SCORED_SHAPES],
     relu=elementwise(multiples_of_four),
 )
-SQUARE = Cheat(
+TESTED_SIZES = Cheat(
     "right for products whose N is no more than 64, the sizes at which correctness is tested elsewhere",
     [SCORED_SHAPES],
     gemm=gemm_where(lambda m, n, k: n > 64),

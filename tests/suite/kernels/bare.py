@@ -1,7 +1,7 @@
 """Right numbers and nothing else: kernels as they are written every day.
 
 No argument is checked; whatever NumPy makes of a misuse is the answer. Sums of products are BLAS's or
-einsum's, in an order that depends on layouts; the padding of a convolution is zeros that take part in products.
+einsum's, in an order that depends on layouts; padding of a convolution is zeros that take part in products.
 """
 
 from typing import Any
