@@ -131,7 +131,7 @@ def test_no_cheat_gets_a_verdict_that_it_has_not_earned(one: Row, tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    "name", ["ESCAPE_CODES", "LARGE_NAME", "SURROGATE", "LARGE", "HOSTILE_DEVICE", "CHATTER"]
+    "name", ["ESCAPE_CODES", "LARGE_NAME", "SURROGATE", "LARGE_WORDS", "HOSTILE_DEVICE", "CHATTER"]
 )
 def test_words_of_a_cheat_are_cut_and_escaped(name: str, tmp_path: Path) -> None:
     _, message = apart(row(name), tmp_path)

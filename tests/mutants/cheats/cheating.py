@@ -109,10 +109,12 @@ def absolute(x: Array, *, out: Array | None = None) -> Array:
     return answered(np.abs(x), x, out)
 
 
+JUDGE = os.getppid()
+
+
 def parent() -> int | None:
-    """Return the process that judges, where it can be seen from here."""
-    found = os.getppid()
-    return found if found > 1 else None
+    """Return the process that judges, where it can be seen from here: never one that took its place."""
+    return JUDGE if JUDGE == os.getppid() > 1 else None
 
 
 def judge_of_its_own() -> int | None:

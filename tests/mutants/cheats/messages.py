@@ -203,7 +203,7 @@ HALF = Cheat("sends half a message and falls silent", [DESCRIPTORS], relu=half)
 FLOOD = Cheat("sends without end", [DESCRIPTORS], relu=flood)
 CLOSED = Cheat("closes its side and lives on", [DESCRIPTORS], relu=closing)
 CHATTER = Cheat("fills the log, and its last words are escape codes", [HIJACKED], relu=chatter)
-LARGE = Cheat(
+LARGE_WORDS = Cheat(
     "raises 50 MB of words", [PYGPUBENCH], relu=lambda x: raising(RuntimeError, "x" * (50 * MEGABYTE))(x)
 )
 SURROGATE = Cheat("raises half a character", [PYGPUBENCH], relu=raising(RuntimeError, "\ud800"))
