@@ -162,6 +162,13 @@ DECLINES_INSIDE = Cheat(
     declares={"domain": {"relu": {"values": "finite"}}},
     relu=declining(has_negatives),
 )
+WRONG_OUTSIDE = Cheat(
+    "declares what is not negative, and answers the rest wrong instead of refusing it",
+    [NEVER_PUBLISHED],
+    level="strict",
+    declares={"domain": {"relu": {"values": "nonnegative"}}},
+    relu=absolute,
+)
 WRONG_INSIDE = Cheat(
     "declares finite values, and is wrong inside",
     [NEVER_PUBLISHED],
