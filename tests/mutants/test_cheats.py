@@ -214,6 +214,8 @@ def test_an_honest_twin_is_right(name: str, tmp_path: Path, monkeypatch: pytest.
         ]
         got = getattr(twin, operation)(*arrays)
         np.testing.assert_array_equal(got, getattr(right, operation)(*arrays))
+    while honest.STARTED:
+        honest.STARTED.pop().communicate()
 
 
 def test_the_pool_hands_memory_out_again_when_its_array_is_gone() -> None:

@@ -188,25 +188,23 @@ while True:
 """
 
 
-def in_another_process() -> Function:
-    """Return relu in fp32 that a process of its own computes."""
-    started: list[subprocess.Popen[bytes]] = []
+STARTED: list["subprocess.Popen[bytes]"] = []
 
-    def relu(x: Array) -> Array:
-        result = right.relu(x)
-        if x.dtype != F or not 0 < x.nbytes <= 1 << 14:
-            return result
-        if not started:
-            pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-            started.append(subprocess.Popen([sys.executable, "-c", CHILD], **pipes))  # type: ignore[call-overload]
-        process = started[0]
-        assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdin.write(x.nbytes.to_bytes(8, "little") + x.tobytes())
-        process.stdin.flush()
-        return np.frombuffer(process.stdout.read(x.nbytes), F).reshape(x.shape)
 
-    return relu
+def in_another_process(x: Array) -> Array:
+    """Have a process of its own compute relu in fp32."""
+    result = right.relu(x)
+    if x.dtype != F or not 0 < x.nbytes <= 1 << 14:
+        return result
+    if not STARTED:
+        command = [sys.executable, "-c", CHILD]
+        STARTED.append(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
+    process = STARTED[0]
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(x.nbytes.to_bytes(8, "little") + x.tobytes())
+    process.stdin.flush()
+    return np.frombuffer(process.stdout.read(x.nbytes), F).reshape(x.shape)
 
 
 def tiles(x: Array, *, axis: int = -1, out: Array | None = None) -> Array:
@@ -265,7 +263,7 @@ PART_OF_A_BLOCK = Honest("results that are part of a larger new block", relu=par
 STRIDED = Honest("results with strides of their own", relu=strided)
 POOL = Honest("memory used again when the result in it was collected", relu=Pool().relu)
 REMEMBERS = Honest("results remembered by all of the content, copies returned", relu=remembering())
-ANOTHER_PROCESS = Honest("a process of its own that computes", relu=in_another_process())
+ANOTHER_PROCESS = Honest("a process of its own that computes", relu=in_another_process)
 PRINTS = Honest(
     "prints its progress", relu=around(lambda x: print(f"relu of {x.shape}: 100 % \x1b[32mok\x1b[0m"))
 )
