@@ -30,7 +30,7 @@ def probes(operation: Operation, dtype: str) -> Iterator[Problem]:
 
 
 def variations(problem: Problem) -> Iterator[Problem]:
-    """Yield calls that differ from one in a single size, flag or parameter: they show what limits there are."""
+    """Yield calls that differ from one in a single size, flag or parameter: they show what limits it has."""
     record = problem.record
     sizes = sizes_of(record, problem.shapes, problem.parameters)
     free = {name: size for name, size in sizes.items() if name not in ("size", "batch", "Z", "P", "Q")}
