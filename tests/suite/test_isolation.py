@@ -214,3 +214,19 @@ def test_no_backend_outlives_a_suite_that_was_ended(tmp_path: Path, means: tuple
         time.sleep(0.05)
     suite.stdin.close()
     suite.stdout.close()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_without_landlock_root_becomes_a_user_without_rights_who_can_read_what_is_needed() -> None:
+    script = (
+        "import os, sys, tempfile\nfrom gaugeblock.conformance.backend import isolation\n"
+        "sys.executable = '/bin/sh'\nfolder = tempfile.mkdtemp()\n"
+        "unreadable = tempfile.mkdtemp()\n"
+        "print(isolation._become_nobody(folder, [unreadable]), os.getresuid(), os.getresgid())\n"
+        "print(isolation._become_nobody(folder, []), os.getresuid(), os.getresgid())\n"
+        "os.rmdir(folder) if os.access(folder, os.W_OK) else None\n"
+        "print(os.access(isolation.__file__, os.W_OK), open('/proc/self/status').read(5))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    nobody = f"({isolation.NOBODY}, {isolation.NOBODY}, {isolation.NOBODY})"
+    assert done.stdout.splitlines() == ["False (0, 0, 0) (0, 0, 0)", f"True {nobody} {nobody}", "False Name:"]

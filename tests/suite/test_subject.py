@@ -11,7 +11,7 @@ import pytest
 
 from gaugeblock.conformance import Array, BackendError, Layout, Problem
 from gaugeblock.conformance.backend import kept
-from gaugeblock.conformance.backend.process import Limits, Output, how_ended
+from gaugeblock.conformance.backend.process import Child, Limits, Output, how_ended
 from gaugeblock.conformance.backend.subject import CallFailed, Lost, Subject, Unsupported
 
 Write = Callable[[str], str]
@@ -441,5 +441,25 @@ def test_a_device_is_asked_for_its_results_again(start: Start) -> None:
     with pytest.raises(CallFailed, match=AGAIN):
         subject.call(Problem("silu", "float32", RELU.arrays))
     subject.call(Problem("relu6", "float32", {"x": Array((5,), seed=1)}))
+    with pytest.raises(CallFailed, match=CHANGED):
+        subject.release()
+
+
+def test_where_memory_cannot_be_read_the_child_is_asked(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Child, "readable", property(lambda child: False))
+    source = (
+        "K = []\ndef relu(x):\n y = np.maximum(x, 0); K.append(y); return y\n"
+        "def relu6(x): K[0][:] = 7; return np.clip(x, 0, 6)\n"
+        "def silu(x): return x\ndef gelu(x): return K[0]\n"
+    )
+    subject = start(source)
+    assert subject.call(RELU).bits.tolist() == subject.call(RELU).bits.tolist()
+    subject.expect_kept()
+    for operation, message in (("silu", "returned memory of its argument x"), ("gelu", AGAIN)):
+        with pytest.raises(CallFailed, match=message):
+            subject.call(Problem(operation, "float32", RELU.arrays))
+    subject.call(Problem("relu6", "float32", RELU.arrays))
     with pytest.raises(CallFailed, match=CHANGED):
         subject.release()

@@ -265,14 +265,16 @@ def _restrict(means: Collection[str], folder: str, needed: Collection[str]) -> I
 def _caches() -> list[str]:
     """Return the folders of compiled code; one that nobody has made or named yet moves below ``~/.cache``."""
     root = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    for variable, usual in CACHES.items():
-        if not os.path.isdir(os.path.expanduser(usual)):
-            os.environ.setdefault(variable, os.path.join(root, usual[2:].strip(".")))
-    named = [os.environ[variable] for variable in (*CACHES, *MORE_CACHES) if variable in os.environ]
-    for folder in (root, *named):
+    folders = [root, *(os.environ[name] for name in (*CACHES, *MORE_CACHES) if name in os.environ)]
+    for folder in folders:
         with contextlib.suppress(OSError):
             os.makedirs(folder, exist_ok=True)
-    return [root, *named, *map(os.path.expanduser, CACHES.values())]
+    for variable, usual in CACHES.items():
+        if os.path.isdir(os.path.expanduser(usual)):
+            folders.append(os.path.expanduser(usual))
+        else:
+            os.environ.setdefault(variable, os.path.join(root, usual.removeprefix("~/.")))
+    return folders
 
 
 def _landlock(writable: Collection[str]) -> bool:

@@ -291,7 +291,7 @@ class Subject:
         """
         if self._child is None or not self._kept.results:
             return
-        shared = self._child.shared_intervals() if self._kept.read else []
+        shared = self._child.shared_intervals() if self.description["arrays"] == "numpy" else []
         if any(low < stop and start < high for low, high in self._kept.intervals for start, stop in shared):
             self._kept.clear()
             raise CallFailed("returned memory of its arguments, not a new array")
@@ -308,12 +308,12 @@ class Subject:
     def _delivered(self, result: Result, views: Mapping[str, View]) -> NDArray[np.generic]:
         """Return a result that the function allocated, once it is seen to be a new array, and keep it."""
         assert self._child is not None
-        direct = self._kept.read is not None
-        if result.in_memory and direct:
+        if result.in_memory and self.description["arrays"] == "numpy":
             low, high = (address - self._child.shared for address in result.interval)
             if low < arena.SIZE and high > 0:
                 names = [name for name, view in views.items() if low < view.stop and view.start < high]
                 raise CallFailed(f"returned memory of its argument {', '.join(names)}, not a new array")
+        if result.in_memory and self._kept.read is not None:
             found = self._kept.look(result)
             if found is None:
                 raise CallFailed("returned an array whose memory cannot be read")
