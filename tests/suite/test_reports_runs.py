@@ -27,7 +27,7 @@ def relu(x):
 
 def tanh(x):
     open("pid-" + str(os.getpid()), "w").close()
-    time.sleep(600)
+    time.sleep(60)
 """
 QUICK = ("--operation", "relu", "--dtype", "fp32", "--profile", "quick", "--jobs", "1", "--seed", "1")
 NAMES = {"report": "r.json", "junit": "r.xml", "html": "r.html", "badge": "r.svg"}

@@ -195,7 +195,7 @@ def _evidence(operation: str, dtype: str, entry: dict[str, Any]) -> str:
     facts = _list(said + measured)
     noteworthy = entry["verdict"] in ("violating", "partial") or entry["suggestion"]
     rows = "\n".join(_clause(operation, dtype, id, clause) for id, clause in entry["clauses"].items())
-    headings = ("clause", "claim", "level", "verdict", "answered of asked", "by size", "largest")
+    headings = ("clause", "claim", "level", "verdict", "answered", "by size", "largest")
     head = "".join(f'<th scope="col">{heading}</th>' for heading in headings)
     counts = f"{entry['answered']} answered, {entry['declined']} declined"
     return (
@@ -210,11 +210,11 @@ def _evidence(operation: str, dtype: str, entry: dict[str, Any]) -> str:
 def _clause(operation: str, dtype: str, id: str, clause: dict[str, Any]) -> str:
     """Return the row of a clause."""
     sizes = " · ".join(
-        f"{size} {counts['answered']}/{counts['asked']}" for size, counts in clause["by_size"].items()
+        f"{size}\xa0{counts['answered']}/{counts['asked']}" for size, counts in clause["by_size"].items()
     )
     why = f' title="{_safe(reason(clause))}"' if reason(clause) else ""
     cells = (
-        ("answered", f"{clause['answered']} of {clause['asked']}"),
+        ("answered", f"{clause['answered']}/{clause['asked']}"),
         ("by size", _safe(sizes)),
         ("largest", _safe(clause["largest"] or "")),
     )
