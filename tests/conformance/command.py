@@ -344,7 +344,7 @@ def replay_report(options: argparse.Namespace) -> int:
         raise UsageError(f"{options.report} has no such failure")
     backend, folder = replaying.place(data, options.report, options.backend)
     failed = replaying.replay_all(chosen, backend, folder)
-    print(f"{len(chosen)} failures of {options.report} replayed: {failed} still fail")
+    print(f"{failed} of {len(chosen)} failures of {options.report} still fail")
     return VIOLATING if failed else CONFORMING
 
 

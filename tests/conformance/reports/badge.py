@@ -10,8 +10,10 @@ from gaugeblock.conformance.reports.data import LEVELS, whole
 COLOURS = {"conforms": "#1a6b34", "partial": "#7a5a00", "violating": "#b3261e"}
 """White letters on each, and on the grey of all others, have a contrast of at least 4.5."""
 
-LETTER = 6.2
-"""Mean width of a letter at 11 pixels; ``textLength`` then fits the text to its room in any font."""
+WIDTHS = {**dict.fromkeys("il", 3.0), **dict.fromkeys("tfr· ", 4.3)}
+"""Widths of the letters that are narrower than others, at 11 pixels; ``textLength`` fits them in any font."""
+
+WIDTH = 6.7
 
 
 def words(data: dict[str, Any]) -> str:
@@ -31,7 +33,7 @@ def build(data: dict[str, Any]) -> str:
         The report (JSON format 2).
     """
     name, verdict = "gaugeblock", escape(words(data))
-    left, right = (round(LETTER * len(text)) + 14 for text in (name, verdict))
+    left, right = (round(sum(WIDTHS.get(letter, WIDTH) for letter in text)) + 14 for text in (name, verdict))
     colour = COLOURS.get(verdict.partition(" ")[0], "#555c64")
     texts = "".join(
         f'<text x="{middle:g}" y="14" textLength="{width - 14}">{text}</text>'
