@@ -125,8 +125,11 @@ def test_no_cheat_gets_a_verdict_that_it_has_not_earned(one: Row, tmp_path: Path
         expected = {cheat.expected, "refused"}  # what cannot be loaded gets no verdict either
     else:
         (operation,) = cheat.operations
-        verdict, message = found(one.backend, operation, cheat.dtype, cheat.level, SEED)
-        expected = {cheat.expected}
+        asked = one.backend, operation, cheat.dtype, cheat.level, SEED
+        expected = {"partial", "unsupported"} if cheat.expected == "partial" else {cheat.expected}
+        verdict, message = found(*asked)
+        if verdict not in expected:  # the first violation may be one of a higher level
+            verdict, message = found(*asked, first=False)
     assert verdict in expected, f"{cheat.story}: {message}"
 
 
