@@ -13,10 +13,12 @@ import numpy as np
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis.errors import Flaky
 
+from gaugeblock.conformance.backend.loading import BackendError
 from gaugeblock.conformance.backend.subject import CallFailed, Lost, Subject, Unsupported
 from gaugeblock.conformance.checks import checks_of
 from gaugeblock.conformance.checks.check import Check
 from gaugeblock.conformance.evidence import Notebook, total
+from gaugeblock.conformance.levels import LEVELS
 from gaugeblock.conformance.problems.fitting import fit
 from gaugeblock.conformance.problems.probes import probes, variations
 from gaugeblock.conformance.problems.problem import Problem
@@ -34,7 +36,7 @@ SHRINK_SECONDS = 15.0
 """How long a failing call may be made smaller."""
 
 
-PROBE_SECONDS = 5.0
+PROBE_SECONDS = 8.0
 """How long a call is searched for that a backend answers which has declined all others."""
 
 
@@ -80,6 +82,9 @@ class Outcome:
         Shapes of the largest call that was answered.
     suggestion
         Where calls were declined: the declaration that would fit.
+    level
+        The level that a failure belongs to, where that is not the clause's own: a number that is wrong only
+        after other calls breaks the first.
     """
 
     verdict: str
@@ -92,6 +97,7 @@ class Outcome:
     by_size: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     largest: str = ""
     suggestion: str | None = None
+    level: str | None = None
 
     def as_data(self) -> dict[str, Any]:
         """Return a dictionary of numbers and strings."""
@@ -145,7 +151,7 @@ class _Run:
 
     def __init__(self, case: Case, subject: Subject, notes: Notebook) -> None:
         self.check = case.check
-        self.trial = Trial(subject, notes)
+        self.trial = Trial(subject, notes, case.dtype)
         self.domain = subject.declared.domain_of(case.operation)
         self.departures = subject.declared.departures_of(case.operation)
         self.examples = 0
@@ -255,13 +261,28 @@ class Examiner:
             **evidence,
         )
         if run.failure is not None:
+            level = None
+            if run.check.level != LEVELS[0] and run.failure.wrong and self.is_right_anew(case, run.failure):
+                level, note = LEVELS[0], note + "\nit is right in a new process: calls before it are to blame"
             run.failure = _alone(run, run.failure)
             problem = run.failure.problem
             script = reproduce(self.subject.name, case.clause, problem)
-            return done(message=run.failure.reason + note, reproduce=script, problem=repr(problem))
+            return done(
+                message=run.failure.reason + note, reproduce=script, problem=repr(problem), level=level
+            )
         if run.check.role == "answers" and notes.declined:
             return done(suggestion=suggest(notes))
         return done()
+
+    def is_right_anew(self, case: Case, violation: Violation) -> bool:
+        """Whether a call that broke a clause keeps it in a new process."""
+        try:
+            self.subject.start()
+            with np.errstate(all="ignore"):
+                case.check.holds(Trial(self.subject), violation.problem)
+        except (Violation, Unsupported, Outside, CallFailed, Lost, BackendError):
+            return False
+        return True
 
 
 def _alone(run: _Run, violation: Violation) -> Violation:

@@ -21,6 +21,7 @@ from gaugeblock.conformance.backend.declarations import Declarations
 from gaugeblock.conformance.backend.loading import BackendError
 from gaugeblock.conformance.backend.subject import Subject
 from gaugeblock.conformance.engine import Case, Effort, Examiner, Outcome, cases
+from gaugeblock.conformance.levels import LEVELS
 from gaugeblock.conformance.reports.report import Entry, Report, versions
 from gaugeblock.conformance.stopping import Stop, stoppable
 from gaugeblock.spec.accuracy import FORMATS
@@ -300,12 +301,15 @@ def judge(
     time_limit
         Seconds a call may take.
     stop_at_first
-        Whether to end at the first violation.
+        Whether to end at the first violation. Clauses are tried level by level, so that the verdicts at levels
+        before it are those of a whole run.
     """
     subject = Subject(backend, time_limit)
     effort = effort or Effort()
     tried = tuple(cases(operations or OPERATIONS, dtypes))
     report = Plan(backend, subject.description, tried, effort, time_limit).report()
+    if stop_at_first:
+        tried = tuple(sorted(tried, key=lambda case: LEVELS.index(case.check.level)))
     examiner = Examiner(subject, effort)
     try:
         for case in tried:

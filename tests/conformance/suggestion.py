@@ -20,7 +20,8 @@ def suggest(notes: Notebook) -> str | None:
     ``None`` if no declaration tells them apart at all. Limits are added one by one, each the one that leaves
     out most of what was declined.
     """
-    answered, declined = list(notes.answered), list(notes.declined)
+    answered, declined = list(notes.answered)[-150:], list(notes.declined)[-60:]
+    refused = declined
     if not answered:
         return None
     operation = answered[0].record
@@ -52,7 +53,7 @@ def suggest(notes: Notebook) -> str | None:
             settled.add(name)
     for name in tuple(entries):
         fewer = _without(entries, name)
-        if fewer and _leaves_out(fewer, notes.declined) == _leaves_out(entries, notes.declined):
+        if fewer and _leaves_out(fewer, refused) == _leaves_out(entries, refused):
             entries = fewer
     rest = f"  # {len(declined)} declined calls are like answered ones" if declined else ""
     return f"domain = {{{operation.name!r}: {entries!r}}}{rest}"

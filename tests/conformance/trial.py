@@ -26,13 +26,18 @@ class Violation(Exception):
         What is wrong, in one or a few lines.
     element
         Flat index of the worst element, where the violation is one of elements.
+    wrong
+        Whether an element is beyond its bound, and not only different from that of another call.
     """
 
-    def __init__(self, problem: Problem, reason: str, element: int | None = None) -> None:
+    def __init__(
+        self, problem: Problem, reason: str, element: int | None = None, *, wrong: bool = False
+    ) -> None:
         super().__init__(reason)
         self.problem = problem
         self.reason = reason
         self.element = element
+        self.wrong = wrong
 
 
 class Outside(Exception):
@@ -48,6 +53,8 @@ class Trial:
         The backend.
     notes
         Where calls are noted besides.
+    dtype
+        The format that is judged, if it is one: calls in others are no evidence.
 
     Attributes
     ----------
@@ -61,8 +68,9 @@ class Trial:
         Number of elements in all answers so far.
     """
 
-    def __init__(self, subject: Subject, notes: Notebook | None = None) -> None:
+    def __init__(self, subject: Subject, notes: Notebook | None = None, dtype: str | None = None) -> None:
         self.subject = subject
+        self.dtype = dtype
         self.declared = subject.declared
         self.notes = notes or Notebook()
         self.evidence = Evidence()
@@ -112,13 +120,15 @@ class Trial:
         try:
             answer = self.subject.call(problem, watch=watch, values=values)
         except Unsupported:
-            self.evidence.count(problem, answered=False)
-            self.notes.declined.append(problem)
+            if self.dtype in (None, problem.dtype):
+                self.evidence.count(problem, answered=False)
+                self.notes.declined.append(problem)
             raise
         except CallFailed as failure:
             raise Violation(problem, f"{problem.operation} {failure}") from None
-        self.evidence.count(problem, answered=True)
-        self.notes.take(problem, answer.raw, remember=not values)
+        if self.dtype in (None, problem.dtype):
+            self.evidence.count(problem, answered=True)
+            self.notes.take(problem, answer.raw, remember=not values)
         self.elements += answer.raw.size
         return answer
 
@@ -191,7 +201,7 @@ class Trial:
             self.worst_share = max(self.worst_share, float(np.max(share, initial=0.0)))
             return
         worst = int(np.argmax(np.where(accepted, -1.0, share)))
-        raise Violation(problem, describe(got, want, bound, accepted, share, worst), worst)
+        raise Violation(problem, describe(got, want, bound, accepted, share, worst), worst, wrong=True)
 
     def compare_zero_signs(self, problem: Problem, got: Floats, want: Floats) -> None:
         """Hold zeros to their sign where the operation, with its default parameters, keeps it."""
@@ -217,7 +227,14 @@ class Trial:
                 f" and {float(want.values[where])!r}"
                 f" ({int(different.sum())} of {different.size} elements differ)",
                 worst,
+                wrong=not (self.accepts(problem, got) and self.accepts(problem, want)),
             )
+
+    def accepts(self, problem: Problem, answer: Answer) -> bool:
+        """Whether every element of an answer is within its bound."""
+        want = problem.want()
+        bound = problem.bound(want, self.arithmetic(problem)).value
+        return bool(np.all(accuracy.accept(answer.values, want, bound, accuracy.FORMATS[problem.dtype])))
 
     def expect_related(
         self, problem: Problem, left: Floats, right: Floats, bound: Floats, relation: str

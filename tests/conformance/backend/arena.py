@@ -28,8 +28,9 @@ GUARD_BYTES = 512
 GUARD = 0xFF
 """Fills guard zones and gaps of inputs: it reads as NaN in every float format, so a stray read shows."""
 
-POISON = 0x7B
-"""Fills outputs and their guard zones: a large finite number (1.3e36, 61 280 in fp16), unlike any result."""
+POISONS = range(0x21, 0x7C)
+"""Fill outputs and their guard zones, another at every call: positive finite numbers of every format, such as
+6.3e-19 or 1.3e36. A backend that knew the one that is used could tell a test by it."""
 
 
 @dataclass(frozen=True)

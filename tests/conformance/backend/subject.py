@@ -8,6 +8,7 @@ this module, and a reply of no known form is the end of the child (``messages``,
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gaugeblock.conformance.backend import arena, isolation, messages
-from gaugeblock.conformance.backend.arena import GUARD, POISON, Arena, View
+from gaugeblock.conformance.backend.arena import GUARD, POISONS, Arena, View
 from gaugeblock.conformance.backend.declarations import Declarations
 from gaugeblock.conformance.backend.kept import Kept, Result
 from gaugeblock.conformance.backend.loading import BackendError
@@ -245,7 +246,7 @@ class Subject:
         views = self._lay(problem, dtype, values or {})
         out = None
         if problem.alias is None and problem.out is not None and self.takes_out(problem.operation):
-            out = self._arena.place("out", result, shape, problem.out, POISON)
+            out = self._arena.place("out", result, shape, problem.out, secrets.choice(POISONS))
         blocks = {**views, **({"out": out} if out else {})}
         before = {name: self._arena.snapshot(view) for name, view in blocks.items()} if watch else {}
         found = self._run(problem, views, out)

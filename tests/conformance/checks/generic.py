@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
@@ -348,11 +349,15 @@ def expect_as_if_first(trial: Trial, problem: Problem) -> None:
 
 
 def _swapped(array: Array, dtype: str) -> Array:
-    """Return the array with two inner elements exchanged: ends, sum and largest element are the same."""
-    if array.size < 4:
-        return array
+    """Return the array with two inner elements exchanged: ends, sum and largest element are the same.
+
+    One of them is above zero, so that no function takes them for each other.
+    """
     values = array.build(dtype).reshape(-1)
-    i, j = array.size // 2 - 1, array.size // 2
+    inner = values[array.size // 2 : -1]
+    if inner.size < 2:
+        return array
+    i, j = (array.size // 2 + int(where) for where in (np.argmax(inner), np.argmin(inner)))
     return replace(array, planted=(*array.planted, (i, float(values[j])), (j, float(values[i]))))
 
 

@@ -21,6 +21,10 @@ from gaugeblock.spec import domain as spec
 from gaugeblock.spec.domain import Domain, Whole
 
 Sizes = dict[str, int]
+
+MANY, SHORT = 1 << 20, 300
+"""Elements of a matrix that a domain may make of a smaller one, and the sizes that are taken instead."""
+
 Shape = tuple[int, ...]
 Call = tuple[dict[str, Shape], dict[str, Any]]
 
@@ -161,6 +165,9 @@ def _contraction(problem: Problem, domain: Domain, chosen: dict[str, Any]) -> Ca
     rank = _rank(problem, domain, sizes["rank"], "a")
     solved = _Solver(domain, sizes, _fixed_sizes(problem, domain, {}, chosen))
     m, n, k = solved["M"], solved["N"], solved["K"]
+    if max(m * n, m * k, k * n) > max(MANY, 4 * problem.elements):  # equal sizes make squares of long rows
+        sizes |= {name: min(sizes[name], SHORT) for name in ("M", "N", "K")}
+        m, n, k = solved["M"], solved["N"], solved["K"]
     batches = [_of_length(shapes[name][:-2], rank - 2) for name in ("a", "b")]
     if not domain.empty:
         batches = [tuple(max(size, 1) for size in batch) for batch in batches]

@@ -16,7 +16,7 @@ from gaugeblock.conformance.problems.strategies import Shapes, recurrence_shapes
 from gaugeblock.spec.domain import Domain, Whole, sizes_of
 from gaugeblock.spec.operations import Operation
 
-POWERS = (64, 32, 16, 128, 256)
+SIZES = (64, 32, 16, 128, 256, 48, 8, 96, 512, 24)
 CHANNELS = (8, 16, 4, 3, 1, 2, 32, 64)
 EXTENTS = (8, 16, 10, 32, 12, 14, 28, 5, 6, 7, 9, 20, 24, 56)
 LENGTHS = (64, 128, 256, 512, 1024, 32, 16, 8, 4, 100, 1000, 768, 2048, 4096)
@@ -55,8 +55,7 @@ def _commonest(*palettes: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
 def _calls(operation: Operation) -> Iterator[tuple[Shapes, dict[str, Any]]]:
     match operation.kind:
         case "contraction":
-            sizes = sorted(product(POWERS, repeat=3), key=lambda size: len(set(size)))
-            for (m, n, k), swap_b, swap_a in product(sizes, (False, True), (False, True)):
+            for m, n, k, swap_b, swap_a in _commonest(SIZES, SIZES, SIZES, (False, True), (False, True)):
                 a, b = ((k, m) if swap_a else (m, k)), ((n, k) if swap_b else (k, n))
                 flags = {"transpose_a": swap_a, "transpose_b": swap_b}
                 yield {"a": a, "b": b}, flags

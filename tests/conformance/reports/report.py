@@ -21,6 +21,10 @@ VERDICTS = ("conforming", "violating", "partial", "unsupported")
 """Of an operation in a dtype, and of a whole run."""
 
 
+NO_EVIDENCE = ("empty", "constraints", "answers", "refuses")
+"""Roles of clauses that who computes nothing can keep."""
+
+
 @dataclass
 class Entry:
     """All clauses of one operation in one dtype.
@@ -49,13 +53,17 @@ class Entry:
         declined without being declared makes a verdict partial.
         """
         included = up_to(level)
-        found = {case: outcome for case, outcome in self.cases.items() if case.check.level in included}
+        found = {case: o for case, o in self.cases.items() if (o.level or case.check.level) in included}
         verdicts = {outcome.verdict for outcome in found.values()}
         if "violating" in verdicts:
             return "violating"
         essential = [o.verdict for case, o in found.items() if case.check.role in ESSENTIAL]
         held = [verdict in ("conforming", "partial") for verdict in essential]
-        if not any(held):
+        if not any(held) and not any(
+            outcome.verdict in ("conforming", "partial")
+            for case, outcome in found.items()
+            if case.check.role not in NO_EVIDENCE
+        ):
             return "unsupported"
         reached = all(held) and len(held) == len(ESSENTIAL)
         return "conforming" if reached and not verdicts & {"partial", "unsupported"} else "partial"
@@ -127,7 +135,7 @@ def _clause(case: Case, outcome: Outcome) -> dict[str, Any]:
             "problem": outcome.problem,
         }
     return {
-        "level": case.check.level,
+        "level": outcome.level or case.check.level,
         "role": case.check.role,
         "claim": case.check.claim,
         "verdict": outcome.verdict,

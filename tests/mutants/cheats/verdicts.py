@@ -36,4 +36,4 @@ def found(
         for clause, outcome in entry["clauses"].items()
         if outcome["failure"]
     ]
-    return entry.get("levels", {}).get(level, entry["verdict"]), "\n".join(messages)
+    return entry["levels"][level], "\n".join(messages)
