@@ -167,11 +167,13 @@ def processes() -> set[int]:
 
 
 DAEMON = """
-if os.fork() == 0:
+between = os.fork()
+if between == 0:
     os.setsid()
     if os.fork() == 0:
         time.sleep(1000)
     os._exit(0)
+os.waitpid(between, 0)
 said = "gone"
 """
 

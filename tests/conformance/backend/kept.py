@@ -31,7 +31,7 @@ Read = Callable[[int, int], "NDArray[np.uint8] | None"]
 Ask = Callable[["Result"], "NDArray[np.generic] | None"]
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Result:
     """Where a result lies that a call allocated.
 
@@ -62,9 +62,11 @@ class Result:
     def interval(self) -> tuple[int, int]:
         """The addresses between its ends."""
         assert self.address is not None
-        steps = [stride * (size - 1) for stride, size in zip(self.strides, self.shape, strict=True)]
-        before, behind = sum(min(step, 0) for step in steps), sum(max(step, 0) for step in steps)
-        return self.address + before, self.address + behind + self.dtype.itemsize
+        low = high = self.address
+        for stride, size in zip(self.strides, self.shape, strict=True):
+            step = stride * (size - 1)
+            low, high = (low + step, high) if step < 0 else (low, high + step)
+        return low, high + self.dtype.itemsize
 
     @property
     def spread(self) -> int:

@@ -35,6 +35,8 @@ AXES = 32
 
 HEADER = struct.Struct("!I")
 
+_ENCODER = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
+
 
 class MessageError(Exception):
     """What arrived is no message of the other side's."""
@@ -78,7 +80,7 @@ def clean_data(data: Any) -> Any:
 
 def pack(message: object) -> bytes:
     """Return a message as bytes."""
-    content = json.dumps(message, ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode("ascii")
+    content = _ENCODER.encode(message).encode("ascii")
     return HEADER.pack(len(content)) + content
 
 
@@ -262,12 +264,6 @@ def read_description(data: Mapping[str, Any]) -> dict[str, Any]:
     return cleaned
 
 
-def _small_integer(digits: str) -> int:
-    if len(digits) > 20:
-        raise MessageError(f"sent a number of {len(digits)} digits")
-    return int(digits)
-
-
 def _finite(digits: str) -> float:
     value = float(digits)
     if not math.isfinite(value):
@@ -287,7 +283,6 @@ def _with_unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 _DECODER = json.JSONDecoder(
-    parse_int=_small_integer,
     parse_float=_finite,
     parse_constant=_no_constant,
     object_pairs_hook=_with_unique_names,

@@ -30,7 +30,7 @@ END_SECONDS = 2.0
 LOOK_SECONDS = 0.05
 PIPE = 1 << 16
 
-MUCH = 1 << 16
+MUCH = 1 << 13
 """Bytes from which on a call of the system's own is faster than reading a file of the process's memory."""
 
 _libc = ctypes.CDLL(None)
@@ -154,6 +154,7 @@ class Child:
         self._poll = select.poll()
         self._poll.register(self._connection, select.POLLIN)
         self._poll.register(self._output, select.POLLIN)
+        self._full = False
         self._means = means
 
     @property
@@ -208,7 +209,7 @@ class Child:
             while True:
                 if unsent:
                     unsent = unsent[self._send(unsent) :]
-                    self._poll.modify(self._connection, select.POLLIN | (select.POLLOUT if unsent else 0))
+                    self._await_room(bool(unsent))
                 now = time.monotonic()
                 if now >= deadline:
                     raise Ended(f"no answer within {seconds:g} s")
@@ -225,6 +226,12 @@ class Child:
                         return messages.read_reply(content)
         except messages.MessageError as error:
             raise Ended(f"it {error}") from None
+
+    def _await_room(self, wanted: bool) -> None:
+        """Have the poll tell, or not any more, when more of a request can be sent."""
+        if wanted != self._full:
+            self._full = wanted
+            self._poll.modify(self._connection, select.POLLIN | (select.POLLOUT if wanted else 0))
 
     def _send(self, some: memoryview) -> int:
         try:

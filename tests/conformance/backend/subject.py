@@ -318,7 +318,7 @@ class Subject:
             found = self._kept.look(result)
             if found is None:
                 raise CallFailed("returned an array whose memory cannot be read")
-            raw = np.array(found)
+            raw = found if found.flags.c_contiguous else found.copy()
         else:
             raw = self._copy(arena.place_of_result(self._arena.top, result.dtype.name, result.shape))
         complaint = self._kept.add(result, raw) if result.in_memory else None
