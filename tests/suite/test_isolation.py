@@ -199,6 +199,7 @@ def test_no_backend_outlives_a_suite_that_was_ended(tmp_path: Path, means: tuple
         "import os, sys\nfrom gaugeblock.conformance.backend import isolation\n"
         "from gaugeblock.conformance.backend.subject import Subject\n"
         f"subject = Subject({str(file)!r}, means={means!r})\n"
+        "print(subject._child._folder)\n"
         "print(*isolation.descendants(os.getpid()), flush=True)\nsys.stdin.read()\n"
     )
     suite = subprocess.Popen(
@@ -206,6 +207,7 @@ def test_no_backend_outlives_a_suite_that_was_ended(tmp_path: Path, means: tuple
     )
     assert suite.stdout is not None
     assert suite.stdin is not None
+    folder = suite.stdout.readline().strip()
     started = [int(word) for word in suite.stdout.readline().split()]
     suite.kill()
     suite.wait()
@@ -214,6 +216,7 @@ def test_no_backend_outlives_a_suite_that_was_ended(tmp_path: Path, means: tuple
     while alive := [p for p in started if os.path.exists(f"/proc/{p}")]:
         assert time.monotonic() < deadline, alive
         time.sleep(0.05)
+    assert not os.path.exists(folder)
     suite.stdin.close()
     suite.stdout.close()
 

@@ -218,15 +218,14 @@ def _identity(kind: str) -> str:
 
 
 def _watch(lifeline: int, told: int, folder: str) -> NoReturn:
-    """End as the worker ended; or because the suite is gone, which leaves the folder."""
+    """End as the worker ended, or because the suite is gone; either may leave the folder."""
     poll = select.poll()
     poll.register(lifeline, select.POLLIN)
     poll.register(told, select.POLLIN)
     ready = [descriptor for descriptor, _ in poll.poll()]
     status = os.read(told, 4) if told in ready else b""
     end_descendants(os.getpid())
-    if lifeline in ready:
-        os.execvp("rm", ["rm", "-rf", "--", folder])
+    os.spawnlp(os.P_WAIT, "rm", "rm", "-rf", "--", folder)
     code = struct.unpack("i", status)[0] if len(status) == 4 else signal.SIGKILL  # the keeper was ended
     if os.WIFSIGNALED(code):
         with contextlib.suppress(OSError, ValueError):

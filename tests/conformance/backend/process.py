@@ -330,6 +330,8 @@ class Child:
         self._files = []
         try:
             shutil.rmtree(self._folder)
+        except FileNotFoundError:
+            pass  # the watcher was faster
         except (OSError, RecursionError):  # folders nested too deep for Python
             subprocess.run(("rm", "-rf", "--", self._folder), capture_output=True, check=False)
         _shield(-1)
