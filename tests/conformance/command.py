@@ -287,6 +287,7 @@ def conform_backend(options: argparse.Namespace) -> int:
         seed=options.seed,
         shrink=not options.no_shrink,
         time_limit=options.time_limit,
+        level=options.level,
     )
     for line in plan.notes:
         console.print(line, markup=False)

@@ -17,7 +17,7 @@ from gaugeblock.conformance.backend.loading import BackendError
 from gaugeblock.conformance.backend.subject import CallFailed, Lost, Subject, Unsupported
 from gaugeblock.conformance.checks import checks_of
 from gaugeblock.conformance.checks.check import Check
-from gaugeblock.conformance.evidence import Notebook, total
+from gaugeblock.conformance.evidence import Notebook, own_peak, total
 from gaugeblock.conformance.levels import LEVELS
 from gaugeblock.conformance.problems.fitting import fit
 from gaugeblock.conformance.problems.probes import probes, variations
@@ -31,6 +31,9 @@ PROFILES: Mapping[str, int] = {"quick": 4, "ci": 12, "deep": 400}
 
 ESSENTIAL = ("semantics", "accuracy")
 """Roles whose clauses must be supported for a verdict on the operation: by answers that have elements."""
+
+NO_EVIDENCE = ("empty", "constraints", "answers", "refuses")
+"""Roles of clauses that who computes nothing can keep."""
 
 SHRINK_SECONDS = 15.0
 """How long a failing call may be made smaller."""
@@ -85,6 +88,8 @@ class Outcome:
     level
         The level that a failure belongs to, where that is not the clause's own: a number that is wrong only
         after other calls breaks the first.
+    memory
+        Most bytes that the suite's process and the backend's have used so far.
     """
 
     verdict: str
@@ -98,6 +103,7 @@ class Outcome:
     largest: str = ""
     suggestion: str | None = None
     level: str | None = None
+    memory: Mapping[str, int] = field(default_factory=dict)
 
     def as_data(self) -> dict[str, Any]:
         """Return a dictionary of numbers and strings."""
@@ -207,7 +213,7 @@ class _Run:
         if self.failure is not None:
             return "violating"
         answered = self.examples > 0 and total(by_size, "answered") > 0
-        if answered and (self.trial.elements > 0 or self.check.role not in ESSENTIAL):
+        if answered and (self.trial.elements > 0 or self.check.role in NO_EVIDENCE):
             return "partial" if total(by_size, "declined") else "conforming"
         return "unsupported" if total(by_size, "declined") else "outside"
 
@@ -258,6 +264,7 @@ class Examiner:
             examples=run.examples,
             seconds=seconds,
             worst_share_of_bound=run.trial.worst_share,
+            memory={"suite": own_peak(), "backend": self.subject.peak_memory},
             **evidence,
         )
         if run.failure is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import OrderedDict, deque
 from collections.abc import Mapping
 from typing import Any
@@ -69,6 +70,15 @@ class Evidence:
 def total(by_size: Mapping[str, Mapping[str, int]], of: str) -> int:
     """Add up asked, answered or declined calls over all sizes."""
     return sum(counts[of] for counts in by_size.values())
+
+
+def own_peak() -> int:
+    """Return the most bytes of memory that this process has used; 0 where the system does not tell."""
+    try:
+        import resource
+    except ModuleNotFoundError:
+        return 0
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 class Notebook:

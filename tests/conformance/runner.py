@@ -301,8 +301,8 @@ def judge(
     time_limit
         Seconds a call may take.
     stop_at_first
-        Whether to end at the first violation. Clauses are tried level by level, so that the verdicts at levels
-        before it are those of a whole run.
+        Whether to end at the first violation. Clauses are tried level by level then, so that verdicts at the
+        levels before it are those of a whole run.
     """
     subject = Subject(backend, time_limit)
     effort = effort or Effort()

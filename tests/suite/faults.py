@@ -121,15 +121,14 @@ def _features() -> set[str]:
 
 
 def failures(report: Report) -> list[Failure]:
-    """Return what a report calls violated, with the problems that its scripts repeat."""
+    """Return what a report calls violated, with the problems that show it."""
     names = {"Array": Array, "Layout": Layout, "Problem": Problem}
     found = []
     for entry in report.entries.values():
         for clause, outcome in entry.failures.items():
-            if outcome.reproduce is None:
+            if outcome.problem is None:
                 continue  # not tried, after a crash that was
-            script = outcome.reproduce.partition(f"'{clause}', ")[2].strip()
-            problem = eval(script.removesuffix(")"), names)  # what a report prints is meant to be run
+            problem = eval(outcome.problem, names)  # what a report prints is meant to be run
             found.append(Failure(clause, outcome.message or "", problem))
     return found
 

@@ -65,8 +65,9 @@ def test_the_script_that_a_failure_prints_shows_it_again(backend: Path) -> None:
     script = backend.parent / "again.py"
     script.write_text(failure["reproduce"])
     done = subprocess.run(
-        [sys.executable, str(script)], cwd=backend.parent, capture_output=True, text=True, check=True
+        [sys.executable, str(script)], cwd=backend.parent, capture_output=True, text=True, check=False
     )
+    assert done.returncode == 1
     assert "violated by relu in float32" in done.stdout
     assert failure["message"].splitlines()[0] in done.stdout
 
@@ -75,13 +76,15 @@ def test_the_report_has_the_public_format(backend: Path) -> None:
     backend.write_text(GOOD)
     report = backend.parent / "r.json"
     run("conform", backend.name, "--report", str(report), *QUICK, cwd=backend.parent)
-    found = json.loads(report.read_text())
-    assert list(found) == ["format", "backend", "device", "versions", "seed", "operations"]
-    assert (found["format"], found["backend"], found["seed"]) == (1, "my_kernels.py", 1)
+    found = files.read(report)  # which holds it to the schema
+    assert (found["format"], found["backend"], found["seed"]) == (2, "my_kernels.py", 1)
+    assert found["complete"] is True
+    assert found["verdict"] == "conforming"
+    assert min(found["memory"].values()) > 1 << 20
     entry = found["operations"]["relu"]["float32"]
-    assert list(entry) == ["verdict", "examples", "seconds", "worst_share_of_bound", "clauses"]
-    assert all(set(clause) == {"verdict", "examples", "failure"} for clause in entry["clauses"].values())
-    assert found["operations"]["gemm"]["float32"]["verdict"] == "unsupported"
+    assert entry["asked"] == entry["answered"] > 0
+    assert "gemm" in found["lacking"]
+    assert "gemm" not in found["operations"]
 
 
 def test_two_processes_find_what_one_finds(backend: Path) -> None:

@@ -22,7 +22,7 @@ def relu(x):
 """
 BAD = "import numpy as np\n\ndef relu(x):\n    return np.where(x > 0, x, np.zeros((), x.dtype))\n"
 DECLINES = "def relu(x):\n    raise NotImplementedError\n"
-CHANGES = "import os\n\ndevice = f'device {os.getpid()}'\n\ndef relu(x):\n    return x\n"
+CHANGES = "import time\n\ndevice = f'device {time.time_ns()}'\n\ndef relu(x):\n    return x\n"
 
 SUITE = ("--pyargs", "gaugeblock.conformance")
 RELU = ("--operation", "relu", "--dtype", "float32", "--profile", "quick")
@@ -62,7 +62,7 @@ def test_a_right_kernel_passes_and_the_verdict_is_said(project: Path) -> None:
     done = run(*SUITE, "--backend", "good.py", *RELU, "--junitxml=x.xml", cwd=project)
     assert (done.returncode, done.stderr) == (0, "")
     assert "1 conforming: relu float32\n" in done.stdout
-    assert re.search(r"^good\.py conforms on .*, seed \d+$", done.stdout, re.MULTILINE)
+    assert re.search(r"^good\.py conforms at level numeric on .*, seed \d+$", done.stdout, re.MULTILINE)
     cases = ET.parse(project / "x.xml").getroot().findall(".//testcase")
     assert {"test_keeps[relu-float32-ACT-S1]"} <= {case.get("name") for case in cases}
 
@@ -71,7 +71,7 @@ def test_a_wrong_kernel_fails_alike_in_two_processes(project: Path) -> None:
     arguments = (*SUITE, "--backend", "bad.py", *RELU, "--conformance-seed", "1")
     one, two = (run(*arguments, *more, cwd=project) for more in ((), ("-n", "2")))
     assert (one.returncode, two.returncode) == (1, 1)
-    assert "bad.py does not conform on" in one.stdout
+    assert "bad.py does not conform at level numeric on" in one.stdout
     failed = [set(re.findall(r"^FAILED .*\[(.*?)\]", done.stdout, re.MULTILINE)) for done in (one, two)]
     assert failed[0] == failed[1]
     assert "relu-float32-ACT-A2" in failed[0]
@@ -183,7 +183,7 @@ def test_the_suite_runs_beside_options_and_settings_that_clash(
     done = run(*suite, *options, *several, cwd=hostile)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "1 conforming: relu float32\n" in done.stdout
-    assert "\n15 passed" in done.stdout
+    assert "\n17 passed" in done.stdout
 
 
 def test_a_run_that_does_not_ask_for_the_suite_imports_nothing_of_it(hostile: Path) -> None:
@@ -212,8 +212,10 @@ def test_pytest_takes_no_module_of_ours_for_one_of_a_project() -> None:
     """It rewrites the assertions of a plugin's packages, and warns of those that were imported before."""
     from _pytest.config import _iter_rewritable_modules
 
-    files = importlib.metadata.files("gaugeblock") or []
-    assert list(_iter_rewritable_modules(map(str, files))) == ["gaugeblock_pytest"]
+    files = list(map(str, importlib.metadata.files("gaugeblock") or []))
+    if any("__editable__" in file or file.startswith("tests") for file in files):
+        pytest.skip("needs the package installed as its users install it")
+    assert list(_iter_rewritable_modules(files)) == ["gaugeblock_pytest"]
 
 
 @pytest.mark.skipif(not INSTALLED, reason="needs the installed package")

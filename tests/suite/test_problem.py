@@ -22,11 +22,8 @@ def test_the_repr_of_a_problem_is_the_problem(data: st.DataObject) -> None:
     again = eval(repr(problem), names)  # what a failure prints is meant to be run
     for name, array in problem.arrays.items():
         np.testing.assert_array_equal(array.build("float32"), again.arrays[name].build("float32"))
-    assert (again.parameters, again.out, again.alias) == (
-        dict(problem.parameters),
-        problem.out,
-        problem.alias,
-    )
+    assert repr(again) == repr(problem)  # NaN equals nothing
+    assert (again.out, again.alias) == (problem.out, problem.alias)
 
 
 @given(st.data())

@@ -55,7 +55,7 @@ _OPSET, _IR = 20, 9  # the first with Gelu, so that old runtimes can answer too
 _FLOAT = onnx.TensorProto.FLOAT
 _TYPES = {"float32": _FLOAT, "float16": onnx.TensorProto.FLOAT16}
 _state = onnxruntime.capi.onnxruntime_pybind11_state
-_NoKernel, _Failed, _Refused = _state.NotImplemented, _state.Fail, _state.InvalidArgument
+_NoKernel, _Failed = _state.NotImplemented, (_state.Fail, _state.InvalidArgument, _state.InvalidGraph)
 _EMPTY = ("Invalid input shape", "Calculated output dimension is negative")
 
 
@@ -90,6 +90,8 @@ def _session(
         )
     except _NoKernel as missing:
         raise NotImplementedError(str(missing)) from missing
+    except _Failed as error:
+        raise ValueError(str(error)) from error
 
 
 def _run(
@@ -110,10 +112,10 @@ def _run(
     feed = dict(arrays) if shape is None else {**arrays, "shape": np.array(shape, np.int64)}
     try:
         return np.asarray(session.run(["y"], feed)[0])
-    except (_Failed, _Refused) as error:
+    except _Failed as error:
         if any(words in str(error) for words in _EMPTY):
             raise NotImplementedError(f"windows longer than the padded input: {error}") from error
-        raise
+        raise ValueError(str(error)) from error
 
 
 def _node(operator: str, inputs: str, output: str = "y", **attributes: Any) -> Any:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from gaugeblock.conformance.engine import ESSENTIAL, Case, Outcome
+from gaugeblock.conformance.engine import ESSENTIAL, NO_EVIDENCE, Case, Outcome
 from gaugeblock.conformance.evidence import total
 from gaugeblock.conformance.levels import LEVELS, up_to
 
@@ -19,10 +19,6 @@ FORMAT = 2
 
 VERDICTS = ("conforming", "violating", "partial", "unsupported")
 """Of an operation in a dtype, and of a whole run."""
-
-
-NO_EVIDENCE = ("empty", "constraints", "answers", "refuses")
-"""Roles of clauses that who computes nothing can keep."""
 
 
 @dataclass
@@ -208,6 +204,8 @@ class Report:
         key = (case.operation, case.dtype)
         entry = self.entries.setdefault(key, Entry(declared=self.declared.get(key, {})))
         entry.cases[case] = outcome
+        for who, size in outcome.memory.items():
+            self.memory[who] = max(self.memory[who] or 0, size) or None
         return entry
 
     @property
