@@ -158,6 +158,7 @@ class _Run:
     def __init__(self, case: Case, subject: Subject, notes: Notebook) -> None:
         self.check = case.check
         self.trial = Trial(subject, notes, case.dtype)
+        self.trial.remembers = self.check.role == "layouts"
         self.domain = subject.declared.domain_of(case.operation)
         self.departures = subject.declared.departures_of(case.operation)
         self.examples = 0
@@ -182,11 +183,8 @@ class _Run:
             return None
         try:
             self.check.holds(self.trial, inside)
-            self.trial.subject.expect_kept()
         except (Unsupported, Outside):
             return None
-        except CallFailed as failure:
-            return Violation(inside, f"{inside.operation} {failure}")
         except Violation as violation:
             return violation
         except Lost as lost:
@@ -394,7 +392,12 @@ def replay(backend: str, clause: str, problem: Problem) -> bool:
     subject = Subject(backend)
     try:
         with np.errstate(all="ignore"):
-            Case(problem.operation, problem.dtype, clause).check.holds(Trial(subject), problem)
+            check, trial = Case(problem.operation, problem.dtype, clause).check, Trial(subject)
+            end = time.monotonic() + 2.0
+            for _ in range(16):  # a result that changes afterwards may need some calls more
+                check.holds(trial, problem)
+                if time.monotonic() > end:
+                    break
             subject.release()
     except (Violation, CallFailed, Lost) as failure:
         print(f"{clause} violated by {problem.operation} in {problem.dtype}\n{failure}")

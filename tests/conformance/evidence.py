@@ -97,10 +97,8 @@ class Notebook:
         self.declined: deque[Problem] = deque(maxlen=200)
         self.given: OrderedDict[str, NDArray[np.generic]] = OrderedDict()
 
-    def take(self, problem: Problem, answer: NDArray[np.generic], *, remember: bool) -> None:
-        """Note an answer; remember it where the problem says all about it."""
-        self.answered.append(problem)
-        if remember and answer.size <= SMALL:
-            self.given[repr(problem)] = answer
-            if len(self.given) > MANY:
-                self.given.popitem(last=False)
+    def remember(self, problem: Problem, answer: NDArray[np.generic]) -> None:
+        """Keep an answer, and let the oldest go."""
+        self.given[repr(problem)] = answer
+        if len(self.given) > MANY:
+            self.given.popitem(last=False)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gaugeblock.conformance.backend.subject import Answer, CallFailed, Subject, Unsupported
-from gaugeblock.conformance.evidence import Evidence, Notebook
+from gaugeblock.conformance.evidence import SMALL, Evidence, Notebook
 from gaugeblock.conformance.problems.problem import Array, Floats, Problem
 from gaugeblock.spec import accuracy
 from gaugeblock.spec.domain import Domain
@@ -64,6 +64,8 @@ class Trial:
         The largest error seen, as a share of its bound.
     errs_alone
         Whether a call was seen to be wrong in a new process too: no earlier call is to blame then.
+    remembers
+        Whether answers are kept for the clause that comes next: see :meth:`recall`.
     elements
         Number of elements in all answers so far.
     """
@@ -74,6 +76,7 @@ class Trial:
         self.declared = subject.declared
         self.notes = notes or Notebook()
         self.evidence = Evidence()
+        self.remembers = False
         self.worst_share = 0.0
         self.errs_alone = False
         self.elements = 0
@@ -128,7 +131,9 @@ class Trial:
             raise Violation(problem, f"{problem.operation} {failure}") from None
         if self.dtype in (None, problem.dtype):
             self.evidence.count(problem, answered=True)
-            self.notes.take(problem, answer.raw, remember=not values)
+            self.notes.answered.append(problem)
+            if self.remembers and not values and answer.raw.size <= SMALL:
+                self.notes.remember(problem, answer.raw)
         self.elements += answer.raw.size
         return answer
 
