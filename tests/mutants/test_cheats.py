@@ -127,9 +127,10 @@ def test_no_cheat_gets_a_verdict_that_it_has_not_earned(one: Row, tmp_path: Path
         (operation,) = cheat.operations
         asked = one.backend, operation, cheat.dtype, cheat.level, SEED
         expected = {"partial", "unsupported"} if cheat.expected == "partial" else {cheat.expected}
-        verdict, message = found(*asked)
-        if verdict not in expected:  # the first violation may be one of a higher level
-            verdict, message = found(*asked, first=False)
+        for profile in ("quick", "ci"):  # most are found in a few examples
+            verdict, message = found(*asked, profile=profile)
+            if verdict in expected:
+                break
     assert verdict in expected, f"{cheat.story}: {message}"
 
 

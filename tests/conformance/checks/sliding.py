@@ -294,7 +294,7 @@ def expect_adjoint(trial: Trial, problem: Problem, partner: Any, forward: Any, d
 
 
 SLIDING = (
-    Check("history", everyday, unaffected(relatives), 0.4, crowded),
+    Check("history", everyday, unaffected(relatives), 0.4),
     Check("semantics", everyday, gives_the_result_of_its_definition, 1.0, spellings),
     Check("accuracy", wide, is_accurate),
     Check("special_values", special, treats_special_values_as_stated, 1.0, special_windows, "robust"),
