@@ -10,7 +10,7 @@ import difflib
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from types import MappingProxyType
 from typing import Any, Final, Literal
 
@@ -41,7 +41,7 @@ from gaugeblock.spec.record import Arguments, Operation
 from gaugeblock.spec.running import Running, select, worst
 from gaugeblock.spec.transforms import larger
 
-__all__ = ["DEPARTURES", "Departure", "declared", "departed"]
+__all__ = ["DEPARTURES", "Departure", "declared", "departed", "departing"]
 
 _FLOAT32 = FORMATS["float32"]
 
@@ -974,3 +974,13 @@ def departed(record: Operation, names: Iterable[str]) -> Operation:
             changed = DEPARTURES[name].changes[record.name](record)
             record = replace(changed, departures=(*record.departures, name))
     return record
+
+
+@cache
+def departing(operation: str, names: tuple[str, ...]) -> Operation:
+    """Return the record of an operation, by its name, with the departures named; it is remembered.
+
+    >>> departing("relu", ()) is OPERATIONS["relu"]
+    True
+    """
+    return departed(OPERATIONS[operation], names)

@@ -5,9 +5,8 @@ of its error and, for every check that applies, the clause that the check is abo
 """
 
 import inspect
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -179,27 +178,6 @@ class Operation:
     def backward(self) -> bool:
         """Whether it is the gradient of another operation."""
         return "dy" in self.arrays
-
-    @cached_property
-    def _departed(self) -> dict[tuple[str, ...], "Operation"]:
-        return {}
-
-    def departing(self, names: Iterable[str]) -> "Operation":
-        """Return the record with the departures named, as a backend declares them (GEN-D10).
-
-        Raises
-        ------
-        TypeError, ValueError
-            If the names are no departures of this operation; the message starts with ``GEN-C5``.
-        """
-        key = tuple(names)
-        if not key:
-            return self
-        if key not in self._departed:
-            from gaugeblock.spec.departures import departed  # they are made of records
-
-            self._departed[key] = departed(self, key)
-        return self._departed[key]
 
     def complete(self, arguments: Arguments) -> dict[str, Any]:
         """Return the arguments with the defaults of those left out; an absent array is None."""

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gaugeblock.conformance.backend.loading import BackendError
     from gaugeblock.conformance.engine import Effort, replay
+    from gaugeblock.conformance.planning import plan
     from gaugeblock.conformance.problems.problem import Array, Layout, Problem
     from gaugeblock.conformance.reports.report import Report
-    from gaugeblock.conformance.runner import judge, plan, run
+    from gaugeblock.conformance.runner import judge, run
 
 __all__ = ["Array", "BackendError", "Effort", "Layout", "Problem", "Report", "judge", "plan", "replay", "run"]
 
@@ -27,7 +28,8 @@ _MODULES = {
     "engine": ("Effort", "replay"),
     "problems.problem": ("Array", "Layout", "Problem"),
     "reports.report": ("Report",),
-    "runner": ("judge", "plan", "run"),
+    "planning": ("plan",),
+    "runner": ("judge", "run"),
 }
 
 

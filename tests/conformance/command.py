@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gaugeblock.conformance import runner
+from gaugeblock.conformance import planning, runner
 from gaugeblock.conformance.backend.loading import ADAPTERS, BackendError
 from gaugeblock.conformance.console import Output, RunDisplay, show, show_demonstration, steps
 from gaugeblock.conformance.engine import PROFILES
@@ -279,7 +279,7 @@ def conform_backend(options: argparse.Namespace) -> int:
         except OSError as error:
             raise UsageError(f"--{form}: {error}") from error
     console = Output()
-    plan = runner.plan(
+    plan = planning.plan(
         options.backend,
         operations=operations,
         dtypes=dtypes,

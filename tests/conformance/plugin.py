@@ -23,6 +23,7 @@ from gaugeblock.conformance.backend.loading import BackendError
 from gaugeblock.conformance.backend.subject import Subject
 from gaugeblock.conformance.engine import PROFILES, Case, Effort, Examiner, Outcome, cases
 from gaugeblock.conformance.levels import LEVELS
+from gaugeblock.conformance.planning import Plan
 from gaugeblock.conformance.stopping import stop_by
 from gaugeblock.spec.accuracy import FORMATS
 from gaugeblock.spec.operations import OPERATIONS
@@ -278,8 +279,6 @@ class Verdict:
     """
 
     def __init__(self, description: Mapping[str, Any], options: Any) -> None:
-        from gaugeblock.conformance.runner import Plan  # which imports this module
-
         operations, dtypes = options.gaugeblock_operation, options.gaugeblock_dtype
         self.plan = Plan(
             options.gaugeblock_backend,

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from gaugeblock.conformance.problems import real_data
 from gaugeblock.conformance.problems.memory import Memory
 from gaugeblock.spec import accuracy
+from gaugeblock.spec.departures import departing
 from gaugeblock.spec.domain import VALUES, Domain, Strides
 from gaugeblock.spec.operations import OPERATIONS, Operation
 
@@ -300,8 +301,7 @@ class Problem:
     @property
     def record(self) -> Operation:
         """The operation's record in the spec, with what the backend departs from."""
-        record = OPERATIONS[self.operation]
-        return record.departing(self.departures) if self.departures else record
+        return departing(self.operation, self.departures) if self.departures else OPERATIONS[self.operation]
 
     @property
     def itemsize(self) -> int:
