@@ -249,7 +249,8 @@ class Examiner:
         except Violation as violation:
             run.failure = violation
         except CallFailed as failure:
-            run.failure = Violation(notes.answered[-1], f"{case.operation} {failure}")
+            assert run.trial.last is not None  # whose result, or that of a call before, it is
+            run.failure = Violation(run.trial.last, f"{case.operation} {failure}")
         except Flaky:
             note = "\nit did not fail again when it was repeated: the backend is not deterministic"
         except (Lost, _Enough):

@@ -64,6 +64,8 @@ class Trial:
         The largest error seen, as a share of its bound.
     errs_alone
         Whether a call was seen to be wrong in a new process too: no earlier call is to blame then.
+    last
+        The last call that was asked.
     remembers
         Whether answers are kept for the clause that comes next: see :meth:`recall`.
     elements
@@ -77,6 +79,7 @@ class Trial:
         self.notes = notes or Notebook()
         self.evidence = Evidence()
         self.remembers = False
+        self.last: Problem | None = None
         self.worst_share = 0.0
         self.errs_alone = False
         self.elements = 0
@@ -120,6 +123,7 @@ class Trial:
         allowed = all(domain.has(name, value, problem.dtype) for name, value in (values or {}).items())
         if not (anywhere or (allowed and problem.inside(domain))):
             raise Outside
+        self.last = problem
         try:
             answer = self.subject.call(problem, watch=watch, values=values)
         except Unsupported:
