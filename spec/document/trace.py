@@ -18,7 +18,17 @@ from gaugeblock.spec.document.tree import Node, code, header, link, paragraph, s
 __all__ = ["Claim", "Trace", "TraceError", "Verdict", "read_traces", "traceability"]
 
 #: Of a test, or of a check of the suite on one operation.
-Verdict = Literal["failed", "violating", "passed", "conforming", "skipped", "unsupported", "not run"]
+Verdict = Literal[
+    "failed",
+    "violating",
+    "partial",
+    "passed",
+    "conforming",
+    "skipped",
+    "unsupported",
+    "outside",
+    "not run",
+]
 
 _VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 
@@ -91,8 +101,9 @@ def read_traces(paths: Iterable[Path]) -> Trace:
 
 def _add(trace: Trace, data: Any) -> None:
     """Add the content of a file."""
-    if data["format"] != 1:
-        raise ValueError(f"its format is {data['format']}, not 1")
+    known_format = 1 if "clauses" in data else 2
+    if data["format"] != known_format:
+        raise ValueError(f"its format is {data['format']}, not {known_format}")
     if "clauses" in data:
         if data["date"]:
             trace.runs.append(f"Tests of the project, {data['date']}, {_versions(data)}.")

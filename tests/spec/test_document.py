@@ -397,7 +397,7 @@ def report_of(verdicts: dict[str, dict[str, str]]) -> dict[str, Any]:
         operation: {"float32": {"clauses": {clause: {"verdict": verdict} for clause, verdict in by.items()}}}
         for operation, by in verdicts.items()
     }
-    head = {"format": 1, "backend": "gpu", "device": "a device", "versions": {}, "seed": 1}
+    head = {"format": 2, "backend": "gpu", "device": "a device", "versions": {}, "seed": 1}
     return {**head, "operations": operations}
 
 
