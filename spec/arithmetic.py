@@ -20,6 +20,10 @@ Algorithm = Literal["direct", "winograd_2", "winograd_4", "fft"]
 TF32 = Format("tf32", 11, -126, 127)
 
 
+#: Fewer bits than Hopper keeps of products of fp8 are no tensor core, but a wide bound.
+_LEAST = {"fraction_bits": 13, "block": 1}
+
+
 @dataclass(frozen=True)
 class Arithmetic:
     """How sums and functions are computed inside; the default is plain IEEE float32.
@@ -80,9 +84,10 @@ class Arithmetic:
                     f"GEN-C4: {name} is {value!r}, which only the accumulator 'tensor_core' has, "
                     f"and accumulator is {self.accumulator!r}"
                 )
-        elif not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        elif not isinstance(value, int) or isinstance(value, bool) or not _LEAST[name] <= value <= 256:
             raise ValueError(
-                f"GEN-C4: {name} is {value!r}, accumulator 'tensor_core' needs a whole number of at least 1"
+                f"GEN-C4: {name} is {value!r}, accumulator 'tensor_core' needs a whole number "
+                f"from {_LEAST[name]} to 256"
             )
 
     @classmethod

@@ -227,21 +227,22 @@ PADDINGS: Final[Mapping[str, Callable[[Windows], bool]]] = {
 }
 """Conditions on padding: alike on both sides, on all, at most half of the kernel, written as numbers."""
 
-ADDENDS: Final = ("absent", "given", "matrix", "row", "column", "scalar")
-"""Forms of an optional array; the last four are GEMM's addend's."""
+ADDENDS: Final = ("absent", "given", "matrix", "vector", "row", "column", "scalar")
+"""Forms of an optional array; all but the first two are GEMM's addend's."""
 
 
 def addend_forms(c: Shape | None, result: Shape) -> Named:
     """Return every form that an addend of GEMM has, of a result of this shape.
 
     >>> addend_forms((3,), (2, 3)), addend_forms((1, 3), (1, 3)), addend_forms(None, (1, 3))
-    (('row', 'given'), ('matrix', 'row', 'given'), ('absent',))
+    (('vector', 'row', 'given'), ('matrix', 'row', 'given'), ('absent',))
     """
     if c is None:
         return ("absent",)
     rows, columns = (1, 1, *c)[-2:]
     fits = {
         "matrix": (rows, columns) == result[-2:],
+        "vector": len(c) == 1 and columns == result[-1],
         "row": (rows, columns) == (1, result[-1]),
         "column": (rows, columns) == (result[-2], 1),
         "scalar": rows == columns == 1,

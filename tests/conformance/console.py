@@ -135,7 +135,8 @@ def _declined(operation: str, dtype: str, entry: Entry) -> str:
     """Say what was declined, and which declaration would fit."""
     declined, asked = entry.calls("declined"), entry.calls("asked")
     if not entry.calls("answered"):
-        return f"{operation} {dtype}: declined all {asked} calls"
+        hint = "what it is for has to be declared: gaugeblock spec GEN-D11"
+        return f"{operation} {dtype}: declined all {asked} calls; {hint}"
     words = f"{operation} {dtype}: declined {declined} of {asked} calls"
     unanswered = entry.with_verdict("unsupported")
     words += f", all of {', '.join(unanswered)}" if unanswered else ""

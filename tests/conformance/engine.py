@@ -39,6 +39,9 @@ SHRINK_SECONDS = 15.0
 """How long a failing call may be made smaller."""
 
 
+MOST = 1 << 26
+"""Elements of the largest array that is put: what the suite and the backend share is limited."""
+
 PROBE_SECONDS = 8.0
 """How long a call is searched for that a backend answers which has declined all others."""
 
@@ -157,7 +160,7 @@ class _Run:
 
     def __init__(self, case: Case, subject: Subject, notes: Notebook) -> None:
         self.check = case.check
-        self.trial = Trial(subject, notes, case.dtype)
+        self.trial = Trial(subject, notes, (case.operation, case.dtype))
         self.trial.remembers = self.check.role == "layouts"
         self.domain = subject.declared.domain_of(case.operation)
         self.departures = subject.declared.departures_of(case.operation)
@@ -179,12 +182,16 @@ class _Run:
     def attempt(self, problem: Problem) -> Violation | None:
         """Put a problem, in the form that the domain has, and return what it violates."""
         inside = self.within_domain(problem)
-        if inside is None:
+        if inside is None or inside.elements > MOST:
             return None
         try:
             self.check.holds(self.trial, inside)
         except (Unsupported, Outside):
             return None
+        except (ValueError, IndexError, MemoryError):
+            if self.domain.whole:
+                raise
+            return None  # the claim is not one about the form that the domain has
         except Violation as violation:
             return violation
         except Lost as lost:
@@ -211,6 +218,8 @@ class _Run:
         if self.failure is not None:
             return "violating"
         answered = self.examples > 0 and total(by_size, "answered") > 0
+        if self.check.role in ESSENTIAL and 2 * self.trial.bounded < self.trial.compared:
+            return "partial"  # most of what was seen has no bound: nothing was demanded of it
         if answered and (self.trial.elements > 0 or self.check.role in NO_EVIDENCE):
             return "partial" if total(by_size, "declined") else "conforming"
         return "unsupported" if total(by_size, "declined") else "outside"

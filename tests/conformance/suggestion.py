@@ -55,7 +55,9 @@ def suggest(notes: Notebook) -> str | None:
         fewer = _without(entries, name)
         if fewer and _leaves_out(fewer, refused) == _leaves_out(entries, refused):
             entries = fewer
-    rest = f"  # {len(declined)} declined calls are like answered ones" if declined else ""
+    rest = (
+        f"  # not enough: it still has {len(declined)} of {len(refused)} declined calls" if declined else ""
+    )
     return f"domain = {{{operation.name!r}: {entries!r}}}{rest}"
 
 
@@ -123,7 +125,10 @@ def _entries(answered: list[Problem]) -> Iterator[Entry]:
         shapes = {problem.shapes[name] for problem in answered if name in problem.shapes}
         if len(shapes) == 1:
             yield name, shapes.pop()
-    yield from (("layout", layout) for layout in LAYOUTS if layout != "any")
+    for layout in LAYOUTS:
+        if layout != "any":
+            yield "layout", layout
+            yield "layout", dict.fromkeys(record.arrays, layout)
     yield from (("alignment", bytes) for bytes in (16, 8, 4))
     yield from (("values", rule) for rule in VALUES)
 

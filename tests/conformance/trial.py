@@ -53,8 +53,8 @@ class Trial:
         The backend.
     notes
         Where calls are noted besides.
-    dtype
-        The format that is judged, if it is one: calls in others are no evidence.
+    judged
+        The operation and the format that are judged, if it is one: other calls are no evidence.
 
     Attributes
     ----------
@@ -64,6 +64,8 @@ class Trial:
         The largest error seen, as a share of its bound.
     errs_alone
         Whether a call was seen to be wrong in a new process too: no earlier call is to blame then.
+    compared, bounded
+        Number of elements that were held to a bound, and of those to a finite one.
     last
         The last call that was asked.
     remembers
@@ -72,12 +74,15 @@ class Trial:
         Number of elements in all answers so far.
     """
 
-    def __init__(self, subject: Subject, notes: Notebook | None = None, dtype: str | None = None) -> None:
+    def __init__(
+        self, subject: Subject, notes: Notebook | None = None, judged: tuple[str, str] | None = None
+    ) -> None:
         self.subject = subject
-        self.dtype = dtype
+        self.judged = judged
         self.declared = subject.declared
         self.notes = notes or Notebook()
         self.evidence = Evidence()
+        self.compared = self.bounded = 0
         self.remembers = False
         self.last: Problem | None = None
         self.worst_share = 0.0
@@ -127,13 +132,13 @@ class Trial:
         try:
             answer = self.subject.call(problem, watch=watch, values=values)
         except Unsupported:
-            if self.dtype in (None, problem.dtype):
+            if self.judged in (None, (problem.operation, problem.dtype)):
                 self.evidence.count(problem, answered=False)
                 self.notes.declined.append(problem)
             raise
         except CallFailed as failure:
             raise Violation(problem, f"{problem.operation} {failure}") from None
-        if self.dtype in (None, problem.dtype):
+        if self.judged in (None, (problem.operation, problem.dtype)):
             self.evidence.count(problem, answered=True)
             self.notes.answered.append(problem)
             if self.remembers and not values and answer.raw.size <= SMALL:
@@ -202,6 +207,8 @@ class Trial:
         """Hold every element of ``got`` to its bound around ``want``."""
         form = accuracy.FORMATS[problem.dtype]
         accepted = accuracy.accept(got, want, bound.value, form)
+        self.compared += got.size
+        self.bounded += int(np.sum(np.broadcast_to(np.isfinite(bound.value), got.shape) | ~np.isfinite(want)))
         with np.errstate(all="ignore"):
             error = np.abs(got - want)
             share = np.where(error == 0, 0.0, error / bound.value)

@@ -38,7 +38,7 @@ def test_a_declared_algorithm_conforms(backend: str, operation: str, dtype: str)
     failures = [
         f"{clause}: {outcome.message}"
         for clause, outcome in entry.clauses.items()
-        if outcome.verdict != "conforming"
+        if outcome.verdict not in ("conforming", "outside")
     ]
     assert not failures, failures[0]
 

@@ -34,7 +34,11 @@ def test_a_declaration_selects_the_roundoff_of_the_sum() -> None:
         ),
         (
             {"accumulator": "tensor_core", "fraction_bits": 24, "block": 0},
-            "block is 0, accumulator 'tensor_core' needs a whole number of at least 1",
+            "block is 0, accumulator 'tensor_core' needs a whole number from 1 to 256",
+        ),
+        (
+            {"accumulator": "tensor_core", "fraction_bits": 1, "block": 1},
+            "fraction_bits is 1, accumulator 'tensor_core' needs a whole number from 13 to 256",
         ),
         ({"block": 16}, "block is 16, which only the accumulator 'tensor_core' has"),
         ({"fast_exp": 1}, "fast_exp is 1, expected True or False"),

@@ -6,6 +6,7 @@ the backend's process is not trusted to be what it was checked to be.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -96,7 +97,9 @@ def _by_operation(given: Mapping[str, Any], name: str, read: Callable[[str, Any]
         raise TypeError(f"{name} must be a mapping of operations, got {declared!r}")
     for operation in declared:
         if operation not in OPERATIONS:
-            raise ValueError(f"{name} declares {operation!r}, which is no operation of the spec")
+            close = difflib.get_close_matches(str(operation), OPERATIONS, 1)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            raise ValueError(f"{name} declares {operation!r}, which is no operation of the spec{hint}")
     return {operation: read(operation, value) for operation, value in declared.items()}
 
 
@@ -107,4 +110,10 @@ def _arithmetic(operation: str, by_dtype: Any) -> dict[str, Arithmetic]:
     for dtype in by_dtype:
         if dtype not in OPERATIONS[operation].dtypes:
             raise ValueError(f"arithmetic[{operation!r}] declares the unknown dtype {dtype!r}")
-    return {dtype: Arithmetic.declared(fields) for dtype, fields in by_dtype.items()}
+    found = {dtype: Arithmetic.declared(fields) for dtype, fields in by_dtype.items()}
+    for arithmetic in found.values():
+        if arithmetic.algorithm != "direct" and OPERATIONS[operation].kind != "convolution":
+            raise ValueError(
+                f"GEN-C4: arithmetic of {operation} has 'algorithm', which convolutions have alone"
+            )
+    return found

@@ -41,6 +41,9 @@ from gaugeblock.conformance.backend import arrays
 from gaugeblock.conformance.backend.declarations import NAMES, Declarations
 from gaugeblock.spec.operations import OPERATIONS
 
+MISSPELT = {"domains": "domain", "departure": "departures", "arithmetics": "arithmetic"}
+"""Names that would declare nothing."""
+
 ADAPTERS = ("gpu", "numpy", "onnxruntime", "torch")
 
 
@@ -210,6 +213,9 @@ def _near_miss(found: Any) -> str:
 def _declared(found: Any, name: str) -> Declarations:
     """Read what a backend declares, in a form that can travel: what JSON has not becomes what it has."""
     given = {each: getattr(found, each, None) for each in NAMES}
+    for each, meant in MISSPELT.items():
+        if hasattr(found, each):
+            raise BackendError(f"{name} has {each}: did you mean {meant}?")
     try:
         return Declarations.read(json.loads(json.dumps(given, default=_listed)))
     except (TypeError, ValueError) as error:

@@ -336,6 +336,7 @@ class Subject:
     ) -> dict[str, View]:
         """Place the inputs in the arena."""
         self._arena.clear()
+        self._arena.alignment = max(16, self.declared.domain_of(problem.operation).alignment)
         views = {}
         for name, array in problem.arrays.items():
             own = np.dtype(problem.dtypes.get(name, dtype))

@@ -171,7 +171,10 @@ class Worker:
         return ("result", host.dtype.name, host.shape, address, strides)
 
     def _enter(self, view: View) -> Any:
-        return self.arrays.enter(view.on(self.memory, np.dtype(view.dtype)), self.memory, view)
+        array = view.on(self.memory, np.dtype(view.dtype))
+        if any(stride == 0 and size > 1 for stride, size in zip(view.strides, view.shape, strict=True)):
+            array.flags.writeable = False  # as NumPy's own broadcasts are
+        return self.arrays.enter(array, self.memory, view)
 
 
 def _words(error: BaseException) -> str:

@@ -404,7 +404,8 @@ def plain(operation: Operation, dtype: str, arithmetic: Arithmetic) -> SearchStr
 
 def _product_alone(trial: Trial, problem: Problem, values: Mapping[str, Floats] | None = None) -> Answer:
     """Ask for the product of two matrices, unless the domain has products with factors and addends only."""
-    if "c" in problem.arrays or problem.parameters.get("alpha", 1.0) != 1.0:
+    plain = {len(shape) for shape in problem.shapes.values()} == {2}
+    if not plain or "c" in problem.arrays or problem.parameters.get("alpha", 1.0) != 1.0:
         raise Outside
     return trial.ask(problem, values=values)
 

@@ -57,7 +57,7 @@ def tails(
     offsets = st.tuples(*[st.integers(0, furthest)] * 3)
     drawn = st.builds(
         lambda length, where, seed: _beside(operation, dtype, length, where, seed),
-        st.sampled_from(LENGTHS),
+        st.one_of(st.sampled_from(LENGTHS), st.integers(1, 2000)),
         offsets,
         strategies.seeds,
     )

@@ -31,7 +31,7 @@ from gaugeblock.conformance.checks.generic import (
 )
 from gaugeblock.conformance.problems import strategies
 from gaugeblock.conformance.problems.problem import PACKED, Array, Floats, Layout, Problem
-from gaugeblock.conformance.trial import Trial
+from gaugeblock.conformance.trial import Outside, Trial
 from gaugeblock.spec.accuracy import FORMATS, Arithmetic
 from gaugeblock.spec.operations import Operation
 
@@ -395,6 +395,8 @@ def may_be_cut(trial: Trial, problem: Problem) -> None:
     """A call on the first steps and one on the rest, given the state between, are one call on all."""
     arithmetic, form = trial.arithmetic(problem), FORMATS[problem.dtype]
     values, cut = dict(problem.arguments()), sizes_of(problem)[0] // 2
+    if cut == 0:
+        raise Outside  # there is but one step
     forward = {name: value for name, value in values.items() if name != "dy"}
     whole_state = reference.lstm_unit(**_at_steps(forward, slice(cut)))[:, -1]
     backward = "dy" in values

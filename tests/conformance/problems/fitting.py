@@ -8,7 +8,7 @@ parameters, arrays that lie otherwise. Nothing is thrown away because a backend 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from math import prod
 from typing import Any
@@ -43,11 +43,23 @@ def fit(problem: Problem, domain: Domain) -> Problem | None:
         return problem
     if problem.dtype not in domain.dtypes:
         return None
-    try:
-        moved = _placed(_shaped(problem, domain), domain)
-        return moved if moved.inside(domain) else None
-    except (ValueError, TypeError):  # a shape that no call has
-        return None
+    for narrower in _of_one_shape_each(problem, domain):
+        try:
+            moved = _placed(_shaped(problem, narrower), narrower)
+            if moved.inside(domain):
+                return moved
+        except (ValueError, TypeError):  # a shape that no call has
+            pass
+    return None
+
+
+def _of_one_shape_each(problem: Problem, domain: Domain) -> Iterator[Domain]:
+    """Yield a domain with one of each array's fixed shapes, in turn; problems begin with different ones."""
+    count = max((len(among) for among in domain.shapes.values()), default=1)
+    start = zlib.crc32(repr(problem).encode()) if count > 1 else 0
+    for shift in range(count):
+        shapes = {name: (among[(start + shift) % len(among)],) for name, among in domain.shapes.items()}
+        yield replace(domain, shapes=shapes)
 
 
 def _chosen(problem: Problem, domain: Domain) -> dict[str, Any]:
@@ -200,6 +212,7 @@ def _contraction(problem: Problem, domain: Domain, chosen: dict[str, Any]) -> Ca
             lead = batch
         given["c"] = {
             "matrix": (*lead, m, n),
+            "vector": (n,),
             "row": (n,) if len(before) < 2 else (1, n),
             "column": (m, 1),
             "scalar": (),

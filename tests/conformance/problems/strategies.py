@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
 from gaugeblock.conformance.problems.problem import PACKED, Array, Layout, Problem
-from gaugeblock.spec.operations import OPERATIONS, Operation
+from gaugeblock.spec.operations import OPERATIONS, Operation, Parameter
 
 SIZES = (1, 2, 3, 4, 5, 7, 8, 9, 11, 15, 16, 17, 31, 32, 33, 63, 64, 65, 97, 127, 128, 129)
 """Sizes where tiles, warps and vectors end: powers of two, one beside them, primes, N mod 4 = 3."""
@@ -42,7 +42,7 @@ SHAPES = (
 """Shapes of element-wise operations."""
 
 seeds: SearchStrategy[int] = st.integers(0, 2**32 - 1)
-sizes: SearchStrategy[int] = st.sampled_from(SIZES)
+sizes: SearchStrategy[int] = st.one_of(st.sampled_from(SIZES), st.integers(1, 200))
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -51,11 +51,25 @@ def parameters(operation: Operation, **fixed: Any) -> SearchStrategy[dict[str, A
     """Draw legal values of all parameters, the defaults first; ``fixed`` ones are as given."""
     return st.fixed_dictionaries(
         {
-            name: st.just(fixed[name]) if name in fixed else st.sampled_from(parameter.legal)
+            name: st.just(fixed[name]) if name in fixed else _legal(parameter)
             for name, parameter in operation.parameters.items()
             if name not in ("axis", "pieces") or name in fixed
         }
     )
+
+
+def _legal(parameter: Parameter) -> SearchStrategy[Any]:
+    """Draw a legal value; of a real number also one beside it, or a whole number as Python writes it."""
+    listed = st.sampled_from(parameter.legal)
+    if parameter.kind != "real":
+        return listed
+    beside = st.builds(
+        lambda value, part: value * (1 + part / 64) if isinstance(value, float) else value,
+        listed,
+        st.integers(-7, 7),
+    )
+    whole = [int(value) for value in parameter.legal if isinstance(value, float) and value.is_integer()]
+    return st.one_of(listed, beside, *([st.sampled_from(whole)] if whole else []))
 
 
 @st.composite
@@ -156,7 +170,7 @@ def elementwise_shapes(
     draw: DrawFn, operation: Operation, among: tuple[tuple[int, ...], ...] = SHAPES
 ) -> tuple[Shapes, dict[str, Any]]:
     """Draw one shape for all arrays of an element-wise operation."""
-    shape = draw(st.sampled_from(among))
+    shape = draw(st.one_of(st.sampled_from(among), st.tuples(st.integers(1, 600))))
     return dict.fromkeys(operation.arrays, shape), {}
 
 
