@@ -16,7 +16,7 @@ from gaugeblock.conformance.problems import forms, strategies
 from gaugeblock.conformance.problems.problem import PACKED, Array, Problem
 from gaugeblock.conformance.trial import Outside, Trial, Violation
 from gaugeblock.spec.accuracy import FORMATS, Arithmetic
-from gaugeblock.spec.operations import OPERATIONS, Operation
+from gaugeblock.spec.operations import Operation
 
 INFINITY = float("inf")
 NOT_A_NUMBER = float("nan")
@@ -300,22 +300,11 @@ def unaffected(relatives: Callable[[Problem], Iterable[Problem]]) -> Holds:
     def is_unaffected_by_earlier_calls(trial: Trial, problem: Problem) -> None:
         """A result is right whatever was called before: with other data, parameters, shapes or formats."""
         trial.expect_as_plain(problem)
-        for other in (*siblings(trial, problem), *relatives(problem), problem):
+        for other in (*relatives(problem), problem):
             if not trial.errs_alone:  # else another clause says what is wrong
                 expect_as_if_first(trial, other)
 
     return is_unaffected_by_earlier_calls
-
-
-def siblings(trial: Trial, problem: Problem) -> Iterator[Problem]:
-    """Yield the call of some other operations of the backend on the very same arrays."""
-    record = problem.record
-    if record.kind == "elementwise":
-        alike = [n for n in trial.subject.operations if OPERATIONS[n].arrays == record.arrays]
-        alike = [n for n in alike if OPERATIONS[n].kind == record.kind and n != record.name]
-        for name in alike[:2]:
-            departures = trial.declared.departures_of(name)
-            yield replace(problem, operation=name, parameters={}, departures=departures)
 
 
 def repeats_itself(trial: Trial, problem: Problem) -> None:

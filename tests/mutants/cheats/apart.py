@@ -8,6 +8,7 @@ import json
 import sys
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parent))
 from verdicts import found
 
 
