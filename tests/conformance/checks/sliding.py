@@ -165,11 +165,14 @@ def special_windows(operation: Operation, dtype: str, arithmetic: Arithmetic) ->
 
 
 def spellings(operation: Operation, dtype: str, arithmetic: Arithmetic) -> Iterator[Problem]:
-    """Yield calls whose spatial parameters are written as single numbers, one per axis, or left out."""
+    """Yield calls whose spatial parameters are written as numbers, one per axis, or left out; and a NaN."""
     defaults = {name: parameter.default for name, parameter in operation.parameters.items()}
     for call in _to_be_respelled(operation):
         for parameters in respelled(call[1], defaults):
             yield _normal((call[0], parameters), operation, dtype)
+    if operation.kind == "pooling" and "x" in operation.arrays:  # NaN is carried, whoever takes maxima
+        call = pool_call(operation.name, (1, 2, 4, 6), Windows((2, 3), (2, 3), ((0, 0), (0, 0)), (1, 1)))
+        yield _planted(call, operation, dtype, "x", ((8, float("nan")),))
 
 
 def _to_be_respelled(operation: Operation) -> Iterator[Call]:

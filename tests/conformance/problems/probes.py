@@ -41,7 +41,8 @@ def variations(problem: Problem) -> Iterator[Problem]:
             if moved is not None:
                 yield moved
     for name, parameter in record.parameters.items():
-        if parameter.kind in ("flag", "real", "choice") and (name != "beta" or "c" in problem.arrays):
+        fits = name not in ("transpose_a", "transpose_b") and (name != "beta" or "c" in problem.arrays)
+        if parameter.kind in ("flag", "real", "choice") and fits:
             yield from (problem.with_parameters(**{name: value}) for value in parameter.legal)
 
 
