@@ -8,6 +8,7 @@ not mean the same the call is reported as unsupported.
 
 from __future__ import annotations
 
+import functools
 import math
 import warnings
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from gaugeblock.conformance.backend.loading import BackendError
 from gaugeblock.reference.convolution import conv_transpose_shape, conv_windows
 from gaugeblock.reference.pooling import check_divisor, pool_windows
 from gaugeblock.reference.windows import Windows
+from gaugeblock.spec.operations import OPERATIONS
 
 try:
     with warnings.catch_warnings():
@@ -509,3 +511,24 @@ def avg_pool_backward(dy: Array, *, input_shape: tuple[int, ...], **parameters: 
     """Return the gradient of avg_pool, as autograd finds it."""
     x = _tensor(dy).new_zeros(tuple(input_shape))
     return _gradient(lambda x: _avg_pool(x, **parameters), dy, x)
+
+
+# Refusals ------------------------------------------------------------------------------------------------
+
+
+def _refusing(function: Callable[..., Array]) -> Callable[..., Array]:
+    """Let a call that PyTorch refuses in its own words raise what the spec calls an error."""
+
+    @functools.wraps(function)
+    def call(*arrays: Any, **parameters: Any) -> Array:
+        try:
+            return function(*arrays, **parameters)
+        except NotImplementedError:
+            raise
+        except (RuntimeError, IndexError) as error:
+            raise ValueError(str(error)) from error
+
+    return call
+
+
+globals().update({name: _refusing(globals()[name]) for name in OPERATIONS if name in globals()})
