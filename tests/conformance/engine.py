@@ -324,7 +324,7 @@ def _search(case: Case, run: _Run, effort: Effort) -> None:
     if run.check.role == "answers":  # what another clause was declined
         always = [*run.trial.notes.declined, *always]
     known = _first_failure(run, always)
-    if run.check.role == "semantics" and run.declined_all:
+    if known is None and run.check.role == "semantics" and run.declined_all:
         known = _first_failure(run, _until_answered(run, probes(operation, case.dtype)))
     if known is not None and not effort.shrink:
         raise known

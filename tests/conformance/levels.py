@@ -9,13 +9,6 @@ Level = Literal["numeric", "robust", "reproducible", "strict"]
 LEVELS: Final[tuple[Level, ...]] = ("numeric", "robust", "reproducible", "strict")
 """From what every user needs to what a reference implementation needs; each holds those before it too."""
 
-PROMISES: Final = {
-    "numeric": "right numbers for every call inside the domain, NaN and infinities carried",
-    "robust": "and special values at limits, empty arrays, any layout, no stray byte",
-    "reproducible": "and the same bits for the same call, in any layout, in a new process",
-    "strict": "and misuse refused, results in place, calls outside of the domain refused",
-}
-
 
 def up_to(level: str) -> frozenset[str]:
     """Return the levels that a verdict at ``level`` includes.

@@ -47,7 +47,7 @@ def suggest(notes: Notebook) -> str | None:
         if (
             name in entries
             and name not in settled
-            and _leaves_out(entries | {name: value}, notes.declined) == _leaves_out(entries, notes.declined)
+            and _leaves_out(entries | {name: value}, refused) == _leaves_out(entries, refused)
         ):
             entries = _without(entries, name) | {name: value}
             settled.add(name)

@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-LEVELS = ("numeric", "robust", "reproducible", "strict")
-"""From the least that can be held to the most; each holds what those before it do."""
+from gaugeblock.conformance.levels import LEVELS, up_to
+
+__all__ = ["LEVELS", "WORST_FIRST", "entries", "reason", "visible", "whole", "within", "worst"]
 
 WORST_FIRST = ("violating", "partial", "conforming")
 
@@ -32,7 +33,7 @@ def whole(data: dict[str, Any], level: str) -> str:
 
 def within(level: str, limit: str) -> bool:
     """Whether what belongs to ``level`` is held at ``limit``."""
-    return LEVELS.index(level) <= LEVELS.index(limit)
+    return level in up_to(limit)
 
 
 # What XML 1.0 has no way to write, or what would turn the text around it in a page or a terminal.

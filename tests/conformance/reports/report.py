@@ -14,11 +14,9 @@ from typing import Any
 from gaugeblock.conformance.engine import ESSENTIAL, NO_EVIDENCE, Case, Outcome
 from gaugeblock.conformance.evidence import total
 from gaugeblock.conformance.levels import LEVELS, up_to
+from gaugeblock.conformance.reports.data import worst
 
 FORMAT = 2
-
-VERDICTS = ("conforming", "violating", "partial", "unsupported")
-"""Of an operation in a dtype, and of a whole run."""
 
 
 @dataclass
@@ -211,9 +209,7 @@ class Report:
     @property
     def verdict(self) -> str:
         """The verdict of the whole: the worst one, that of what is unsupported aside."""
-        verdicts = {entry.verdict(self.level) for entry in self.entries.values()}
-        worst = (verdict for verdict in ("violating", "partial", "conforming") if verdict in verdicts)
-        return next(worst, "unsupported")
+        return worst(entry.verdict(self.level) for entry in self.entries.values())
 
     @property
     def conforming(self) -> bool:
