@@ -42,6 +42,9 @@ SHRINK_SECONDS = 15.0
 MOST = 1 << 26
 """Elements of the largest array that is put: what the suite and the backend share is limited."""
 
+MOST_FITTED = 1 << 21
+"""Elements up to which an array may grow by being fitted: many small matrices become large ones."""
+
 PROBE_SECONDS = 8.0
 """How long a call is searched for that a backend answers which has declined all others."""
 
@@ -211,7 +214,11 @@ class _Run:
         problem = replace(problem, departures=self.departures)
         if self.check.within == "anywhere" or problem.inside(self.domain):
             return problem
-        return fit(problem, self.domain) if self.check.within == "fitted" else None
+        if self.check.within != "fitted":
+            return None
+        fitted = fit(problem, self.domain)
+        fits = fitted is not None and fitted.elements <= max(problem.elements, MOST_FITTED)
+        return fitted if fits else None
 
     def verdict(self, by_size: Mapping[str, Mapping[str, int]]) -> str:
         """Return what can be said of the clause."""
