@@ -10,7 +10,7 @@ CONV-A8, POOL-A1 to POOL-A4, UNIT-A1 and UNIT-A2 (in `gaugeblock.spec.lstm`).
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,10 +35,13 @@ __all__ = [
     "contraction_bound",
     "exact_bound",
     "exact_integer_limit",
+    "factor_error",
     "format_of",
     "formula_bound",
     "gamma",
+    "may_vanish",
     "mean_square_limit",
+    "meets_infinity",
     "round_to",
     "rounded",
     "select",
@@ -66,7 +69,8 @@ class Bound:
     terms : mapping of str to float64 array
         The named contributions; a failure prints those of its worst element.
     value : float64 array
-        Their sum. Infinite where the accumulator may overflow, so that nothing is demanded there.
+        Their sum. Infinite where the accumulator may overflow, so that nothing is demanded there. NaN where
+        an infinity may meet a factor that counts as zero: there NaN is right too, and no other number.
 
     Examples
     --------
@@ -87,7 +91,8 @@ def accept(got: ArrayLike, want: ArrayLike, bound: Bound | ArrayLike, format: Fo
 
     A finite number is wanted: the result must lie within the bound, so NaN fails. Where the number plus its
     bound reaches the format's overflow threshold, infinity of its sign is right too. NaN is wanted: NaN. An
-    infinity is wanted: that infinity. Where the bound itself is infinite nothing is demanded.
+    infinity is wanted: that infinity. Where the bound itself is infinite nothing is demanded; where it is NaN
+    the wanted value or NaN.
 
     The sign of zero is not looked at.
 
@@ -107,7 +112,8 @@ def accept(got: ArrayLike, want: ArrayLike, bound: Bound | ArrayLike, format: Fo
         )
     finite = near | overflow
     special = np.where(np.isnan(wanted), np.isnan(actual), actual == wanted)
-    return np.asarray(np.where(np.isfinite(wanted), finite, special) | (limit == np.inf))
+    lost = np.isnan(limit) & (np.isnan(actual) | (actual == wanted))
+    return np.asarray(np.where(np.isfinite(wanted), finite, special) | (limit == np.inf) | lost)
 
 
 # Functions and rows: running error analysis
@@ -186,6 +192,7 @@ def contraction_bound(
     beta: float = 0.0,
     roundings: int = 0,
     inputs: Format | None = None,
+    lost: ArrayLike = False,
 ) -> Bound:
     r"""Return the bound L1 of alpha·(a sum of products) + beta·c, in any order of summation (GEMM-A1).
 
@@ -211,13 +218,15 @@ def contraction_bound(
         How many roundings there are besides those of the sum and of the factors.
     inputs : Format, optional
         The format of the inputs, if it is not that of the result.
+    lost : array_like of bool
+        Where an infinity meets an operand that may count as zero (`may_vanish`), so that NaN is right too.
     """
     wanted = np.asarray(want, dtype=np.float64)
 
     def spread(part: ArrayLike) -> Float64:
         return np.broadcast_to(np.asarray(part, dtype=np.float64), wanted.shape)
 
-    return _Contraction(
+    bound = _Contraction(
         product=spread(product),
         addend=spread(addend),
         operands=spread(operands),
@@ -229,6 +238,44 @@ def contraction_bound(
         inputs=inputs or output,
         arithmetic=arithmetic,
     ).bound(wanted)
+    if not np.any(lost):
+        return bound
+    open_ = np.asarray(lost) & ~np.isposinf(bound.value)
+    return Bound({**bound.terms, "∞ times 0": np.where(open_, np.nan, 0.0)})
+
+
+def may_vanish(array: ArrayLike, inputs: Format, arithmetic: Arithmetic) -> NDArray[np.bool_]:
+    """Tell which operands may count as zero in the declared arithmetic, and are not (GEMM-X2).
+
+    Those are numbers below the multiplier's smallest one, and subnormal ones where they may be flushed.
+
+    Examples
+    --------
+    >>> may_vanish([0.0, 2.0**-149, 1.0], FORMATS["float32"], Arithmetic(multiplier="tf32"))
+    array([False,  True, False])
+    """
+    size = np.abs(np.asarray(array, dtype=np.float64))
+    least = _FLOAT32.smallest_normal if arithmetic.flush_subnormals else 0.0
+    narrow = arithmetic.operand_format
+    if narrow is not None and not _contains(narrow, inputs):
+        least = max(least, narrow.smallest_subnormal)
+    return np.asarray((size > 0) & (size < least))
+
+
+def meets_infinity(
+    left: ArrayLike,
+    right: ArrayLike,
+    multiply: Callable[[Float64, Float64], Float64],
+    inputs: Format,
+    arithmetic: Arithmetic,
+) -> NDArray[np.bool_] | bool:
+    """Tell in which sums of products an infinity meets an operand that may count as zero."""
+    infinite = [np.isinf(np.asarray(array, dtype=np.float64)) for array in (left, right)]
+    if not any(array.any() for array in infinite):
+        return False
+    tiny = [may_vanish(array, inputs, arithmetic) for array in (left, right)]
+    first, second = ([array.astype(np.float64) for array in arrays] for arrays in (infinite, tiny))
+    return np.asarray(multiply(first[0], second[1]) + multiply(second[0], first[1]) > 0)
 
 
 @dataclass(frozen=True)
@@ -287,15 +334,18 @@ class _Contraction:
         return np.asarray(np.where(share < 0.5, share / (1 - share), 2 * share) * self._size)
 
     def _factors(self) -> Float64:
-        """One rounding each: of alpha, of beta, of the two products with them, of the sum with c."""
-        roundings = self.roundings
-        for factor in (self.alpha, self.beta):
-            roundings += factor not in (0.0, 1.0, -1.0)
-            roundings += bool(_nearest(np.asarray(factor), _FLOAT32) != factor)
+        """One rounding each of the products with alpha and beta and of their sum; and both factors' own.
+
+        That is no share u below the normal range: it is the distance from the factor to its float32 number.
+        """
+        roundings = self.roundings + sum(factor not in (0.0, 1.0, -1.0) for factor in (self.alpha, self.beta))
         roundings += bool(self.beta != 0 and self.alpha != 0)
         u = self.arithmetic.sum_format.unit_roundoff
-        growth = gamma(roundings, u) * (1 + gamma(self.reduction, self.arithmetic.sum_roundoff))
-        return np.asarray(growth * self._size)
+        growth = 1 + gamma(self.reduction, self.arithmetic.sum_roundoff)
+        product = (1 + self._operand_share) * self.product
+        moved = factor_error(self.alpha, self.arithmetic) * product
+        moved = moved + factor_error(self.beta, self.arithmetic) * self.addend
+        return np.asarray(growth * (gamma(roundings, u) * (self._size + moved) + moved))
 
     def _operands(self) -> Float64:
         """Return what rounding the operands to the declared type of the multiplier costs."""
@@ -321,10 +371,26 @@ class _Contraction:
         sums = self.product if self.arithmetic.accumulator == "float16" else self._size
         scale = abs(self.alpha) or 1.0
         over = np.maximum(sums, sums / scale) > self.arithmetic.sum_format.largest
+        over = over | any(math.isinf(factor_error(x, self.arithmetic)) for x in (self.alpha, self.beta))
         narrow = self.arithmetic.operand_format
-        if narrow is not None and narrow.maximum_exponent < self.inputs.maximum_exponent:
+        if narrow is not None and not _contains(narrow, self.inputs):  # rounding up may leave its range
             over = over | (self.operands / scale > narrow.largest)
         return np.asarray(over)
+
+
+def factor_error(factor: float, arithmetic: Arithmetic) -> float:
+    """Return how far rounding to float32 moves a factor, as a share of it: 1 where it may become zero.
+
+    Examples
+    --------
+    >>> factor_error(1e-42, Arithmetic()) > 2**-11, factor_error(1e-50, Arithmetic())
+    (True, 1.0)
+    """
+    if factor == 0:
+        return 0.0
+    if arithmetic.flush_subnormals and abs(factor) < _FLOAT32.smallest_normal:
+        return 1.0
+    return float(abs(_nearest(np.asarray(factor), _FLOAT32) - factor) / abs(factor))
 
 
 def _operand_share(multiplier: Format, inputs: Format) -> float:

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from gaugeblock import reference
 from gaugeblock.reference import convolution as shapes_of
 from gaugeblock.reference.windows import Windows
-from gaugeblock.spec.accuracy import Bound, contraction_bound, formula_bound, rounded
+from gaugeblock.spec.accuracy import Bound, contraction_bound, formula_bound, meets_infinity, rounded
 from gaugeblock.spec.arithmetic import Arithmetic
 from gaugeblock.spec.formats import FORMATS, Float64, Format
 from gaugeblock.spec.formulas import FORMULAS, Formula
@@ -151,7 +151,17 @@ class _Call:
             arithmetic=arithmetic,
             roundings=self.additions,
             inputs=inputs,
+            lost=self._lost(inputs, arithmetic),
         )
+
+    def _lost(self, inputs: Format, arithmetic: Arithmetic) -> ArrayLike:
+        """Tell where an infinity meets an element of the other array that may count as zero (CONV-X2)."""
+        left, right = (self.arguments[name] for name in self.product.arrays)
+
+        def multiply(left: Float64, right: Float64) -> Float64:
+            return self.product.multiply(left, right, self.arguments)
+
+        return meets_infinity(left, right, multiply, inputs, arithmetic)
 
     def _winograd(
         self, want: ArrayLike, output: Format, inputs: Format, arithmetic: Arithmetic, m: int
@@ -398,7 +408,7 @@ def fused_bound(
     """Return the error of the sum in float32, passed on by the function's formula (CONV-A8)."""
     exact = np.asarray(reference.conv_fused(**{**_call(arguments), "activation": "none"}), dtype=np.float64)
     error = _Call(_CONV, arguments).bound(exact, _FLOAT32, output, arithmetic).value
-    unbounded = np.isinf(error)
+    unbounded, lost = np.isinf(error), np.isnan(error)
     error = np.where(np.isfinite(exact), error, 0.0)
     activation = arguments["activation"]
     if formula := formulas.get(activation):
@@ -406,6 +416,8 @@ def fused_bound(
         bound = formula_bound(result, want, output, transcendental=True)
     else:
         bound = rounded(Bound({"sum": _passed_on(activation, exact, error)}), want, output)
+    if lost.any():
+        bound = Bound({**bound.terms, "∞ times 0": np.where(lost, np.nan, 0.0)})
     return _unbounded(bound, unbounded)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from gaugeblock import reference
-from gaugeblock.spec.accuracy import Bound, contraction_bound
+from gaugeblock.spec.accuracy import Bound, contraction_bound, factor_error, meets_infinity
 from gaugeblock.spec.arithmetic import Arithmetic
 from gaugeblock.spec.formats import Float64, Format
 from gaugeblock.spec.record import GENERAL, Arguments, Operation, Parameter, Rules, Shape, Shapes
@@ -54,7 +54,7 @@ def _gemm_bound(arguments: Arguments, want: ArrayLike, output: Format, arithmeti
     product = reference.gemm(**(parts | {"c": None, "beta": 0.0}))
     of_a = np.sum(a, axis=-2 if arguments["transpose_a"] else -1)[..., :, None]
     of_b = np.sum(b, axis=-1 if arguments["transpose_b"] else -2)[..., None, :]
-    return contraction_bound(
+    bound = contraction_bound(
         want,
         product=product,
         addend=beta * c if beta else 0.0,
@@ -64,7 +64,34 @@ def _gemm_bound(arguments: Arguments, want: ArrayLike, output: Format, arithmeti
         arithmetic=arithmetic,
         alpha=float(arguments["alpha"]),
         beta=float(arguments["beta"]),
+        lost=_lost(arguments, output, arithmetic),
     )
+    return _where_factors_vanish(bound, arguments, arithmetic)
+
+
+def _lost(arguments: Arguments, output: Format, arithmetic: Arithmetic) -> ArrayLike:
+    """Tell where an infinity meets an element of the other matrix that may count as zero."""
+    if not arguments["alpha"]:
+        return False
+
+    def multiply(a: Float64, b: Float64) -> Float64:
+        flags = {name: arguments[name] for name in ("transpose_a", "transpose_b")}
+        return np.asarray(reference.gemm(a, b, **flags))
+
+    return meets_infinity(arguments["a"], arguments["b"], multiply, output, arithmetic)
+
+
+def _where_factors_vanish(bound: Bound, arguments: Arguments, arithmetic: Arithmetic) -> Bound:
+    """Demand nothing where a factor that may become zero meets what is not finite.
+
+    A kernel that multiplies has NaN there; one that asks whether its factor is zero does not read the rest.
+    """
+    alone: dict[str, dict[str, Any]] = {"alpha": {"c": None, "beta": 0.0}, "beta": {"alpha": 0.0}}
+    for name, others in alone.items():
+        if factor_error(float(arguments[name]), arithmetic) >= 1:
+            part = reference.gemm(**{**arguments, **others, name: 1.0})
+            bound = Bound({**bound.terms, f"{name} vanishes": np.where(np.isfinite(part), 0.0, np.inf)})
+    return bound
 
 
 _FACTORS = (1.0, 0.0, -1.0, 0.5, 2.0, 0.1, -0.7)

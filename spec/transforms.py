@@ -34,7 +34,7 @@ FOURIER_ROUNDINGS = 9
 
 def larger(direct: Bound, other: Bound, name: str) -> Bound:
     """Return, element by element, the larger of two bounds, with the terms of the one that it is."""
-    exceeds = other.value > direct.value
+    exceeds = (other.value > direct.value) | np.isposinf(other.value)
     terms = {term: np.where(exceeds, 0.0, value) for term, value in direct.terms.items()}
     terms |= {f"{name}: {term}": np.where(exceeds, value, 0.0) for term, value in other.terms.items()}
     return Bound(terms)

@@ -331,6 +331,34 @@ def test_an_infinite_result_is_demanded() -> None:
     assert accept(np.full((2, 1), 3e38), want, bound, FLOAT32).ravel().tolist() == [False, True]
 
 
+@pytest.mark.spec("GEN-D9")
+@pytest.mark.spec("GEMM-A1")
+@pytest.mark.parametrize("factor", [0.1, 1e-42, 3e-45, 2.0**-149, 1e-46, 1e30])
+def test_a_factor_may_be_rounded_to_float32_wherever_it_lies(factor: float) -> None:
+    random = np.random.default_rng(0)
+    a, b, c = (random.normal(0, 1, (1, 64)).astype(F) for _ in range(3))
+    a *= F(1e38) if factor < 1 else F(1e-30)
+    with np.errstate(all="ignore"):
+        got = F(factor) * (a * b) + F(factor) * c
+    wide = {"a": a.T[:, :, None], "b": b.T[:, :, None], "c": c.T[:, :, None]}
+    arguments = {name: array.astype(np.float64) for name, array in wide.items()}
+    arguments |= {"alpha": factor, "beta": factor}
+    want = GEMM.reference(**arguments)
+    bound = GEMM.bound(arguments, want, FLOAT32, PLAIN)
+    assert accept(got.T[:, :, None], want, bound, FLOAT32).all()
+    share = abs(float(F(factor)) - factor) / factor
+    assert (bound.value <= (share + 2.0**-21) * (1 + share) * GEMM.absolute(arguments) + 4 * 2.0**-149).all()
+
+
+@pytest.mark.spec("GEN-D9")
+def test_nothing_is_demanded_of_a_factor_that_float32_does_not_hold() -> None:
+    large = {"a": np.array([[1e-38, 0.0]]).T, "b": np.ones((1, 1)), "alpha": 1e39}
+    assert np.isposinf(GEMM.bound(large, GEMM.reference(**large), FLOAT32, PLAIN).value).all()
+    small = {"a": np.array([[np.inf, 1.0]]).T, "b": np.ones((1, 1)), "alpha": 1e-50}
+    found = GEMM.bound(small, GEMM.reference(**small), FLOAT32, PLAIN).value
+    assert np.isposinf(found).ravel().tolist() == [True, False]
+
+
 @pytest.mark.spec("GEMM-S3")
 @pytest.mark.spec("GEMM-X1")
 def test_what_is_not_read_is_not_in_the_bound() -> None:
