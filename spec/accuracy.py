@@ -150,7 +150,8 @@ def formula_bound(
     wanted = np.asarray(want, dtype=np.float64)
     usable = np.isfinite(wanted)
     size = np.abs(np.where(usable, wanted, 0.0))
-    error = np.where(usable, formula.error, 0.0) + np.where(formula.error > 0, _ORACLE_ERROR * size, 0.0)
+    error = np.where(usable | np.isposinf(formula.error), formula.error, 0.0)
+    error = error + np.where(formula.error > 0, _ORACLE_ERROR * size, 0.0)
     terms = dict(rounded(Bound({"formula in float32": error}), wanted, output).terms)
     if transcendental:
         below = usable & (size < _FLOAT32.smallest_normal)
@@ -273,7 +274,10 @@ def meets_infinity(
     infinite = [np.isinf(np.asarray(array, dtype=np.float64)) for array in (left, right)]
     if not any(array.any() for array in infinite):
         return False
-    tiny = [may_vanish(array, inputs, arithmetic) for array in (left, right)]
+    if arithmetic.products > 1:  # the second part of an infinity is ∞ − ∞
+        tiny = [np.ones_like(array) for array in infinite]
+    else:
+        tiny = [may_vanish(array, inputs, arithmetic) for array in (left, right)]
     first, second = ([array.astype(np.float64) for array in arrays] for arrays in (infinite, tiny))
     return np.asarray(multiply(first[0], second[1]) + multiply(second[0], first[1]) > 0)
 
@@ -299,6 +303,7 @@ class _Contraction:
                 "sum": self._sum(),
                 "alpha, beta": self._factors(),
                 "operands": self._operands(),
+                "parts of the sum": self._parts_of_the_sum(),
                 "subnormals": self._subnormals(),
             }
             terms = {name: term for name, term in terms.items() if np.any(term != 0)} or {"sum": terms["sum"]}
@@ -315,23 +320,46 @@ class _Contraction:
     @property
     def _size(self) -> Float64:
         """S, the same operator on absolute inputs, as the rounded operands may enlarge it."""
-        return np.asarray((1 + self._operand_share) * self.product + self.addend)
+        return np.asarray(self._products + self.addend)
 
     @property
-    def _operand_share(self) -> float:
-        """The relative error of a product of two operands that are rounded to the multiplier's type."""
-        narrow = self.arithmetic.operand_format
-        return 0.0 if narrow is None else _operand_share(narrow, self.inputs)
+    def _products(self) -> Float64:
+        """|alpha|·Σₖ|a||b|, as the rounded operands, or their parts, may enlarge it."""
+        return self.product * (self.arithmetic.operand_growth if self._narrows else 1.0)
 
-    def _sum(self) -> Float64:
-        """γ_K·S, or the truncations of a tensor core."""
+    @property
+    def _narrows(self) -> bool:
+        """Whether the multiplier does not hold the operands."""
+        narrow = self.arithmetic.operand_format
+        return narrow is not None and not _contains(narrow, self.inputs)
+
+    @property
+    def _additions(self) -> Float64:
+        """The products that are added up: several for each pair of operands, where those are split."""
+        return self.reduction * (self.arithmetic.products if self._narrows else 1)
+
+    @property
+    def _growth(self) -> float | Float64:
+        """Return γ_K, or what the truncations of a tensor core come to."""
         if self.arithmetic.accumulator != "tensor_core":
-            return np.asarray(gamma(self.reduction, self.arithmetic.sum_roundoff) * self._size)
+            return gamma(self._additions, self.arithmetic.sum_roundoff)
         assert self.arithmetic.fraction_bits is not None
         assert self.arithmetic.block is not None
-        blocks = np.ceil(self.reduction / self.arithmetic.block)
-        share = self.reduction * 2.0**-self.arithmetic.fraction_bits + blocks * 2.0**-23
-        return np.asarray(np.where(share < 0.5, share / (1 - share), 2 * share) * self._size)
+        blocks = np.ceil(self._additions / self.arithmetic.block)
+        share = self._additions * 2.0**-self.arithmetic.fraction_bits + blocks * 2.0**-23
+        return np.asarray(np.where(share < 0.5, share / (1 - share), 2 * share))
+
+    def _sum(self) -> Float64:
+        """γ_K·S."""
+        return np.asarray(self._growth * self._size)
+
+    def _parts_of_the_sum(self) -> Float64:
+        """Return what rounding sums of parts to the format of the arrays costs, and adding them up in it."""
+        if self.arithmetic.splits == 1 or self.inputs == _FLOAT32:
+            return np.zeros_like(self.product)
+        share = gamma(self.arithmetic.splits, self.inputs.unit_roundoff) * (1 + self._growth)
+        tiny = self.arithmetic.splits * self.inputs.smallest_subnormal * max(abs(self.alpha), 1.0)
+        return np.asarray(np.where(self._size > 0, share * self._size + tiny, 0.0))
 
     def _factors(self) -> Float64:
         """One rounding each of the products with alpha and beta and of their sum; and both factors' own.
@@ -341,24 +369,23 @@ class _Contraction:
         roundings = self.roundings + sum(factor not in (0.0, 1.0, -1.0) for factor in (self.alpha, self.beta))
         roundings += bool(self.beta != 0 and self.alpha != 0)
         u = self.arithmetic.sum_format.unit_roundoff
-        growth = 1 + gamma(self.reduction, self.arithmetic.sum_roundoff)
-        product = (1 + self._operand_share) * self.product
-        moved = factor_error(self.alpha, self.arithmetic) * product
+        growth = 1 + self._growth
+        moved = factor_error(self.alpha, self.arithmetic) * self._products
         moved = moved + factor_error(self.beta, self.arithmetic) * self.addend
         return np.asarray(growth * (gamma(roundings, u) * (self._size + moved) + moved))
 
     def _operands(self) -> Float64:
         """Return what rounding the operands to the declared type of the multiplier costs."""
         narrow = self.arithmetic.operand_format
-        if narrow is None or self._operand_share == 0:
+        if narrow is None or not self._narrows:
             return np.zeros_like(self.product)
-        underflow = narrow.smallest_subnormal
+        underflow = self.arithmetic.parts * narrow.smallest_subnormal
         lost = underflow * (self.operands + self.reduction * abs(self.alpha) * underflow)
-        return np.asarray(self._operand_share * self.product + lost)
+        return np.asarray(self.arithmetic.operand_error * self.product + lost)
 
     def _subnormals(self) -> Float64:
         """Half the smallest number per rounding; or whole operands and results, where they may be flushed."""
-        roundings = self.reduction * abs(self.alpha) + 2
+        roundings = self._additions * abs(self.alpha) + 2
         if not self.arithmetic.flush_subnormals:
             used = (self.product != 0) | (self.addend != 0)
             return np.where(used, roundings * self.arithmetic.sum_format.smallest_subnormal, 0.0)
@@ -368,12 +395,14 @@ class _Contraction:
 
     def _overflows(self) -> NDArray[np.bool_]:
         """Tell where partial sums may leave the accumulator's range, or operands the multiplier's."""
-        sums = self.product if self.arithmetic.accumulator == "float16" else self._size
         scale = abs(self.alpha) or 1.0
-        over = np.maximum(sums, sums / scale) > self.arithmetic.sum_format.largest
+        largest = np.maximum(self._size, self._products / scale)
+        over = largest > self.arithmetic.sum_format.largest
         over = over | any(math.isinf(factor_error(x, self.arithmetic)) for x in (self.alpha, self.beta))
+        if self.arithmetic.splits > 1:
+            over = over | (largest > self.inputs.largest)
         narrow = self.arithmetic.operand_format
-        if narrow is not None and not _contains(narrow, self.inputs):  # rounding up may leave its range
+        if narrow is not None and self._narrows:  # rounding up may leave its range
             over = over | (self.operands / scale > narrow.largest)
         return np.asarray(over)
 
@@ -391,14 +420,6 @@ def factor_error(factor: float, arithmetic: Arithmetic) -> float:
     if arithmetic.flush_subnormals and abs(factor) < _FLOAT32.smallest_normal:
         return 1.0
     return float(abs(_nearest(np.asarray(factor), _FLOAT32) - factor) / abs(factor))
-
-
-def _operand_share(multiplier: Format, inputs: Format) -> float:
-    """Return the relative error of a product whose operands are rounded to the type of the multiplier."""
-    if _contains(multiplier, inputs):
-        return 0.0
-    share = 2.0**-10 if multiplier == TF32 else multiplier.unit_roundoff  # TF32 operands are truncated
-    return 2 * share + share**2
 
 
 def _contains(wide: Format, narrow: Format) -> bool:
@@ -435,11 +456,15 @@ def exact_integer_limit(reduction: int, dtype: Any, arithmetic: Arithmetic) -> i
         return 0
     held: list[int] = [2 ** format_of(dtype).precision]
     if (operand := arithmetic.operand_format) is not None:
-        held.append(2**operand.precision)
+        held.append(2 ** (arithmetic.parts * operand.precision))
     exact: int = 2**arithmetic.sum_format.precision
     if arithmetic.accumulator == "tensor_core":
         assert arithmetic.fraction_bits is not None
         exact = min(exact, 2**arithmetic.fraction_bits)
+    if arithmetic.splits > 1:
+        exact = min(exact, held[0])
+    if arithmetic.products > 1:  # the first parts may add up to more than the operands
+        exact //= 2
     limit = min(*held, exact // max(reduction, 1))
     return limit if limit % 2 else max(limit - 1, 0)
 
@@ -504,8 +529,12 @@ def statistics(
     extra = np.zeros_like(e)
     if output.unit_roundoff > _FLOAT32.unit_roundoff:
         extra = np.square(ulp(wanted, output) / 2 / scale[used]) / 3
-    if arithmetic.operand_format is not None:
-        extra = extra + (_operand_share(arithmetic.operand_format, output) / u) ** 2
+    narrow = arithmetic.operand_format
+    if narrow is not None and not _contains(narrow, output):
+        extra = extra + (arithmetic.operand_error / u) ** 2
+        reduction *= arithmetic.products
+    if arithmetic.splits > 1:
+        extra = extra + (gamma(arithmetic.splits, output.unit_roundoff) / u) ** 2
     count = int(e.size)
     return Statistics(
         mean_square=float(np.mean(np.square(e))) if count else 0.0,

@@ -370,7 +370,7 @@ def _bias_bound(arguments: Arguments, want: ArrayLike, output: Format, arithmeti
         operands=size + count,
         reduction=count,
         output=output,
-        arithmetic=replace(arithmetic, multiplier=None),
+        arithmetic=replace(arithmetic, multiplier=None, truncates=False, products=1),
     )
 
 

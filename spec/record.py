@@ -33,6 +33,8 @@ Shape = tuple[int, ...]
 Shapes = Mapping[str, Shape]
 Arguments = Mapping[str, Any]
 
+_FLOAT32 = FORMATS["float32"]
+
 #: The default of a parameter that a call must give.
 REQUIRED: Final = inspect.Parameter.empty
 
@@ -237,4 +239,20 @@ class Operation:
         complete |= {name: np.asarray(array, dtype=np.float64) for name, array in given.items()}
         shapes = {name: np.shape(array) for name, array in given.items()}
         with np.errstate(all="ignore"):
-            return self.rules.bound(complete, want, output, self.applied(shapes, complete, arithmetic))
+            found = self.rules.bound(complete, want, output, self.applied(shapes, complete, arithmetic))
+            selects = self.kind in ("elementwise", "selection") or self.name.startswith("max_pool")
+            return self._flushed(found, complete, want) if arithmetic.flush_subnormals and selects else found
+
+    def _flushed(self, bound: Bound, arguments: Arguments, want: ArrayLike) -> Bound:
+        """Allow the result for an x whose subnormal numbers are zero, and a subnormal result to be another.
+
+        The first is far from the result at a kink, and where two of them were told apart. The second is a
+        copy of any element that compared equal to the largest, or zero.
+        """
+        wanted, x = np.asarray(want, dtype=np.float64), arguments["x"]
+        zeros = np.where(np.abs(x) < _FLOAT32.smallest_normal, 0.0, x)
+        other = np.asarray(self.reference(**{**arguments, "x": zeros}), dtype=np.float64)
+        same = (other == wanted) | (np.isnan(other) & np.isnan(wanted))
+        moved = np.nan_to_num(np.where(same, 0.0, np.abs(other - wanted)), nan=np.inf, posinf=np.inf)
+        small = np.where(np.abs(wanted) < _FLOAT32.smallest_normal, 2 * _FLOAT32.smallest_normal, 0.0)
+        return Bound({**bound.terms, "flushed": np.maximum(moved, small)})

@@ -7,7 +7,11 @@ of its bound, and a reader checks the derivation by reading the formula.
 
 Source: J. H. Wilkinson, "Error analysis revisited", IMA Bulletin 22 (1986); N. J. Higham, *Accuracy and
 Stability of Numerical Algorithms*, 2nd ed., SIAM 2002, section 3.3. The limits of the functions are those of
-the CUDA C++ Programming Guide, appendix "Mathematical Functions", or one unit wider.
+the CUDA C++ Programming Guide, appendix "Mathematical Functions", or one unit wider. It counts them from the
+correctly rounded result, in units in the last place of that. The exact result is half a unit from there.
+
+An error is infinite where nothing is known. An infinite or NaN value is demanded as it is, unless it is the
+product of an infinity with a factor that may have become zero.
 """
 
 import math
@@ -22,20 +26,28 @@ from numpy.typing import ArrayLike, NDArray
 from gaugeblock.spec.arithmetic import Arithmetic
 from gaugeblock.spec.formats import FORMATS, Float64, _nearest, ulp
 
-__all__ = ["FUNCTION_LIMITS", "Running", "gamma", "select", "worst"]
+__all__ = ["FUNCTION_LIMITS", "LOG2_E", "Running", "gamma", "select", "worst"]
 
-#: Largest error of a function in units in the last place (clause ACT-A1).
+#: Largest error of a function, from the exact result, in units in the last place of the correctly rounded
+#: one: half a unit more than what ACT-A1 counts from the latter.
 FUNCTION_LIMITS = {
-    "exp": 2,
-    "exp2": 2,
-    "expm1": 2,
-    "log": 1,
-    "log1p": 2,
-    "tanh": 2,
-    "erf": 2,
-    "erfc": 4,
-    "normcdf": 5,
+    "exp": 2.5,
+    "exp2": 2.5,
+    "expm1": 2.5,
+    "log": 1.5,
+    "log1p": 2.5,
+    "tanh": 2.5,
+    "erf": 2.5,
+    "erfc": 4.5,
+    "normcdf": 5.5,
 }
+
+#: What PTX gives for ``lg2.approx`` between ½ and 2 as CUDA does for ``__logf``, and for ``tanh.approx``.
+_FAST_LOG, _FAST_TANH = 2.0**-21.41, 2.0**-11
+LOG2_E = math.log2(math.e)
+
+#: From here down an exponential is zero, not some units in the last place of zero: 2⁻¹⁶⁰ is 2⁻¹¹ of the unit.
+_VANISHED = -160 * math.log(2)
 
 _FLOAT32 = FORMATS["float32"]
 _TINY = _FLOAT32.smallest_normal
@@ -71,7 +83,8 @@ class Running:
     value : float64 array
         The exact value, as well as float64 gives it.
     error : float64 array
-        A bound on the distance of the float32 value from it. An infinite or NaN value has none.
+        A bound on the distance of the float32 value from it, infinite where nothing is known. An infinite or
+        NaN value that is demanded has none.
     arithmetic : Arithmetic
         Whether subnormal numbers may be flushed and how the exponential is computed.
 
@@ -111,7 +124,8 @@ class Running:
     def __add__(self, other: Operand) -> "Running":
         other = self._operand(other)
         with np.errstate(all="ignore"):
-            return self._rounded(self.value + other.value, self.error + other.error)
+            total = self._rounded(self.value + other.value, self.error + other.error)
+            return total._unless(np.isposinf(self.error) | np.isposinf(other.error))
 
     def __sub__(self, other: Operand) -> "Running":
         return self + -self._operand(other)
@@ -122,7 +136,7 @@ class Running:
             carried = (
                 np.abs(self.value) * other.error + np.abs(other.value) * self.error + self.error * other.error
             )
-            return self._multiplied(self.value * other.value, carried)
+            return self._multiplied(self.value * other.value, carried)._unless(self._vanishes_beside(other))
 
     def __truediv__(self, other: Operand) -> "Running":
         other = self._operand(other)
@@ -130,10 +144,12 @@ class Running:
             quotient = self.value / other.value
             divisor = np.abs(other.value)
             carried = (self.error + np.abs(quotient) * other.error) / (divisor - other.error)
-            # A divisor that may overflow to infinity makes the quotient zero.
-            overflow = divisor + other.error > _FLOAT32.largest
+            carried = np.where((divisor > other.error) | np.isnan(quotient), carried, np.inf)
+            # A divisor that may overflow to infinity makes the quotient zero; ``div.approx`` does so sooner.
+            largest = 2.0**126 if "division" in self.arithmetic.approximations else _FLOAT32.largest
+            overflow = divisor + other.error > largest
             carried = np.where(overflow, np.maximum(np.abs(quotient), carried), carried)
-            return self._multiplied(quotient, carried)
+            return self._multiplied(quotient, carried, self.arithmetic.division_roundoff)
 
     __radd__ = __add__
     __rmul__ = __mul__
@@ -151,7 +167,7 @@ class Running:
             low = np.maximum(self.value - self.error, 0)
             carried = self.error / ((1 + low) * (1 + self.value))
             carried = carried + _FLOAT32.unit_roundoff * (quotient + carried)  # the rounding of 1 + e
-            return self._multiplied(quotient, carried)
+            return self._multiplied(quotient, carried, self.arithmetic.division_roundoff)
 
     def sum(self, axis: int) -> "Running":
         """Return the sum along an axis, kept as length 1, for any order of summation."""
@@ -162,47 +178,69 @@ class Running:
             carried = carried + gamma(length, _FLOAT32.unit_roundoff) * terms
             if self.arithmetic.flush_subnormals:
                 carried = carried + length * _TINY
-            return self._made(np.sum(self.value, axis=axis, keepdims=True), carried)
+            total = self._made(np.sum(self.value, axis=axis, keepdims=True), carried)
+            return total._unless(np.any(np.isposinf(self.error), axis=axis, keepdims=True))
 
     def exp(self) -> "Running":
-        """Return e to this power; ``__expf`` where the arithmetic says fast_exp."""
+        """Return e to this power, by ``__expf`` or by exp2 where the arithmetic says so."""
         with np.errstate(all="ignore"):
-            value = np.exp(self.value)
-            limit = np.asarray(float(FUNCTION_LIMITS["exp"]))
+            limit = np.full(self.value.shape, FUNCTION_LIMITS["exp"])
             if self.arithmetic.fast_exp:
-                limit = 2 + np.floor(np.abs(1.173 * self.value))
-            return self._function(value, value * np.expm1(self.error), limit, exact_at=0.0)
+                reach = np.where(np.isfinite(self.value), np.abs(self.value) + self.error, 0.0)
+                limit = 2.5 + np.floor(1.173 * reach)
+            found = self._function(np.exp(self.value), self._grown(1.0), limit, exact_at=0.0)
+            found = self._vanished(found)
+        if "exp2" not in self.arithmetic.approximations:
+            return found
+        return worst([found, (self * LOG2_E).exp2()])
 
     def exp2(self) -> "Running":
         """Return two to this power."""
         with np.errstate(all="ignore"):
-            value = np.exp2(self.value)
-            return self._named("exp2", value, value * np.expm1(self.error * math.log(2)))
+            found = self._named("exp2", np.exp2(self.value), self._grown(math.log(2)))
+            return self._vanished(found, math.log(2))
 
     def expm1(self) -> "Running":
         """Return e to this power minus one, without cancellation."""
         with np.errstate(all="ignore"):
-            carried = np.exp(self.value) * np.expm1(self.error)
-            return self._named("expm1", np.expm1(self.value), carried)
+            return self._named("expm1", np.expm1(self.value), self._grown(1.0))
+
+    def _grown(self, scale: float) -> Float64:
+        """Return how far the exponential of this number times the scale moves with its error."""
+        value, error = self.value * scale, self.error * scale
+        return np.where(error < 1, np.exp(value) * np.expm1(error), np.exp(value + error) - np.exp(value))
+
+    def _vanished(self, power: "Running", scale: float = 1.0) -> "Running":
+        """Return an exponential of this number, which is zero where it is far below the smallest number."""
+        gone = (self.value + self.error) * scale < _VANISHED
+        return Running(power.value, np.where(gone, power.value, power.error), self.arithmetic)
 
     def log(self) -> "Running":
         """Return the natural logarithm of a positive number."""
         with np.errstate(all="ignore"):
-            carried = -np.log1p(-self.error / self.value)
-            return self._function(np.log(self.value), carried, np.asarray(1.0), exact_at=1.0)
+            value, carried = np.log(self.value), -np.log1p(-self.error / self.value)
+            if "log" not in self.arithmetic.approximations:
+                return self._named("log", value, carried, exact_at=1.0)
+            own = 3.5 * _ulp_of_rounded(np.abs(value) + carried)
+            middle = (self.value + self.error >= 0.5) & (self.value - self.error <= 2)
+            return self._made(value, carried + np.where(middle, _FAST_LOG, own) + self._flushed(value))
 
     def log1p(self) -> "Running":
         """Return the logarithm of one plus this number, which is not negative."""
         with np.errstate(all="ignore"):
             carried = -np.log1p(-self.error / (1 + self.value))
-            return self._named("log1p", np.log1p(self.value), carried)
+            found = self._named("log1p", np.log1p(self.value), carried)
+        return worst([found, (1.0 + self).log()]) if "log" in self.arithmetic.approximations else found
 
     def tanh(self) -> "Running":
-        """Return the hyperbolic tangent."""
+        """Return the hyperbolic tangent; that of ``tanh.approx`` where the arithmetic says so."""
         nearest = np.maximum(np.abs(self.value) - self.error, 0)
         with np.errstate(all="ignore"):
-            carried = self.error / np.cosh(nearest) ** 2
-        return self._named("tanh", np.tanh(self.value), carried)
+            value, carried = np.tanh(self.value), self.error / np.cosh(nearest) ** 2
+            library = self._named("tanh", value, carried)
+            if "tanh" not in self.arithmetic.approximations:
+                return library
+            return self._made(value, np.maximum(library.error, carried + _FAST_TANH * np.abs(value)))
 
     def erf(self) -> "Running":
         """Return the error function."""
@@ -222,13 +260,13 @@ class Running:
         nearest = np.maximum(np.abs(self.value) - self.error, 0) * scale
         return np.asarray(2 / math.sqrt(math.pi) * np.exp(-np.square(np.minimum(nearest, 40.0))))
 
-    def _named(self, name: str, value: Float64, carried: Float64) -> "Running":
-        return self._function(value, carried, np.asarray(float(FUNCTION_LIMITS[name])), exact_at=0.0)
+    def _named(self, name: str, value: Float64, carried: Float64, exact_at: float = 0.0) -> "Running":
+        return self._function(value, carried, np.asarray(FUNCTION_LIMITS[name]), exact_at)
 
     def _function(self, value: Float64, carried: Float64, limit: Float64, exact_at: float) -> "Running":
         """Add a function's own error; at one point (exp 0 = 1, log 1 = 0 …) every function is exact."""
         with np.errstate(all="ignore"):
-            own = limit * ulp(np.abs(value) + carried, _FLOAT32)
+            own = np.where(np.isinf(self.value), 0.0, limit * _ulp_of_rounded(np.abs(value) + carried))
             error = carried + own + self._flushed(value)
         return self._made(value, np.where((self.value == exact_at) & (self.error == 0), 0.0, error))
 
@@ -239,16 +277,32 @@ class Running:
             value, carried = self.value * other.value, np.abs(self.value) * other.error + self.error
             half_unit = ulp(np.abs(value) + carried, _FLOAT32) / 2
             exact = (_nearest(value, _FLOAT32) == value) & (carried == 0)
-            return self._made(value, carried + np.where(exact, 0.0, half_unit) + self._flushed(value))
+            product = self._made(value, carried + np.where(exact, 0.0, half_unit) + self._flushed(value))
+            return product._unless(self._vanishes_beside(other))
 
-    def _multiplied(self, value: Float64, carried: Float64) -> "Running":
+    def _vanishes_beside(self, other: "Running") -> NDArray[np.bool_]:
+        """Tell where one factor is infinite and the other, which is not zero, may have become so."""
+
+        def lost(infinite: Running, factor: Running) -> NDArray[np.bool_]:
+            vanishes = (factor.value != 0) & (factor.error >= np.abs(factor.value))
+            return np.asarray((np.isinf(infinite.value) & vanishes) | np.isposinf(infinite.error))
+
+        return lost(self, other) | lost(other, self)
+
+    def _unless(self, unknown: NDArray[np.bool_]) -> "Running":
+        """Return this number, unknown at some places."""
+        return Running(self.value, np.where(unknown, np.inf, self.error), self.arithmetic)
+
+    def _multiplied(
+        self, value: Float64, carried: Float64, share: float = _FLOAT32.unit_roundoff
+    ) -> "Running":
         """Add the rounding of a product or quotient: a share u, which no reordering of factors changes.
 
         Half a unit in the last place would be sharper for this order, and too sharp for another one. A
         product that is a float32 number itself (times 1, times a power of two) is not rounded.
         """
-        rounding = _FLOAT32.unit_roundoff * (np.abs(value) + carried) + _FLOAT32.smallest_subnormal / 2
-        exact = (_nearest(value, _FLOAT32) == value) & (carried == 0)
+        rounding = share * (np.abs(value) + carried) + _FLOAT32.smallest_subnormal / 2
+        exact = (_nearest(value, _FLOAT32) == value) & (carried == 0) & (share == _FLOAT32.unit_roundoff)
         return self._made(value, carried + np.where(exact, 0.0, rounding) + self._flushed(value))
 
     def _rounded(self, value: Float64, carried: Float64) -> "Running":
@@ -270,15 +324,18 @@ class Running:
         return np.where(np.abs(value) < 2 * _TINY, np.minimum(np.abs(value), _TINY), 0.0)
 
     def _made(self, value: Float64, error: Float64) -> "Running":
-        """Return a number with an error, which infinities and NaN do not have.
-
-        NaN errors come from 0·∞ only: a tail that has vanished times the growth of an infinite argument.
-        """
-        known = np.isfinite(value) & ~np.isnan(error)
-        return Running(np.asarray(value), np.where(known, error, 0.0), self.arithmetic)
+        """Return a number with an error, which infinities and NaN do not have; one that is NaN is unknown."""
+        error = np.where(np.isnan(error), np.inf, error)
+        return Running(np.asarray(value), np.where(np.isfinite(value), error, 0.0), self.arithmetic)
 
     def _operand(self, other: Operand) -> "Running":
         return other if isinstance(other, Running) else self.constant(other)
+
+
+def _ulp_of_rounded(size: Float64) -> Float64:
+    """Return the unit in the last place of the float32 number next to a size."""
+    nearest = _nearest(size, _FLOAT32)
+    return ulp(np.where(np.isfinite(nearest), nearest, size), _FLOAT32)
 
 
 def select(condition: NDArray[np.bool_], left: Running, right: Running) -> Running:

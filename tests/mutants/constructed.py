@@ -546,4 +546,8 @@ class MaximumPlusLogarithm(Rowwise):
         return x - (m + log(exp(x - m).sum(axis=1, keepdims=True)))
 
 
-MAXIMUM_FIRST = Backend("x − (m + log Σ)", log_softmax=MaximumPlusLogarithm())
+MAXIMUM_FIRST = Backend(
+    "x − (m + log Σ), declared",
+    departures={"log_softmax": ("log_of_sum",)},
+    log_softmax=MaximumPlusLogarithm(),
+)

@@ -55,6 +55,8 @@ class Backend:
         The types in which the bug shows (a variant: the types for which it is meant).
     arithmetic : mapping
         What the backend declares, per operation and dtype.
+    departures : mapping
+        What it does otherwise and says so, per operation.
     **kernels : Kernel
         One kernel per operation, named as the operation.
     """
@@ -66,12 +68,14 @@ class Backend:
         *,
         dtypes: Sequence[str] = tuple(DTYPES),
         arithmetic: Mapping[str, Mapping[str, Mapping[str, Any]]] | None = None,
+        departures: Mapping[str, Sequence[str]] | None = None,
         **kernels: Kernel,
     ) -> None:
         self.story = story
         self.source = tuple(source)
         self.dtypes = tuple(dtypes)
         self.arithmetic = dict(arithmetic or {})
+        self.departures = dict(departures or {})
         self.kernels = kernels
         for operation, kernel in kernels.items():
             setattr(self, operation, kernel.entry(operation))

@@ -268,12 +268,8 @@ CASES: Mapping[tuple[str, str], tuple[Mapping[str, Any], Any]] = {
     ("masked_row_zero", "softmax"): ({"x": of(-INF, -INF)}, [0, 0]),
     ("masked_row_zero", "softmax_backward"): ({"dy": of(1, 2), "x": of(-INF, -INF)}, [0, 0]),
 }
-# The plain bound permits these as well: ACT-A5 names the first formula, and one of ACT-A1 is as wide.
-ALSO_PLAIN = {
-    ("log_of_sum", "log_softmax"),
-    ("log_of_sum", "log_softmax_backward"),
-    ("exp_minus_one", "elu_backward"),
-}
+# The plain bound permits this as well: y + alpha of ACT-A1 is as wide.
+ALSO_PLAIN = {("exp_minus_one", "elu_backward")}
 # Here a choice demands nothing.
 OPEN = {("product_form", "softplus_backward")}
 
