@@ -120,7 +120,7 @@ def _average_rules(array: str, average: Average, shape: Callable[[Shapes, Argume
             reduction=np.maximum(count - 1, 0),
             output=output,
             arithmetic=arithmetic,
-            roundings=_RECIPROCAL + inexact,
+            roundings=_RECIPROCAL + inexact + 4 * ("division" in arithmetic.approximations),
         )
         reciprocal = divisor is None or _FLOAT32.smallest_normal <= abs(divisor) <= 2.0**126
         overflows = average(values, whole) > arithmetic.sum_format.largest
