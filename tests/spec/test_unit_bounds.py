@@ -15,7 +15,9 @@ import pytest
 from numpy.typing import NDArray
 
 from gaugeblock import reference
+from gaugeblock.spec import sources
 from gaugeblock.spec.accuracy import FORMATS, Arithmetic, Format, accept, round_to, ulp
+from gaugeblock.spec.lstm import backward_errors, forward_errors
 from gaugeblock.spec.operations import OPERATIONS
 
 Array = NDArray[Any]
@@ -291,6 +293,111 @@ def test_rounding_the_state_costs_what_the_bound_says_and_keeping_it_less() -> N
         narrow[:, 0] <= 1.001 * final_rounding[:, 0] + 1e-5
     ).all()  # before the first step none is rounded
     assert (narrow[1, -1] > 1.2 * final_rounding[1, -1]).any()
+
+
+# Long sequences --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Adversary:
+    """An implementation in float64 that errs wherever it may: each error is a sign times its bound.
+
+    The signs are those of the derivatives of one element of the result, so that nothing cancels there, or
+    the opposite, or random.
+    """
+
+    given: dict[str, Array]
+    target: tuple[int, ...]
+    way: float  # 1 or −1; 0 for random signs
+
+    def signs(self) -> tuple[Array, Array, Array]:
+        """Return the signs of the errors of weighted data, (4, T, N, H), and of the states before."""
+        T, N, _ = self.given["x"].shape
+        dy = np.zeros((2, T, N, self.given["h"].shape[1]))
+        dy[self.target] = 1
+        dz = reference.lstm_unit_backward(dy, **self.given)
+        found = dz[:4], np.einsum("ktnh,khj->tnj", dz[:4], self.given["u"]), dz[4]
+        random = np.random.default_rng(8)
+        z, h, c = (
+            np.where(part >= 0, 1, -1) * self.way if self.way else random.choice([-1, 1], part.shape)
+            for part in found
+        )
+        return z, h, c
+
+    def run(self, format: Format, roundoff: float) -> Array:
+        """Return what it makes of outputs and cells, before they are rounded."""
+        given, (of_z, of_h, of_c) = self.given, self.signs()
+        h, c = given["h"], given["c"]
+        result = np.zeros((2, *of_h.shape))
+        for t, x in enumerate(given["x"]):
+            size = np.abs(x) @ np.abs(given["w"]).swapaxes(1, 2) + np.abs(h) @ np.abs(given["u"]).swapaxes(
+                1, 2
+            )
+            z = x @ given["w"].swapaxes(1, 2) + h @ given["u"].swapaxes(1, 2) + given["bias"][:, None]
+            K = x.shape[-1] + h.shape[-1]
+            z = z + of_z[:, t] * K * roundoff * (size + np.abs(given["bias"])[:, None])
+            i, f, o = reference.sigmoid(z[[0, 1, 3]])
+            c = f * c + i * np.tanh(z[2])
+            h = o * np.tanh(c)
+            result[:, t] = h, c
+            if t + 1 < len(result[0]) and format != FLOAT32:
+                h = h + of_h[t + 1] * ulp(np.abs(h), format) / 2
+                c = c + of_c[t + 1] * ulp(np.abs(c), format) / 2
+        return result
+
+
+@pytest.mark.spec("UNIT-A3")
+@pytest.mark.parametrize("scale", [0.5, 1.0, 2.0, 4.0])
+@pytest.mark.parametrize("accumulator", ["float32", "float16"])
+@pytest.mark.parametrize("name", FORMATS)
+def test_whatever_each_step_errs_a_sequence_stays_within_its_bound(
+    name: str, accumulator: Any, scale: float
+) -> None:
+    """Errors of float16 sums are so large that the remainder of second order counts."""
+    format, arithmetic = FORMATS[name], Arithmetic(accumulator=accumulator)
+    given = arguments(format, T=20, N=2, D=3, H=5, scale=scale)
+    given = {name: value.astype(np.float64) for name, value in given.items()}
+    bound, want = forward_errors(given, format, arithmetic), reference.lstm_unit(**given)
+    for place in ((0, 19, 0, 0), (1, 19, 0, 3), (0, 9, 1, 2), (1, 3, 1, 1)):
+        shares = []
+        for way in (1.0, -1.0, 0.0):
+            got = Adversary(given, place, way).run(format, arithmetic.sum_roundoff)
+            assert (np.abs(got - want) <= bound).all()
+            shares.append(np.abs(got - want)[place] / bound[place])
+        assert scale > 1 or max(shares) >= 0.1  # and little is lost to it
+
+
+@pytest.mark.spec("UNIT-A3")
+@pytest.mark.parametrize(("T", "H", "most", "most_back"), [(16, 128, 0.005, 1.0), (65, 33, 0.0005, 0.005)])
+def test_the_bound_of_a_long_sequence_is_that_of_its_condition(
+    T: int, H: int, most: float, most_back: float
+) -> None:
+    """Carried by size alone these bounds were 242 and 10¹⁰, and those of the gradients infinite."""
+    given = {name: value.astype(np.float64) for name, value in arguments(FLOAT32, T, 1, H, H).items()}
+    assert forward_errors(given, FLOAT32, PLAIN).max() <= most
+    dy = gradient(FLOAT32, given).astype(np.float64)
+    assert backward_errors(given | {"dy": dy}, FLOAT32, PLAIN).max() <= most_back
+
+
+@pytest.mark.spec("UNIT-A3")
+def test_merging_sources_costs_little_and_having_no_room_for_them_falls_back_to_sizes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given = {name: value.astype(np.float64) for name, value in arguments(FLOAT32, 30, 2, 3, 8).items()}
+    given["dy"] = gradient(FLOAT32, given).astype(np.float64)
+
+    def bounds(share: float, products: int) -> Array:
+        monkeypatch.setattr(sources, "_NEGLIGIBLE", share)
+        monkeypatch.setattr(sources, "_PRODUCTS", products)
+        forward, backward = (find(given, FLOAT32, PLAIN) for find in (forward_errors, backward_errors))
+        return np.concatenate([forward, backward])
+
+    best, merged, short, sizes = bounds(0, 1 << 40), bounds(2**-8, 1 << 40), bounds(0, 1 << 15), bounds(0, 1)
+    assert (merged <= 1.02 * best).all()
+    assert (best <= 1.001 * merged).all()
+    assert np.median(short / best) < 20
+    assert (short <= 1.01 * sizes).all()
+    assert (sizes[:, -1] / best[:, -1]).max() > 5
 
 
 # What is wrong ---------------------------------------------------------------------------------------------
