@@ -107,7 +107,7 @@ class Sources:
         if count <= 4 * H:
             return self
         weights = np.abs(self.images) / np.fmax(self.bound, _LEAST)[..., np.newaxis]
-        old = int(np.searchsorted(np.cumsum(np.max(weights, axis=(0, 1, 2))), _NEGLIGIBLE))
+        old = int(np.searchsorted(np.cumsum(np.max(weights, axis=(0, 1, 2), initial=0.0)), _NEGLIGIBLE))
         if count > self.most:
             old = max(old, count - max(self.most // 2 - 2 * H, 0))
         if old < 4 * H:

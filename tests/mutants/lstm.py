@@ -132,6 +132,11 @@ def given(h: Array, c: Array, workspace: dict[str, Any]) -> tuple[Array, Array]:
     return h, c
 
 
+def unchanged(h: Array, c: Array, t: int) -> tuple[Array, Array]:
+    """Hand on what step t has made of outputs and cells, or of their gradients."""
+    return h, c
+
+
 def in_its_order(x: Array) -> Array:
     """Read x as (T, N, D)."""
     return x
@@ -152,11 +157,12 @@ class Lstm(Kernel):
     begin: Callable[..., tuple[Array, Array]] = given
     read: Callable[[Array], Array] = in_its_order
     biases: Callable[[Array], Array] = lambda bias: bias
-    gates: Callable[[Array], Array] = lambda gates: gates
+    gates: Callable[[Array, int], Array] = lambda gates, t: gates
     save: Callable[[Array, Array], Array] = activated
     steps: Callable[[int], int] = lambda T: T
     units: Callable[[int], int] = lambda H: H
-    carried: Callable[[Array], Array] = lambda dc: dc
+    state: Callable[[Array, Array, int], tuple[Array, Array]] = unchanged
+    gradient: Callable[[Array, Array, int], tuple[Array, Array]] = unchanged
     of_cells: Callable[[Array], Array] = lambda dy: dy
     workspace: dict[str, Any] = field(default_factory=dict, init=False, compare=False)
 
@@ -184,17 +190,17 @@ class Lstm(Kernel):
         x, bias = self.read(x), self.biases(bias)
         h, c = self.begin(h, c, self.workspace)
         saved, outputs = [], []
-        for inputs in x:
+        for t, inputs in enumerate(x):
             by_input, by_state = inputs[None, :, None] * w[:, None], h[None, :, None] * u[:, None]
             addend = np.broadcast_to(bias[:, None], by_input.shape[:-1])
             z = self.weighted(self.weigh(self.add, by_input, by_state, addend), dtype)
             gates = np.stack([self.sigmoid(z[0]), self.sigmoid(z[1]), self.tanh(z[2]), self.sigmoid(z[3])])
-            i, f, g, o = gates = self.gates(gates)
+            i, f, g, o = gates = self.gates(gates, t)
             before, c = c, self.cell(f, c, i, g)
             h = o * self.tanh(c)
             saved.append(Saved(self.save(gates, z), before, c))
             outputs.append(h)
-            h, c = self.hand_on(h, dtype), self.hand_on(c, dtype)
+            h, c = self.state(self.hand_on(h, dtype), self.hand_on(c, dtype), t)
         self.workspace["state"] = h, c
         return saved, outputs
 
@@ -250,9 +256,9 @@ class Lstm(Kernel):
                 dz = np.stack([factor * slope for factor, slope in zip(factors, slopes, strict=True)])
                 write(out[:4, t], dz)
                 write(out[4, t], dc * f)
-                dc_after = self.carried(self.hand_on(dc * f, dtype))
                 terms = self.hand_on(dz, dtype)[:, :, None, :] * back[:, None]
                 dh_after = self.add(np.concatenate(list(terms), axis=-1))
+                dh_after, dc_after = self.gradient(dh_after, self.hand_on(dc * f, dtype), t)
         return out
 
 
@@ -268,7 +274,7 @@ def mutant(story: str, *source: str, only: tuple[str, ...] = LSTM_OPERATIONS, **
 
 # The catalogue's rows --------------------------------------------------------------------------------------
 
-BACKWARD = ("lstm_unit_backward",)
+FORWARD, BACKWARD = ("lstm_unit",), ("lstm_unit_backward",)
 
 L1 = mutant(
     "The forward pass saves the gates before their activation, and the way back takes them as activated.",
@@ -323,7 +329,7 @@ LC2 = mutant("The state of the last call is still there.", CONSTRUCTED, begin=le
 LC3 = mutant(
     "Weights in another library's order: the output gate is the third.",
     CONSTRUCTED,
-    gates=lambda gates: gates[[0, 1, 3, 2]],
+    gates=lambda gates, t: gates[[0, 1, 3, 2]],
 )
 LC4 = mutant(
     "One is added to the forget gate's bias, as some libraries do.",
@@ -350,7 +356,7 @@ LC8 = mutant(
     CONSTRUCTED,
     only=("lstm_unit",),
     dtypes=("float32", "float16"),
-    gates=lambda gates: gates.astype(np.float16).astype(F),
+    gates=lambda gates, t: gates.astype(np.float16).astype(F),
 )
 LC9 = mutant("The last step is not written.", CONSTRUCTED, only=("lstm_unit",), steps=lambda T: max(T - 1, 1))
 LC10 = mutant(
@@ -366,7 +372,10 @@ LC11 = mutant(
     of_cells=np.zeros_like,
 )
 LC12 = mutant(
-    "The gradient of the cell stops at each step.", CONSTRUCTED, only=BACKWARD, carried=np.zeros_like
+    "The gradient of the cell stops at each step.",
+    CONSTRUCTED,
+    only=BACKWARD,
+    gradient=lambda dh, dc, t: (dh, np.zeros_like(dc)),
 )
 LC13 = mutant(
     "The slope of the candidate is that of a gate.",
@@ -384,6 +393,95 @@ LC15 = mutant(
     CONSTRUCTED,
     only=("lstm_unit",),
     cell=lambda f, c, i, g: np.where(f == 0, F(0), f * c) + i * g,
+)
+
+
+def narrowed(state: Array, name: str) -> Array:
+    """Round what is handed on to a narrow type."""
+    with np.errstate(all="ignore"):
+        return state.astype(DTYPES[name]).astype(F)
+
+
+def of_the_one_before(state: Array) -> Array:
+    """Give every example what belongs to the one before."""
+    return np.roll(state, 1, axis=0)
+
+
+LC16 = mutant(
+    "The state is kept in bfloat16 between steps.",
+    CONSTRUCTED,
+    only=FORWARD,
+    dtypes=("float32", "float16"),
+    state=lambda h, c, t: (narrowed(h, "bfloat16"), narrowed(c, "bfloat16")),
+)
+LC17 = mutant(
+    "From the ninth step on sigmoids are 10⁻⁴ too small.",
+    CONSTRUCTED,
+    only=FORWARD,
+    dtypes=("float32",),
+    gates=lambda gates, t: (
+        gates * np.where(t < 8, F(1), F(1 - 1e-4) + np.array([0, 0, 1e-4, 0], F)[:, None, None])
+    ),
+)
+LC18 = mutant(
+    "Cells are kept in float16 between steps.",
+    CONSTRUCTED,
+    only=FORWARD,
+    dtypes=("float32",),
+    state=lambda h, c, t: (h, narrowed(c, "float16")),
+)
+LC19 = mutant(
+    "Once, after step 40, an example reads the output of the one before.",
+    CONSTRUCTED,
+    only=FORWARD,
+    state=lambda h, c, t: (of_the_one_before(h) if t == 40 else h, c),
+)
+LC20 = mutant(
+    "After step 128 cells are those of the example before.",
+    CONSTRUCTED,
+    only=FORWARD,
+    state=lambda h, c, t: (h, of_the_one_before(c) if t == 128 else c),
+)
+LC21 = mutant(
+    "With 128 units, cells are kept in float16 from the eighth step on.",
+    CONSTRUCTED,
+    only=FORWARD,
+    dtypes=("float32",),
+    state=lambda h, c, t: (h, narrowed(c, "float16") if c.shape[1] % 128 == 0 and t > 6 else c),
+)
+LC22 = mutant(
+    "The gradient of the cell is handed on in bfloat16.",
+    CONSTRUCTED,
+    only=BACKWARD,
+    dtypes=("float32", "float16"),
+    gradient=lambda dh, dc, t: (dh, narrowed(dc, "bfloat16")),
+)
+LC23 = mutant(
+    "The gradient of the output is handed on in float16.",
+    CONSTRUCTED,
+    only=BACKWARD,
+    dtypes=("float32",),
+    gradient=lambda dh, dc, t: (narrowed(dh, "float16"), dc),
+)
+LC24 = mutant(
+    "Once, before step 40, an example reads the gradient of the output of the one before.",
+    CONSTRUCTED,
+    only=BACKWARD,
+    gradient=lambda dh, dc, t: (of_the_one_before(dh) if t == 40 else dh, dc),
+)
+LC25 = mutant(
+    "With 128 units, the gradient of the cell is handed on in float16 up to the eighth step.",
+    CONSTRUCTED,
+    only=BACKWARD,
+    dtypes=("float32",),
+    gradient=lambda dh, dc, t: (dh, narrowed(dc, "float16") if dc.shape[1] % 128 == 0 and t < 8 else dc),
+)
+LC26 = mutant(
+    "The way back reads cells that were kept in float16.",
+    CONSTRUCTED,
+    only=BACKWARD,
+    dtypes=("float32",),
+    state=lambda h, c, t: (h, narrowed(c, "float16")),
 )
 
 # Right ways ------------------------------------------------------------------------------------------------

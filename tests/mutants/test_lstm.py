@@ -91,6 +91,10 @@ EXPOSING: Mapping[str, Callable[[], Call]] = {
     "LC13": lambda: problem(2, 3, 4, 5),
     "LC14": lambda: problem(1, 2, 3, 4, c=np.nan),
     "LC15": lambda: problem(1, 2, 3, 4, c=np.inf, bias=-np.inf),
+    **{f"LC{i}": lambda: problem(12, 2, 3, 4) for i in (16, 17, 18, 22, 23, 26)},
+    **{f"LC{i}": lambda: problem(43, 2, 3, 4) for i in (19, 24)},
+    "LC20": lambda: problem(130, 2, 3, 4),
+    **{f"LC{i}": lambda: problem(9, 1, 1, 128, weights=0.02) for i in (21, 25)},
 }
 
 

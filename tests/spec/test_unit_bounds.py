@@ -202,7 +202,8 @@ def arguments(
 ) -> dict[str, Array]:
     random = np.random.default_rng(seed)
     shapes = {"x": (T, N, D), "h": (N, H), "c": (N, H), "w": (4, H, D), "u": (4, H, H), "bias": (4, H)}
-    scales = {"x": 1.0, "h": 0.5, "c": cells, "w": scale / D**0.5, "u": scale / H**0.5, "bias": scale}
+    scales = {"x": 1.0, "h": 0.5, "c": cells, "bias": scale}
+    scales |= {"w": scale / max(D, 1) ** 0.5, "u": scale / max(H, 1) ** 0.5}
     given = {name: scales[name] * random.normal(size=shape) for name, shape in shapes.items()}
     return {name: round_to(value, format).astype(F) for name, value in given.items()}
 
@@ -476,6 +477,17 @@ def bound_of(given: dict[str, Array], format: Format = FLOAT32, **declared: Any)
 
 def silent(T: int = 2, N: int = 2, D: int = 1, H: int = 1) -> dict[str, Array]:
     return {name: 0 * value for name, value in arguments(FLOAT32, T, N, D, H).items()}
+
+
+@pytest.mark.spec("UNIT-X1")
+@pytest.mark.parametrize("empty", ["T", "N", "D", "H"])
+def test_what_is_empty_has_a_bound(empty: str) -> None:
+    sizes = {"T": 3, "N": 2, "D": 3, "H": 4, empty: 0}
+    given = {name: value.astype(np.float64) for name, value in silent(**sizes).items()}
+    given["dy"] = np.zeros((2, sizes["T"], sizes["N"], sizes["H"]))
+    for format in (FLOAT32, BFLOAT16):
+        assert forward_errors(given, format, PLAIN).shape == (2, sizes["T"], sizes["N"], sizes["H"])
+        assert backward_errors(given, format, PLAIN).shape == (5, sizes["T"], sizes["N"], sizes["H"])
 
 
 @pytest.mark.spec("UNIT-X2")
