@@ -160,6 +160,7 @@ def _rowwise(name: str, semantics: str) -> Operation:
         "semantics": semantics,
         "accuracy": "ACT-A6" if backward else "ACT-A5",
         "long_row": "ACT-A7",
+        "exact": "ACT-A9",
         "special_values": "ACT-X6" if backward else "ACT-X5",
         "empty": "ACT-X4",
         "aliasing": "GEN-S6",

@@ -233,7 +233,7 @@ POOLING = (
     _record(
         "avg_pool_backward",
         "POOL-S5",
-        _OF_AVERAGES | {"adjointness": "POOL-I6"},
+        _OF_AVERAGES | {"adjointness": "POOL-I6", "long_sum": "POOL-A5"},
         arrays=("dy",),
         parameters={"input_shape": _SHAPE, **_DIVIDED},
         rules=_average_rules(

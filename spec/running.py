@@ -170,15 +170,28 @@ class Running:
             return self._multiplied(quotient, carried, self.arithmetic.division_roundoff)
 
     def sum(self, axis: int) -> "Running":
-        """Return the sum along an axis, kept as length 1, for any order of summation."""
+        """Return the sum along an axis, kept as length 1, for any order of summation.
+
+        Adding zero rounds nothing, so that n terms other than zero cost n − 1 roundings. None is left where
+        the terms are exact multiples of a power of two q and their magnitudes add up to at most 2²⁴·q: every
+        partial sum is such a multiple then, and a float32 number. Terms below 2⁻⁶⁰·q may be among them, if
+        they come to less than 2⁻³⁰·q: added to a multiple they vanish, and alone they are no more than that.
+        """
         with np.errstate(all="ignore"):
-            terms = np.sum(np.abs(self.value) + self.error, axis=axis, keepdims=True)
+            size = np.abs(self.value) + self.error
+            terms = np.sum(size, axis=axis, keepdims=True)
             carried = np.sum(self.error, axis=axis, keepdims=True)
-            length = max(self.value.shape[axis] - 1, 0)
-            carried = carried + gamma(length, _FLOAT32.unit_roundoff) * terms
+            length = np.maximum(np.sum(size != 0, axis=axis, keepdims=True) - 1.0, 0.0)
+            unit = np.exp2(np.ceil(np.log2(terms)) - _FLOAT32.precision)
+            tiny = size <= 2.0**-60 * unit
+            lost = np.sum(np.where(tiny, size, 0.0), axis=axis, keepdims=True)
+            whole = tiny | ((self.error == 0) & (np.rint(self.value / unit) * unit == self.value))
+            exact = np.all(whole, axis=axis, keepdims=True) & (lost < 2.0**-30 * unit) & (unit > 2 * _TINY)
+            rounding = gamma(length, _FLOAT32.unit_roundoff) * terms
             if self.arithmetic.flush_subnormals:
-                carried = carried + length * _TINY
-            total = self._made(np.sum(self.value, axis=axis, keepdims=True), carried)
+                rounding = rounding + length * _TINY
+            error = np.where(exact, lost, carried + rounding)
+            total = self._made(np.sum(self.value, axis=axis, keepdims=True), error)
             return total._unless(np.any(np.isposinf(self.error), axis=axis, keepdims=True))
 
     def exp(self) -> "Running":

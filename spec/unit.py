@@ -61,6 +61,7 @@ def _lstm(
             "state": "UNIT-S5",
             "empty": "UNIT-X1",
             "long_sequence": "UNIT-A3",
+            "exact": "UNIT-A4",
             "split": "UNIT-I1",
             "permutation": "UNIT-I2",
         }

@@ -17,6 +17,7 @@ from gaugeblock.conformance.checks.check import Check, by_role
 from gaugeblock.conformance.checks.generic import also, everyday, is_accurate, repeats_itself, wide
 from gaugeblock.conformance.problems import forms, strategies
 from gaugeblock.conformance.problems.problem import PACKED, Array, Floats, Layout, Problem
+from gaugeblock.conformance.problems.sparse import SLOW, exactly, is_sparse, sparse
 from gaugeblock.conformance.trial import Outside, Trial, Violation
 from gaugeblock.spec import accuracy
 from gaugeblock.spec.accuracy import FORMATS, Arithmetic
@@ -188,12 +189,30 @@ def empty_sums(operation: Operation, dtype: str, arithmetic: Arithmetic) -> Iter
         yield problem.with_parameters(alpha=0.5, beta=-0.5)
 
 
-def longest_sums(operation: Operation, dtype: str, arithmetic: Arithmetic) -> Iterator[Problem]:
-    """Yield sums past 2¹⁵ and 2¹⁶ terms, and some to cut into parts that must not each have the addend."""
-    yield _product(dtype, arithmetic, 2, 3, 33001)
-    yield _product(dtype, arithmetic, 2, 3, 65569)
-    for flags in FLAGS:
-        yield _product(dtype, arithmetic, 3, 5, 1537, (3, 5), flags=flags).with_parameters(alpha=0.5)
+LONG: tuple[tuple[int, tuple[int, ...]], ...] = (
+    (2053, (7,)),
+    (8194, (7, 8195)),
+    (33_001, (13, 33_002)),
+    (65_569, (13, 65_570)),
+    (131_101, (13, 131_102)),
+    (1_048_583, (1_048_584,)),
+)
+"""Lengths of sums, and of how many terms one is not 0: in so many sums each term is, or in each sum one."""
+
+
+def sparse_sums(operation: Operation, dtype: str, arithmetic: Arithmetic) -> Iterator[Problem]:
+    """Yield sums of any length that no order rounds: with a single ±1, or with one at every place in turn."""
+    for i, (k, periods) in enumerate(LONG):
+        for name, flags in zip(("a", "b"), (FLAGS[i % 4], FLAGS[3 - i % 4]), strict=True):
+            for every in periods:
+                rows = 1 if k > 1 << 20 else min(every, 13) + 1  # one more, so that columns differ too
+                m, n = (rows, 1) if name == "a" else (1, rows)
+                yield sparse(_product(dtype, arithmetic, m, n, k, flags=flags), arithmetic, name, every, i)
+    for name in ("a", "b"):  # whole tiles
+        yield sparse(_product(dtype, arithmetic, 64, 48, 16_384), arithmetic, name, 127, seed=1)
+    for flags in FLAGS:  # a sum that is cut into parts, which must not each have the addend
+        problem = _product(dtype, arithmetic, 3, 5, 1537, (3, 5), flags=flags).with_parameters(alpha=0.5)
+        yield sparse(problem, arithmetic, "a", 8)
 
 
 def special_products(operation: Operation, dtype: str, arithmetic: Arithmetic) -> Iterator[Problem]:
@@ -294,34 +313,36 @@ def rounds_without_bias(trial: Trial, problem: Problem) -> None:
 
 @st.composite
 def long_sums(draw: DrawFn, operation: Operation, dtype: str, arithmetic: Arithmetic) -> Problem:
-    """Draw long sums: a thousand terms and more, beside powers of two."""
-    k = draw(st.sampled_from((1000, 1023, 1025, 1537, 2049, 3001, 4097)))
+    """Draw long sums: a thousand terms and more, on data that no order rounds or on any."""
+    k = draw(st.one_of(st.sampled_from((1000, 1023, 1025, 1537, 2049, 3001)), st.integers(1000, 200_000)))
     m, n = draw(st.sampled_from(((1, 1), (2, 3), (5, 2), (1, 9), (17, 1))))
-    flags = {"transpose_a": draw(st.booleans()), "transpose_b": draw(st.booleans())}
-    shapes: strategies.Shapes = {
-        "a": (k, m) if flags["transpose_a"] else (m, k),
-        "b": (n, k) if flags["transpose_b"] else (k, n),
-    }
-    problem = draw(integers(operation, dtype, arithmetic, st.just((shapes, flags)), factors=False))
-    if draw(st.booleans()):
-        return problem
+    flags = (draw(st.booleans()), draw(st.booleans()))
+    problem = _product(dtype, arithmetic, m, n, k, flags=flags)
+    seed = draw(strategies.seeds)
+    if k > 5000 or draw(st.booleans()):
+        return sparse(
+            problem, arithmetic, draw(st.sampled_from("ab")), draw(st.sampled_from((31, k + 1))), seed
+        )
     positive = draw(st.booleans())
     scale = 1 / 64 if dtype == "float16" else 1.0
-
-    def rounded(array: Array) -> Array:
-        return Array(array.shape, "uniform" if positive else "normal", scale=scale, seed=array.seed)
-
-    return problem.with_arrays(**{name: rounded(array) for name, array in problem.arrays.items()})
+    arrays = {
+        name: Array(array.shape, "uniform" if positive else "normal", scale=scale, seed=seed + i)
+        for i, (name, array) in enumerate(problem.arrays.items())
+    }
+    return problem.with_arrays(**arrays)
 
 
 def sums_all_terms(trial: Trial, problem: Problem) -> None:
-    """A sum of many thousand terms has them all, each once."""
-    if trial.declared.slow and problem.arrays["a"].size > 100_000:
-        return  # the simulated device takes seconds for it and has nothing new to show
-    if problem.arrays["a"].values in ("odd", "signs"):
-        is_exact_on_integers(trial, problem)
-    else:
+    """A sum of any number of terms has them all, each once, with all its bits."""
+    if trial.declared.slow and problem.elements > SLOW:
+        return  # the simulated device takes seconds for it
+    if not is_sparse(problem):
         trial.expect_right(problem)
+        return
+    exact = exactly(problem, trial.arithmetic(problem))
+    if exact is None:
+        raise Outside  # the declared accumulator has no exact sum so long
+    is_exact_on_integers(trial, exact)
 
 
 def scaled(operation: Operation, dtype: str, arithmetic: Arithmetic) -> SearchStrategy[Problem]:
@@ -578,7 +599,7 @@ CONTRACTION = by_role(
     Check("accuracy", wide, is_accurate, 1.0, tiny_and_short),
     Check("exact", integers, is_exact_on_integers, 2.0, ragged_products),
     Check("statistics", zero_mean, rounds_without_bias, 0.4, positive),
-    Check("long_sum", long_sums, sums_all_terms, 0.4, longest_sums),
+    Check("long_sum", long_sums, sums_all_terms, 0.4, sparse_sums),
     Check("scale", cancelling, scales_product_and_addend, 1.5, addends),
     Check("transpose", transposable, transposes),
     Check("batch", batched, loops_over_its_batch, 1.0, broadcast_batches),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import product
 from math import prod
 from typing import Any
 
@@ -23,12 +24,11 @@ from gaugeblock.conformance.checks.sliding import (
 from gaugeblock.conformance.problems import strategies
 from gaugeblock.conformance.problems.geometry import Windows, conv_calls, convolutions
 from gaugeblock.conformance.problems.problem import PACKED, Array, Distribution, Problem
+from gaugeblock.conformance.problems.sparse import ADDENDS, SLOW, exactly, is_sparse, sparse
 from gaugeblock.conformance.trial import Outside, Trial, Violation
 from gaugeblock.spec import accuracy
 from gaugeblock.spec.accuracy import FORMATS, Arithmetic
 from gaugeblock.spec.operations import Operation
-
-ADDENDS = ("bias", "residual")
 
 
 def _integer_arrays(
@@ -173,22 +173,47 @@ def channel_slices(operation: Operation, dtype: str, arithmetic: Arithmetic) -> 
                 yield problem.with_arrays(**{name: replace(array, layout=layout)})
 
 
-def long_reductions(operation: Operation, dtype: str, arithmetic: Arithmetic) -> Iterator[Problem]:
-    """Yield sums of a thousand terms and more, over channels, windows and positions."""
-    for x, w in (
-        ((1, 130, 5, 5), (2, 130, 3, 3)),
-        ((2, 3, 40, 33), (2, 3, 3, 3)),
-        ((1, 1, 34, 35), (1, 1, 33, 32)),
-    ):
-        call = geometry(x, w).call(operation.name, bias=True)
-        problem = _integer_arrays(operation, dtype, arithmetic, call, 1)
-        yield problem
+LONG = (
+    geometry((1, 4200, 1, 2), (2, 4200, 1, 1)),  # channels
+    geometry((1, 70_001, 1, 1), (2, 70_001, 1, 1)),
+    geometry((1, 3, 2, 1), (4200, 3, 1, 1)),  # kernels
+    geometry((1, 2, 1, 1), (70_001, 2, 1, 1)),
+    geometry((1, 1, 66, 67), (2, 1, 64, 65)),  # taps
+    geometry((1, 1, 103, 102), (2, 1, 100, 101)),
+    geometry((1, 2, 67, 68), (2, 2, 3, 3)),  # positions, of a map and of a batch
+    geometry((2, 1, 331, 305), (2, 1, 2, 1), padding=((1, 1), (0, 2))),
+    geometry((70_001, 2, 1, 1), (3, 2, 1, 1)),
+)
+"""Convolutions with long sums in one or the other of their directions."""
+
+
+def sparse_reductions(operation: Operation, dtype: str, arithmetic: Arithmetic) -> Iterator[Problem]:
+    """Yield long sums that no order rounds, over channels, kernels, taps, positions and examples."""
+    for i, slides in enumerate(LONG):
+        shapes, parameters = slides.call(operation.name)
+        terms = operation.reduction(shapes, parameters) or 1
+        if terms < 4000:
+            continue  # the long sum is in another direction
         if operation.name == "conv_fused":
-            yield problem.with_parameters(activation="relu")
+            parameters = {**parameters, "activation": ("none", "relu")[i % 2]}
+        problem = Problem(operation.name, dtype, {n: Array(s) for n, s in shapes.items()}, parameters)
+        factors = [name for name in shapes if name not in ADDENDS]
+        if terms < 5000:  # every thirteenth leaves enough bits
+            yield sparse(problem, arithmetic, factors[i % len(factors)], 13, i)
+            continue
+        for name, every in product(factors, (13, terms + 1)):
+            yield sparse(problem, arithmetic, name, every, i)
 
 
 def sums_all_terms(trial: Trial, problem: Problem) -> None:
-    """A sum over many channels, taps or positions has all its terms, each once."""
+    """A sum over many channels, taps or positions has all its terms, each once, with all its bits."""
+    if trial.declared.slow and problem.elements > SLOW:
+        return  # the simulated device takes seconds for it
+    if is_sparse(problem):
+        exact = exactly(problem, trial.arithmetic(problem))
+        if exact is None:
+            raise Outside  # the declared accumulator has no exact sum so long
+        problem = exact
     is_exact_on_integers(trial, problem)
 
 
@@ -476,7 +501,7 @@ CONVOLUTION = by_role(
     Check("real_data", photographs, convolves_real_images, 0.2, real_images, within="rigid"),
     Check("exact", integers, is_exact_on_integers, 1.5),
     Check("shapes", integers, is_exact_at_any_size, 0.5, breaking_shapes),
-    Check("long_sum", integers, sums_all_terms, 0.2, long_reductions),
+    Check("long_sum", integers, sums_all_terms, 0.2, sparse_reductions),
     Check("statistics", zero_mean, rounds_without_bias, 0.2),
     Check("channels_last", channels_last, reads_channels_last, 0.7, channel_slices, "robust"),
     Check("translation", ungrouped, translates_with_its_input, 0.5),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,17 @@ from hypothesis.strategies import DrawFn, SearchStrategy
 
 from gaugeblock import reference
 from gaugeblock.conformance.checks.check import Check, by_role
-from gaugeblock.conformance.checks.sliding import CHANNELS_LAST, SLIDING, expect_adjoint, in_channels_last
+from gaugeblock.conformance.checks.sliding import (
+    CHANNELS_LAST,
+    SLIDING,
+    expect_adjoint,
+    in_channels_last,
+    wide,
+)
 from gaugeblock.conformance.problems import strategies
 from gaugeblock.conformance.problems.geometry import Windows, pool_call, pool_calls
 from gaugeblock.conformance.problems.problem import Array, Distribution, Problem
+from gaugeblock.conformance.problems.sparse import SLOW, exactly, is_sparse, sparse
 from gaugeblock.conformance.trial import Outside, Trial, Violation
 from gaugeblock.spec import accuracy
 from gaugeblock.spec.accuracy import FORMATS, Arithmetic
@@ -250,9 +258,20 @@ def integers(draw: DrawFn, operation: Operation, dtype: str, arithmetic: Arithme
     return Problem(operation.name, dtype, arrays, parameters)
 
 
+def _keeps_integers(problem: Problem) -> bool:
+    """Whether nothing is divided by what is no power of two."""
+    if "divisor" not in problem.record.parameters:
+        return True
+    if problem.parameters.get("divisor") is not None:
+        return problem.parameters["divisor"] in POWERS_OF_TWO
+    cells = problem.record.reduction(problem.shapes, problem.parameters) or 1
+    whole = problem.parameters.get("count_include_pad", True) and not problem.parameters.get("ceil_mode")
+    return bool(whole) and cells & (cells - 1) == 0
+
+
 def is_exact_on_integers(trial: Trial, problem: Problem) -> None:
     """On integers that no order of summation rounds, the result is exact, and rounded once."""
-    if "divisor" in problem.record.parameters and problem.parameters.get("divisor") not in POWERS_OF_TWO:
+    if not _keeps_integers(problem):
         raise Outside  # the domain has divisors that round
     if not trial.sums_exactly(problem):
         trial.expect_right(problem)
@@ -261,18 +280,72 @@ def is_exact_on_integers(trial: Trial, problem: Problem) -> None:
     trial.compare(problem, trial.ask(problem).values, want, accuracy.exact_bound(want))
 
 
-def large_windows(operation: Operation, dtype: str, arithmetic: Arithmetic) -> Iterator[Problem]:
-    """Yield windows of thousands of cells of one sign."""
-    for size in (33, 64, 70):
-        slides = Windows((size, size), (1, 1), ((0, 0), (0, 0)), (1, 1))
-        shapes, parameters = pool_call(operation.name, (1, 2, size, size + 1), slides)
-        for values in ("ones", "uniform"):
-            yield Problem(operation.name, dtype, {"x": Array(shapes["x"], values)}, parameters)
+LONG = (
+    ((1, 1, 2047), (1024,), (1,)),  # every cell in turn
+    ((1, 2, 37, 65), (32, 64), (1, 1)),
+    ((1, 1, 71, 72), (64, 64), (7, 2)),
+    ((1, 1, 264, 257), (263, 257), (1, 1)),
+)
+"""Inputs, windows of a thousand cells and more, and how they move."""
+
+
+def _long_window(
+    operation: Operation, dtype: str, shape: tuple[int, ...], *steps: tuple[int, ...]
+) -> Problem:
+    kernel, stride = steps
+    slides = Windows(kernel, stride, ((0, 0),) * len(kernel), (1,) * len(kernel))
+    shapes, parameters = pool_call(operation.name, shape, slides)
+    if "divisor" in operation.parameters and prod(kernel) % 2:
+        parameters = {**parameters, "divisor": 1.0}  # others are divided by their cells, a power of two
+    return Problem(operation.name, dtype, {name: Array(s) for name, s in shapes.items()}, parameters)
+
+
+def sparse_windows(operation: Operation, dtype: str, arithmetic: Arithmetic) -> Iterator[Problem]:
+    """Yield large windows that no order rounds: of a single cell, of some, and of ones and others."""
+    for i, (shape, kernel, stride) in enumerate(LONG):
+        problem = _long_window(operation, dtype, shape, kernel, stride)
+        name = next(iter(problem.arrays))
+        cells = prod(kernel)
+        for every in (cells, 61):
+            yield sparse(problem, arithmetic, name, every, seed=i)
+        ones = Array(problem.shapes[name], "odd", limit=min(cells, 255) | 1, every=61, rest=1.0, seed=i)
+        yield problem.with_arrays(**{name: ones})
+
+
+def late_winners(operation: Operation, dtype: str, arithmetic: Arithmetic) -> Iterator[Problem]:
+    """Yield large windows with a single maximum each, at another cell in each; and where many share one."""
+    if not operation.name.startswith("max"):
+        return
+    lowest, limit = -FORMATS[dtype].largest, 2 ** FORMATS[dtype].precision - 1
+    # Of the longest the reference takes seconds for a gradient.
+    for i, (shape, kernel, stride) in enumerate(LONG[:-1] if "dy" in operation.arrays else LONG):
+        problem = _long_window(operation, dtype, shape, kernel, stride)
+        winners = Array(shape, "odd", limit=limit, every=prod(kernel), rest=lowest, seed=prod(kernel) - 1 - i)
+        problem = problem.with_arrays(x=winners)
+        if "dy" in problem.arrays:  # integers, of which many add up
+            dy = Array(problem.shapes["dy"], "odd", limit=min(2**14, limit), seed=i)
+            problem = problem.with_arrays(dy=dy)
+        yield problem
+
+
+def is_accurate_in_large_windows(trial: Trial, problem: Problem) -> None:
+    """Every element lies within the derived bound, whatever the data and however large the window."""
+    if trial.declared.slow and problem.elements > SLOW:
+        return  # the simulated device takes seconds for it
+    trial.expect_right(problem)
 
 
 def sums_all_cells(trial: Trial, problem: Problem) -> None:
-    """A window of thousands of cells has them all, each once."""
-    trial.expect_right(problem)
+    """A window of thousands of cells has them all, each once, with all their bits."""
+    if trial.declared.slow and problem.elements > SLOW:
+        return  # the simulated device takes seconds for it
+    if not is_sparse(problem):
+        trial.expect_right(problem)
+        return
+    exact = exactly(problem, trial.arithmetic(problem))
+    if exact is None:
+        raise Outside  # the declared accumulator has no exact sum so long
+    is_exact_on_integers(trial, exact)
 
 
 def is_the_adjoint(trial: Trial, problem: Problem) -> None:
@@ -316,8 +389,9 @@ def pools_real_digits(trial: Trial, problem: Problem) -> None:
 
 POOLING = by_role(
     *SLIDING,
+    Check("accuracy", wide, is_accurate_in_large_windows, 1.0, late_winners),
     Check("exact", integers, is_exact_on_integers, 0.7),
-    Check("long_sum", everyday_windows, sums_all_cells, 0.2, large_windows),
+    Check("long_sum", everyday_windows, sums_all_cells, 0.2, sparse_windows),
     Check("adjointness", everyday_windows, is_the_adjoint, 0.5),
     Check("real_data", digit_maps, pools_real_digits, 0.2, many_digits, within="rigid"),
     Check("shapes", everyday_windows, is_right_for_these_windows, 0.7, breaking_windows),

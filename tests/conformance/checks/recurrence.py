@@ -32,6 +32,7 @@ from gaugeblock.conformance.checks.generic import (
 from gaugeblock.conformance.problems import strategies
 from gaugeblock.conformance.problems.problem import PACKED, Array, Floats, Layout, Problem
 from gaugeblock.conformance.trial import Outside, Trial
+from gaugeblock.spec import accuracy
 from gaugeblock.spec.accuracy import FORMATS, Arithmetic
 from gaugeblock.spec.operations import Operation
 
@@ -367,6 +368,87 @@ def runs_any_number_of_steps(trial: Trial, problem: Problem) -> None:
     trial.expect_right(problem)
 
 
+# Saturated gates -------------------------------------------------------------------------------------------
+
+SHUT = 120.0
+"""Weighted data from which on a gate is 0 or 1 and a candidate ±1 in float32, whatever the formula."""
+
+
+def saturated(operation: Operation, dtype: str, sizes: tuple[int, int, int, int], seed: int) -> Problem:
+    """Return a call whose gates are open and shut at random: an odd number of ±120 adds up to no less.
+
+    Every other unit has its forget gate open, and counts. Backward the output gates are shut, so that the
+    gradients of cells alone are added up.
+    """
+    T, _, D, H = sizes
+    assert D % 2 == 1
+    wide = SHUT * (D + 1)
+    limit = max(2 ** FORMATS[dtype].precision // (4 * max(T, 1)), 1) | 1
+    planted = [(H + j, wide) for j in range(0, H, 2)]
+    if "dy" in operation.arrays:
+        planted += [(3 * H + j, -wide) for j in range(H)]
+    shapes = strategies.recurrence_shapes(operation, *sizes)
+    arrays = {name: Array(shape, "odd", seed=seed + i) for i, (name, shape) in enumerate(shapes.items())}
+    arrays["x"] = replace(arrays["x"], scale=SHUT)
+    arrays["u"] = replace(arrays["u"], values="zeros")
+    arrays["bias"] = replace(arrays["bias"], values="zeros", planted=tuple(planted))
+    for name in ("c", "dy"):
+        if name in arrays:
+            arrays[name] = replace(arrays[name], limit=limit)
+    return Problem(operation.name, dtype, arrays)
+
+
+def shift_register(operation: Operation, dtype: str, T: int, N: int, H: int, seed: int) -> Problem:
+    """Return a call in which each cell takes the sign that the unit before it gave out a step before."""
+    problem = saturated(operation, dtype, (T, N, 1, H), seed)
+    gates = [(k * H + j, bias) for k, bias in ((0, 400.0), (1, -400.0), (3, 400.0)) for j in range(H)]
+    handed = tuple((2 * H * H + j * H + j - 1, 200.0) for j in range(1, H))  # 200·tanh 1 is enough
+    w, u, bias = (problem.arrays[name] for name in ("w", "u", "bias"))
+    return problem.with_arrays(
+        w=replace(w, values="zeros", planted=((2 * H, 1.0),)),
+        u=replace(u, planted=handed),
+        bias=replace(bias, planted=tuple(gates)),
+    )
+
+
+def exact_sequences(operation: Operation, dtype: str, arithmetic: Arithmetic) -> Iterator[Problem]:
+    """Yield counters and shift registers, long and wide, through sizes beside those of vectors and tiles."""
+    for i, sizes in enumerate(
+        ((50, 1, 3, 5), (3, 2, 1, 133), (2, 1, 257, 9), (200, 2, 3, 9), (9, 3, 5, 257))
+    ):
+        yield saturated(operation, dtype, sizes, 8 * i)
+    if "dy" not in operation.arrays:
+        for T, N, H in ((50, 1, 5), (150, 2, 133)):
+            yield shift_register(operation, dtype, T, N, H, T)
+
+
+@st.composite
+def drawn_exact_sequences(draw: DrawFn, operation: Operation, dtype: str, arithmetic: Arithmetic) -> Problem:
+    """Draw such sequences: many steps through few units, or few through many."""
+    T, H = draw(st.sampled_from(((17, 9), (130, 3), (47, 5), (5, 65), (3, 129))))
+    N, seed = draw(st.sampled_from((1, 2, 3))), draw(strategies.seeds) // 8
+    if "dy" not in operation.arrays and draw(st.booleans()):
+        return shift_register(operation, dtype, T, N, H, seed)
+    return saturated(operation, dtype, (T, N, draw(st.sampled_from((1, 3, 5))), H), seed)
+
+
+def counts_without_an_error(trial: Trial, problem: Problem) -> None:
+    """Through gates that are all open or shut, cells of whole numbers and their gradients are exact."""
+    T, N, D, H = sizes_of(problem)
+    if trial.declared.slow and T * N * H * (D + H) > 1 << 13:
+        return  # the simulated device takes seconds for it
+    form, wide = FORMATS[problem.dtype], FORMATS["float32"]
+    exact = accuracy.round_to(problem.want(), wide).astype(np.float64)
+    nothing = np.abs(exact) < wide.smallest_normal
+    cells = np.where(nothing, 0.0, exact)[-1]
+    if np.any(np.abs(cells) > 2**form.precision) or np.any(cells != np.rint(cells)):
+        raise Outside  # the form that the domain has counts further, or has gates half open
+    own = 2 * accuracy.ulp(exact, wide)  # of tanh, which outputs alone have
+    own[-1] = 0.0
+    bound = accuracy.Bound({"tanh": np.where(nothing, 2 * wide.smallest_normal, own)})
+    trial.compare(problem, trial.ask(problem).values, exact, accuracy.rounded(bound, exact, form))
+
+
 def _at_steps(values: Mapping[str, Floats], steps: slice) -> dict[str, Floats]:
     """Return the arguments of a part of a sequence; the state is that of the whole."""
     parts = {"x": values["x"][steps]}
@@ -509,6 +591,7 @@ RECURRENCE = by_role(
     Check("output", with_output, writes_its_output_and_nothing_else, 0.3, all_outputs, level="robust"),
     Check("inputs_unchanged", small, leaves_its_inputs_unchanged, 0.2, level="robust"),
     Check("long_sequence", sequences, runs_any_number_of_steps, 0.17, long_sequences),
+    Check("exact", drawn_exact_sequences, counts_without_an_error, 0.3, exact_sequences),
     Check("split", several_steps, may_be_cut, 0.25),
     Check("permutation", several_steps, commutes_with_permutation, 0.25),
     Check("adjointness", several_steps, is_adjoint, 0.35),

@@ -117,11 +117,15 @@ class Array:
         spaced from −scale to scale; all others, such as ``digits`` and ``photograph``, real data
         (:mod:`gaugeblock.conformance.problems.real_data`), the first rows of it.
     scale
-        Factor of ``normal`` and ``uniform``, exponent range of ``wide``, half-width of ``grid``.
+        Factor of ``normal``, ``uniform`` and ``odd``, exponent range of ``wide``, half-width of ``grid``.
     shift
         Added to every element of any distribution.
     limit
         Largest magnitude of ``integers`` and ``odd``.
+    every, rest
+        Of so many elements, in row-major order, one keeps its value and the others have ``rest``. The first
+        is that of index ``seed`` modulo ``every``; in rows whose length is no multiple of it the places move
+        from row to row.
     seed
         Seed of the generator.
     planted
@@ -137,6 +141,8 @@ class Array:
     scale: float = 1.0
     shift: float = 0.0
     limit: int = 1
+    every: int = 1
+    rest: float = 0.0
     seed: int = 0
     planted: tuple[tuple[int, float], ...] = ()
     only: tuple[str, ...] = ()
@@ -210,7 +216,7 @@ def _fill(array: Array, dtype: str) -> Floats:
         case "integers":
             return rng.integers(-limit, limit, n, endpoint=True).astype(np.float64)
         case "odd":
-            return (2 * rng.integers(-(limit + 1) // 2, (limit + 1) // 2, n) + 1).astype(np.float64)
+            return (2 * rng.integers(-(limit + 1) // 2, (limit + 1) // 2, n) + 1) * scale
         case "signs":
             return rng.integers(-1, 1, n, endpoint=True).astype(np.float64)
         case "ones":
@@ -229,6 +235,11 @@ def _fill(array: Array, dtype: str) -> Floats:
 
 def _build(array: Array, dtype: str) -> Floats:
     values = _fill(array, dtype) + array.shift
+    if array.every > 1:
+        chosen = slice(array.seed % array.every, None, array.every)
+        sparse = np.full(array.size, array.rest)
+        sparse[chosen] = values[chosen]
+        values = sparse
     for index, value in array.planted:
         if values.size:
             values[index % values.size] = value
