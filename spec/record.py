@@ -46,6 +46,8 @@ GENERAL: Final = {
     "output": "GEN-S3",
     "inputs_unchanged": "GEN-S4",
     "determinism": "GEN-S5",
+    "out_fits": "GEN-C2",
+    "out_overlaps": "GEN-C3",
     "answers": "GEN-S9",
     "refuses": "GEN-S10",
 }

@@ -32,7 +32,7 @@ PROFILES: Mapping[str, int] = {"quick": 4, "ci": 12, "deep": 400}
 ESSENTIAL = ("semantics", "accuracy")
 """Roles whose clauses must be supported for a verdict on the operation: by answers that have elements."""
 
-NO_EVIDENCE = ("empty", "constraints", "answers", "refuses")
+NO_EVIDENCE = ("empty", "constraints", "out_fits", "out_overlaps", "answers", "refuses")
 """Roles of clauses that who computes nothing can keep."""
 
 SHRINK_SECONDS = 15.0

@@ -161,6 +161,13 @@ class Trial:
         self.evidence.count(problem, answered=True)
         return Answer(known)
 
+    def ask_anew(self, problem: Problem) -> Answer:
+        """Return the answer of the same backend in another process."""
+        try:
+            return self.subject.twin.call(problem)
+        except CallFailed as failure:
+            raise Violation(problem, f"{problem.operation} in a new process {failure}") from None
+
     def expect_refused(self, problem: Problem) -> None:
         """Hold the backend to raise an error (GEN-D5); outside of a declared domain it may decline."""
         try:

@@ -243,6 +243,7 @@ class Lstm(Kernel):
         arrays = {"dy": dy, "x": x, "h": h, "c": c, "w": w, "u": u, "bias": bias}
         dtype = self.check(arrays)
         out = destination(out, (5, *x.shape[:2], h.shape[1]), dtype)
+        gradients = np.empty(out.shape, F)  # what out may lie over is read to the end
         back = np.swapaxes(u.astype(F), 1, 2)
         dh_after, dc_after = np.zeros(h.shape, F), np.zeros(h.shape, F)
         with np.errstate(all="ignore"):
@@ -254,11 +255,11 @@ class Lstm(Kernel):
                 dc = self.of_cells(dy[1, t].astype(F)) + (dc_after + dh * o * (1 - tanh_c * tanh_c))
                 factors = (dc * g, dc * before, dc * i, dh * tanh_c)
                 dz = np.stack([factor * slope for factor, slope in zip(factors, slopes, strict=True)])
-                write(out[:4, t], dz)
-                write(out[4, t], dc * f)
+                gradients[:4, t], gradients[4, t] = dz, dc * f
                 terms = self.hand_on(dz, dtype)[:, :, None, :] * back[:, None]
                 dh_after = self.add(np.concatenate(list(terms), axis=-1))
                 dh_after, dc_after = self.gradient(dh_after, self.hand_on(dc * f, dtype), t)
+            write(out, gradients)
         return out
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -127,6 +127,7 @@ class Subject:
         self._memory = arena.create_file()
         self._arena = Arena(arena.map_file(self._memory))
         self._child: Child | None = None
+        self._twin: Subject | None = None
         self._kept = Kept(None, self._fetch)
         try:
             self.start()
@@ -180,8 +181,19 @@ class Subject:
         direct = self._child.readable and description["arrays"] == "numpy"
         self._kept = Kept(self._child.read if direct else None, self._fetch)
 
+    @property
+    def twin(self) -> Subject:
+        """The same backend in another process, which knows nothing of the calls that this one has seen."""
+        if self._twin is None:
+            self._twin = Subject(
+                self.name, self.time_limit, limits=self._limits, expected=self._expected, means=self._means
+            )
+        return self._twin
+
     def close(self) -> None:
-        """End the process and give the shared memory back."""
+        """End the processes and give the shared memory back."""
+        if self._twin is not None:
+            self._twin.close()
         self._end()
         self._arena.close()
         os.close(self._memory)
@@ -244,9 +256,7 @@ class Subject:
         result = dtype if own == "same" else np.dtype(own)
         shape = problem.result_shape
         views = self._lay(problem, dtype, values or {})
-        out = None
-        if problem.alias is None and problem.out is not None and self.takes_out(problem.operation):
-            out = self._arena.place("out", result, shape, problem.out, secrets.choice(POISONS))
+        out = self._place_output(problem, result, views)
         blocks = {**views, **({"out": out} if out else {})}
         before = {name: self._arena.snapshot(view) for name, view in blocks.items()} if watch else {}
         found = self._run(problem, views, out)
@@ -273,9 +283,11 @@ class Subject:
         Lost
             If the process crashes or does not answer in time.
         """
-        views = self._lay(problem, accuracy.FORMATS[problem.dtype].dtype, {})
+        dtype = accuracy.FORMATS[problem.dtype].dtype
+        views = self._lay(problem, dtype, {})
+        out = self._place_output(problem, dtype, views) if problem.out is not None else None
         try:
-            self._run(problem, views, None, alias=False)
+            self._run(problem, views, out, alias=False)
         except Refused as refused:
             return str(refused)
         return None
@@ -344,6 +356,18 @@ class Subject:
             elements = values[name] if name in values else array.build(problem.dtype)
             views[name].on(self._arena.buffer, own)[...] = elements.astype(own)
         return views
+
+    def _place_output(self, problem: Problem, dtype: np.dtype[Any], views: Mapping[str, View]) -> View | None:
+        """Place the output, poisoned, where the problem has one and the function takes it."""
+        if problem.alias is not None or problem.out is None or not self.takes_out(problem.operation):
+            return None
+        shape = problem.misfit.get("shape", problem.result_shape)
+        dtype = np.dtype(problem.misfit.get("dtype", dtype))
+        out = self._arena.place("out", dtype, shape, problem.out, secrets.choice(POISONS))
+        if "over" not in problem.misfit:
+            return out
+        below = views[problem.misfit["over"]]
+        return replace(out, position=below.position + dtype.itemsize, start=below.start, stop=below.stop)
 
     def _intrusions(
         self,

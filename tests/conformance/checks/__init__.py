@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from gaugeblock.conformance.checks.check import Check
-from gaugeblock.conformance.checks.constraints import constraint
+from gaugeblock.conformance.checks.constraints import OUTPUTS, constraint
 from gaugeblock.conformance.checks.contraction import CONTRACTION
 from gaugeblock.conformance.checks.convolution import CONVOLUTION
 from gaugeblock.conformance.checks.elementwise import ELEMENTWISE
@@ -36,7 +36,7 @@ def checks_of(operation: Operation) -> Mapping[str, Check]:
     LookupError
         If the spec gives a clause a role that no check has.
     """
-    known = {**GENERIC, REAL_DATA.role: REAL_DATA, **BY_KIND[operation.kind]}
+    known = {**GENERIC, **OUTPUTS, REAL_DATA.role: REAL_DATA, **BY_KIND[operation.kind]}
     missing = operation.clauses.keys() - known.keys()
     if missing:
         raise LookupError(f"{operation.name}: no check has the role {', '.join(sorted(missing))}")

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from math import prod
 from typing import Any
 
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from gaugeblock.conformance.checks.check import Check
+from gaugeblock.conformance.checks.check import Check, by_role
 from gaugeblock.conformance.problems.geometry import Convolution, Windows, pool_call
-from gaugeblock.conformance.problems.problem import Array, Problem
+from gaugeblock.conformance.problems.problem import PACKED, Array, Layout, Problem
 from gaugeblock.conformance.problems.strategies import Shapes, recurrence_shapes
-from gaugeblock.conformance.trial import Trial
+from gaugeblock.conformance.trial import Outside, Trial, Violation
 from gaugeblock.spec.accuracy import Arithmetic
 from gaugeblock.spec.operations import Operation
 
@@ -298,3 +300,86 @@ def constraint(clause: str) -> Check:
         return st.sampled_from(calls(operation, dtype, arithmetic))
 
     return Check("constraints", problems, is_refused, 0.1, calls, "strict", "anywhere")
+
+
+# Outputs
+
+
+def _legal(operation: Operation) -> tuple[Shapes, dict[str, Any]]:
+    """Return a legal call, the output of which is to be wrong."""
+    if operation.kind in ("convolution", "pooling"):
+        return _fitting_call(operation)
+    if operation.kind == "recurrence":
+        return _recurrence(operation), {}
+    if operation.kind == "contraction":
+        return {"a": (3, 4), "b": (4, 5), "c": (3, 5)}, {"beta": 1.0}
+    return _fitting(operation), {}
+
+
+def _with_output(operation: Operation, dtype: str) -> Problem:
+    shapes, parameters = _legal(operation)
+    return Problem(operation.name, dtype, {n: Array(s) for n, s in shapes.items()}, parameters, out=PACKED)
+
+
+def outputs_that_do_not_fit(operation: Operation, dtype: str, arithmetic: Arithmetic) -> list[Problem]:
+    """Return calls with an output of another shape, or of another type."""
+    problem = _with_output(operation, dtype)
+    shape = problem.result_shape
+    misfits: list[dict[str, Any]] = [
+        {"shape": other} for other in ((*shape[:-1], shape[-1] + 1), shape[:-1], (1, *shape), (*shape, 1))
+    ]
+    types = ("int32", dtype) if problem.record.result_dtype == "int64" else (another(dtype), "float64")
+    return [replace(problem, misfit=misfit) for misfit in (*misfits, *({"dtype": each} for each in types))]
+
+
+def outputs_that_overlap(operation: Operation, dtype: str, arithmetic: Arithmetic) -> list[Problem]:
+    """Return calls whose output begins at the second element of an input, or lies over itself."""
+    problem = _with_output(operation, dtype)
+    axes = len(problem.result_shape)
+    over_itself = [Layout(steps=tuple(int(axis != at) for axis in range(axes))) for at in (0, axes - 1)]
+    return [
+        *(replace(_roomy(problem, name), misfit={"over": name}) for name in problem.arrays),
+        *(replace(problem, out=layout) for layout in over_itself),
+    ]
+
+
+def _roomy(problem: Problem, name: str) -> Problem:
+    """Return the call with gaps in an array, so that the whole result has room in its memory."""
+    array = problem.arrays[name]
+    step = 2 + 2 * prod(problem.result_shape) // (array.size // array.shape[0])
+    layout = Layout(steps=(step, *(1,) * (len(array.shape) - 1)))
+    return problem.with_arrays(**{name: replace(array, layout=layout)})
+
+
+def refuses_an_output_that_does_not_fit(trial: Trial, problem: Problem) -> None:
+    """An output of another shape or type is refused."""
+    if not trial.subject.takes_out(problem.operation):
+        raise Outside
+    trial.expect_refused(problem)
+
+
+def refuses_an_output_that_overlaps(trial: Trial, problem: Problem) -> None:
+    """With an output that lies over an input or over itself, a call is refused or answered rightly."""
+    if not trial.subject.takes_out(problem.operation):
+        raise Outside
+    try:
+        trial.expect_refused(problem)
+    except Violation:
+        trial.expect_right(problem, anywhere=True)
+
+
+def _output(
+    role: str,
+    calls: Callable[[Operation, str, Arithmetic], list[Problem]],
+    holds: Callable[[Trial, Problem], None],
+) -> Check:
+    def problems(operation: Operation, dtype: str, arithmetic: Arithmetic) -> SearchStrategy[Problem]:
+        return st.sampled_from(calls(operation, dtype, arithmetic))
+
+    return Check(role, problems, holds, 0.1, calls, "strict", "anywhere")
+
+
+OUTPUTS = by_role(
+    _output("out_fits", outputs_that_do_not_fit, refuses_an_output_that_does_not_fit),
+    _output("out_overlaps", outputs_that_overlap, refuses_an_output_that_overlaps),
+)

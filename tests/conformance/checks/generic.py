@@ -306,10 +306,11 @@ def unaffected(relatives: Callable[[Problem], Iterable[Problem]]) -> Holds:
 
 
 def repeats_itself(trial: Trial, problem: Problem) -> None:
-    """The same call gives the same bits again, also after a call on other data."""
+    """The same call gives the same bits again, also after a call on other data, and in a new process."""
     first = trial.ask(problem)
     trial.ask(reseeded(problem))
     trial.expect_same(problem, first, trial.ask(problem), "the same call a second time")
+    trial.expect_same(problem, first, trial.ask_anew(problem), "the same call in a new process")
 
 
 def reseeded(problem: Problem) -> Problem:

@@ -283,6 +283,9 @@ class Problem:
         Arrays whose dtype differs from ``dtype``: a misuse, to be refused.
     departures
         Names of the departures that the backend declares for the operation; they change what is right.
+    misfit
+        What is wrong with the output that is given: its ``shape``, its ``dtype``, or the array argument that
+        it lies ``over``, one element further.
     """
 
     operation: str
@@ -293,12 +296,15 @@ class Problem:
     alias: str | None = None
     dtypes: Mapping[str, str] = field(default_factory=dict)
     departures: tuple[str, ...] = ()
+    misfit: Mapping[str, Any] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         lines = [f"{name!r}: {array!r}," for name, array in self.arrays.items()]
         arrays = "".join(f"\n        {line}" for line in lines)
         rest = [
-            f"\n    {k}={v!r}," for k in ("out", "alias", "dtypes", "departures") if (v := getattr(self, k))
+            f"\n    {k}={v!r},"
+            for k in ("out", "alias", "dtypes", "departures", "misfit")
+            if (v := getattr(self, k))
         ]
         if self.parameters:
             written = ", ".join(f"{k!r}: {_written(v)}" for k, v in self.parameters.items())
@@ -384,7 +390,7 @@ class Problem:
             name: array if array.layout.repeats else replace(array, layout=PACKED)
             for name, array in self.arrays.items()
         }
-        return repr(replace(self, arrays=arrays, out=None, alias=None))
+        return repr(replace(self, arrays=arrays, out=None, alias=None, misfit={}))
 
     def plain(self) -> Problem:
         """Return the same call with packed arrays and a result that the backend allocates.
