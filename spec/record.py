@@ -243,9 +243,13 @@ class Operation:
         with np.errstate(all="ignore"):
             found = self.rules.bound(complete, want, output, self.applied(shapes, complete, arithmetic))
             selects = self.kind in ("elementwise", "selection") or self.name.startswith("max_pool")
-            return self._flushed(found, complete, want) if arithmetic.flush_subnormals and selects else found
+            if not (arithmetic.flush_subnormals and selects):
+                return found
+            return self._flushed(found, complete, want, output, arithmetic)
 
-    def _flushed(self, bound: Bound, arguments: Arguments, want: ArrayLike) -> Bound:
+    def _flushed(
+        self, bound: Bound, arguments: Arguments, want: ArrayLike, output: Format, arithmetic: Arithmetic
+    ) -> Bound:
         """Allow the result for an x whose subnormal numbers are zero, and a subnormal result to be another.
 
         The first is far from the result at a kink, and where two of them were told apart. The second is a
@@ -253,8 +257,10 @@ class Operation:
         """
         wanted, x = np.asarray(want, dtype=np.float64), arguments["x"]
         zeros = np.where(np.abs(x) < _FLOAT32.smallest_normal, 0.0, x)
-        other = np.asarray(self.reference(**{**arguments, "x": zeros}), dtype=np.float64)
+        elsewhere = {**arguments, "x": zeros}
+        other = np.asarray(self.reference(**elsewhere), dtype=np.float64)
         same = (other == wanted) | (np.isnan(other) & np.isnan(wanted))
-        moved = np.nan_to_num(np.where(same, 0.0, np.abs(other - wanted)), nan=np.inf, posinf=np.inf)
+        apart = np.abs(other - wanted) + self.rules.bound(elsewhere, other, output, arithmetic).value
+        moved = np.nan_to_num(np.where(same, 0.0, apart), nan=np.inf, posinf=np.inf)
         small = np.where(np.abs(wanted) < _FLOAT32.smallest_normal, 2 * _FLOAT32.smallest_normal, 0.0)
         return Bound({**bound.terms, "flushed": np.maximum(moved, small)})

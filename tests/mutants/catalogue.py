@@ -14,6 +14,7 @@ sys.path.insert(0, str(HERE))
 
 import constructed  # noqa: E402
 import convolution  # noqa: E402
+import declared  # noqa: E402
 import elementwise  # noqa: E402
 import gemm  # noqa: E402
 import lstm  # noqa: E402
@@ -85,7 +86,17 @@ def records(*modules: ModuleType) -> list[Variant]:
 
 
 RECORDS = records(
-    gemm, softmax, race, elementwise, constructed, row_corners, convolution, pooling, sliding_corners, lstm
+    gemm,
+    softmax,
+    race,
+    elementwise,
+    constructed,
+    row_corners,
+    convolution,
+    pooling,
+    sliding_corners,
+    lstm,
+    declared,
 )
 MUTANTS: tuple[Mutant, ...] = tuple(record for record in RECORDS if isinstance(record, Mutant))
 VARIANTS: tuple[Variant, ...] = tuple(record for record in RECORDS if not isinstance(record, Mutant))

@@ -273,7 +273,10 @@ def is_exact_on_integers(trial: Trial, problem: Problem) -> None:
     """On integers that no order of summation rounds, the result is exact, and rounded once."""
     if not _keeps_integers(problem):
         raise Outside  # the domain has divisors that round
-    if not trial.sums_exactly(problem):
+    divides = "divisor" in problem.record.parameters
+    if not trial.sums_exactly(problem) or (
+        divides and "division" in trial.arithmetic(problem).approximations
+    ):
         trial.expect_right(problem)
         return
     want = accuracy.round_to(problem.want(), FORMATS[problem.dtype]).astype(np.float64)
