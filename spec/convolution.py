@@ -50,6 +50,10 @@ class _Product:
         How many planes are added up, from the same.
     positions : callable
         How many products of two planes are in one sum, from the same.
+    meeting : tuple of int
+        The axis of each array along which planes meet.
+    apart : tuple of str
+        By which parameter the elements of each array lie apart where they meet.
     tiles : callable, optional
         Winograd's tiles of the two arrays, where there is such an algorithm.
     """
@@ -60,6 +64,8 @@ class _Product:
     windows: Callable[[Shapes, Arguments], Windows]
     addends: Callable[[Shapes, Arguments], int]
     positions: Callable[[Shapes], int]
+    meeting: tuple[int, int]
+    apart: tuple[str, str]
     tiles: Callable[[Float64, Float64, Arguments, int], Tiles] | None = None
 
     def length(self, shapes: Shapes, arguments: Arguments) -> int:
@@ -133,7 +139,7 @@ class _Call:
         if arithmetic.algorithm == "fft":
             return larger(direct, self._fourier(want, output, arithmetic), "Fourier")
         m = int(arithmetic.algorithm.removeprefix("winograd_"))
-        return larger(direct, self._winograd(want, output, inputs, arithmetic, m), "Winograd")
+        return larger(direct, self._winograd(want, output, arithmetic, m), "Winograd")
 
     def _direct(self, want: ArrayLike, output: Format, inputs: Format, arithmetic: Arithmetic) -> Bound:
         multiply = self.product.multiply
@@ -163,31 +169,33 @@ class _Call:
 
         return meets_infinity(left, right, multiply, inputs, arithmetic)
 
-    def _winograd(
-        self, want: ArrayLike, output: Format, inputs: Format, arithmetic: Arithmetic, m: int
-    ) -> Bound:
+    def _winograd(self, want: ArrayLike, output: Format, arithmetic: Arithmetic, m: int) -> Bound:
         """Return the bound of the sum through transformed tiles (CONV-A6)."""
         assert self.product.tiles is not None
-        tiles = self.product.tiles(self.left, self.right, self.arguments, m)
+        tiles = self.product.tiles(*self._finite(), self.arguments, m)
+        product, operands, carried = tiles.sizes(arithmetic.sum_format.unit_roundoff)
         bound = contraction_bound(
             want,
-            product=tiles.absolute(),
+            product=product,
             addend=self.addend,
-            operands=tiles.operands(),
+            operands=operands,
             reduction=self.product.addends(self.shapes, self.arguments),
-            output=output,
+            output=_FLOAT32,
             arithmetic=replace(arithmetic, flush_subnormals=True),
             roundings=self.additions + winograd_roundings(m, len(tiles.output)),
-            inputs=inputs,
+            inputs=_FLOAT32,  # what is multiplied is the result of a transform
         )
-        marked = self.product.tiles(*self._marks(), self.arguments, m)
-        return _unbounded(bound, marked.touched())
+        bound = Bound({**bound.terms, "transforms": carried})
+        marked = self.product.tiles(*self._marks(), self.arguments, m).touched()
+        largest = arithmetic.sum_format.largest
+        return _unbounded(rounded(bound, want, output), marked | tiles.beyond(largest))
 
     def _fourier(self, want: ArrayLike, output: Format, arithmetic: Arithmetic) -> Bound:
         """Return the bound of the sum through transformed planes (CONV-A7)."""
         u, shape = arithmetic.sum_roundoff, np.shape(want)
-        planes = self._planes(self.left, self.right)
-        terms = {name: np.broadcast_to(term, shape) for name, term in planes.terms(u).items()}
+        planes = self._planes(*self._finite())
+        addends = self.product.addends(self.shapes, self.arguments)
+        terms = {name: np.broadcast_to(term, shape) for name, term in planes.terms(u, addends).items()}
         if self.additions:
             size = planes.product_of_norms() + self.addend + sum(terms.values())
             terms["addends"] = np.broadcast_to(gamma(self.additions, u) * size, shape)
@@ -201,7 +209,14 @@ class _Call:
             return self.product.meet(left, right, self.arguments)
 
         windows = self.product.windows(self.shapes, self.arguments)
-        return Planes(left, right, meet, self.product.addends(self.shapes, self.arguments), windows)
+        steps = {"stride": windows.stride, "dilation": windows.dilation, "": (1,) * len(windows.size)}
+        first, second = self.product.apart
+        return Planes(left, right, meet, self.product.meeting, (steps[first], steps[second]), windows)
+
+    def _finite(self) -> tuple[Float64, Float64]:
+        """Return the two arrays with zeros in place of NaN and infinities."""
+        left, right = (np.asarray(self.arguments[name], np.float64) for name in self.product.arrays)
+        return np.where(np.isfinite(left), left, 0.0), np.where(np.isfinite(right), right, 0.0)
 
     def _marks(self) -> tuple[Float64, Float64]:
         """Return ones where the two arrays hold NaN or infinities, and zeros elsewhere."""
@@ -257,6 +272,8 @@ _CONV = _Product(
     windows=_conv_windows,
     addends=lambda shapes, arguments: shapes["w"][1],
     positions=_of_kernel,
+    meeting=(1, 1),
+    apart=("", "dilation"),
     tiles=_conv_tiles,
 )
 
@@ -298,6 +315,8 @@ _INPUT = _Product(
     windows=_input_windows,
     addends=lambda shapes, arguments: shapes["w"][0] // int(arguments["groups"]),
     positions=_of_kernel,
+    meeting=(1, 0),
+    apart=("stride", "dilation"),
     tiles=_input_tiles,
 )
 
@@ -322,6 +341,8 @@ _WEIGHT = _Product(
     ),
     addends=lambda shapes, arguments: shapes["dy"][0],
     positions=lambda shapes: math.prod(shapes["dy"][2:]),
+    meeting=(0, 0),
+    apart=("stride", ""),
 )
 
 
@@ -353,6 +374,8 @@ _TRANSPOSE = _Product(
     windows=_transpose_windows,
     addends=lambda shapes, arguments: shapes["w"][0] // int(arguments["groups"]),
     positions=_of_kernel,
+    meeting=(1, 0),
+    apart=("stride", "dilation"),
     tiles=_transpose_tiles,
 )
 

@@ -2,7 +2,7 @@
 
 Both replace sums of products by fewer multiplications between transforms, whose terms cancel in exact
 arithmetic. Their rounding errors do not, so neither is held by the operator on absolute inputs. Winograd's
-algorithm is held by the same transforms on absolute values, Fourier's by the norms of whole planes.
+algorithm is held by the magnitudes of the transformed data, Fourier's by the norms of whole planes.
 
 A product here is any of the three that a convolution and its gradients are: of input and kernel, of gradient
 and kernel, of gradient and input.
@@ -11,7 +11,8 @@ and kernel, of gradient and input.
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, reduce
+from itertools import permutations
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -28,8 +29,10 @@ __all__ = ["FOURIER_ROUNDINGS", "Planes", "Tiles", "larger", "winograd_roundings
 _FLOAT32 = FORMATS["float32"]
 _TAPS = 3  # kernel elements per axis that Winograd's algorithm is allowed for
 
-#: Roundings of one butterfly in units of u: √2 γ₄, and 3 u for a root of unity (Higham, theorem 24.2).
-FOURIER_ROUNDINGS = 9
+#: Roundings of one butterfly in units of u: √5 of a complex product, 1 of a sum, and 3 of a root of unity.
+FOURIER_ROUNDINGS = 6.25
+
+_MOST = 1 << 22  # numbers in the spectra of a call, up to which they are looked at
 
 
 def larger(direct: Bound, other: Bound, name: str) -> Bound:
@@ -44,17 +47,17 @@ def larger(direct: Bound, other: Bound, name: str) -> Bound:
 
 
 def winograd_roundings(m: int, axes: int) -> int:
-    """Return the roundings of an element of F(m, 3) besides those of the sum over the channels.
+    """Return the roundings of an element of F(m, 3) on its way back from the sum over the channels.
 
-    A transform along an axis multiplies by rounded coefficients and adds 3, or m + 2, terms; the transformed
-    kernel and input are multiplied once.
+    Along each axis it is multiplied by a rounded coefficient and added to those that a result is made of.
 
     Examples
     --------
-    >>> winograd_roundings(2, axes=2)
-    29
+    >>> winograd_roundings(2, axes=2), winograd_roundings(4, axes=2)
+    (8, 12)
     """
-    return axes * (_TAPS + 1 + 2 * (m + _TAPS)) + 1
+    A, _, _ = _matrices(m)
+    return axes * (int(np.max(np.count_nonzero(A, axis=0))) + 1)
 
 
 @dataclass(frozen=True)
@@ -98,25 +101,46 @@ class Tiles:
         every: Index = (..., *(slice(None, None, m),) * axes, *(slice(None),) * axes)
         return cls(patches[every], w, groups, output, m)
 
-    def absolute(self) -> Float64:
-        """Return Σ |transformed kernel| · |transformed input| over the channels, transformed back."""
-        A, B, G = _magnitudes(self.m)
-        kernels, inputs = _along(G, np.abs(self.w), self._axes), _along(B, np.abs(self.x), self._axes)
-        return self._back(A, self._mixed(kernels, inputs))
+    def sizes(self, u: float) -> tuple[Float64, Float64, Float64]:
+        """Return what the sum over the channels has of every tile, transformed back by magnitudes.
 
-    def operands(self) -> Float64:
-        """Return Σ |transformed kernel| + |transformed input| over the channels, transformed back."""
-        A, B, G = _magnitudes(self.m)
-        kernels, inputs = _along(G, np.abs(self.w), self._axes), _along(B, np.abs(self.x), self._axes)
-        mixed = self._mixed(kernels, np.ones_like(inputs)) + self._mixed(np.ones_like(kernels), inputs)
-        return self._back(A, mixed)
+        Returns
+        -------
+        product : float64 array
+            Σ |transformed kernel| · |transformed input|, as large as their errors may make it.
+        operands : float64 array
+            Σ |transformed kernel| + |transformed input|, likewise.
+        carried : float64 array
+            What the errors of the transforms are in the sum.
+        """
+        A, B, G = _matrices(self.m)
+        (kernels, of_kernels), (inputs, of_inputs) = (
+            _transformed(matrix, array, self._axes, u) for matrix, array in ((G, self.w), (B.T, self.x))
+        )
+        carried = self._mixed(kernels, of_inputs) + self._mixed(of_kernels, inputs + of_inputs)
+        kernels, inputs = kernels + of_kernels, inputs + of_inputs
+        operands = self._mixed(kernels, np.ones_like(inputs)) + self._mixed(np.ones_like(kernels), inputs)
+        sums = self._mixed(kernels, inputs), operands, carried
+        product, operands, carried = (self._back(np.abs(A), part) for part in sums)
+        return product, operands, carried
+
+    def beyond(self, limit: float) -> NDArray[np.bool_]:
+        """Tell which results have a sum in a transform of their tile, or of their kernel, beyond a limit."""
+        _, B, G = (np.abs(matrix) for matrix in _matrices(self.m))
+        kernels, inputs = _along(G, np.abs(self.w), self._axes), _along(B.T, np.abs(self.x), self._axes)
+        return self._touched_by(kernels > limit, inputs > limit)
 
     def touched(self) -> NDArray[np.bool_]:
         """Tell which results have an element other than zero in their tile, or in their kernel."""
-        A, B, G = (np.ones_like(matrix) for matrix in _magnitudes(self.m))
-        kernels, inputs = _along(G, np.abs(self.w), self._axes), _along(B, np.abs(self.x), self._axes)
-        mixed = self._mixed(kernels, np.ones_like(inputs)) + self._mixed(np.ones_like(kernels), inputs)
-        return self._back(A, mixed) > 0
+        _, B, G = (np.ones_like(matrix) for matrix in _matrices(self.m))
+        kernels, inputs = _along(G, np.abs(self.w), self._axes), _along(B.T, np.abs(self.x), self._axes)
+        return self._touched_by(kernels > 0, inputs > 0)
+
+    def _touched_by(self, kernels: NDArray[np.bool_], inputs: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Tell which results have one of these elements in their transformed tile, or kernel."""
+        left, right = kernels.astype(np.float64), inputs.astype(np.float64)
+        mixed = self._mixed(left, np.ones_like(right)) + self._mixed(np.ones_like(left), right)
+        return self._back(np.ones_like(_matrices(self.m)[0]), mixed) > 0
 
     @property
     def _axes(self) -> int:
@@ -152,17 +176,40 @@ def _overlap(length: int, room: int, before: int) -> tuple[slice, slice]:
 
 
 @cache
-def _magnitudes(m: int) -> tuple[Float64, Float64, Float64]:
-    """Return |A|, |Bᵀ| and |G| of F(m, 3)."""
-    A, B, G = (np.abs(matrix.astype(np.float64)) for matrix in winograd_matrices(m, _TAPS))
-    return A, B.T, G
+def _matrices(m: int) -> tuple[Float64, Float64, Float64]:
+    """Return A, B and G of F(m, 3)."""
+    A, B, G = (matrix.astype(np.float64) for matrix in winograd_matrices(m, _TAPS))
+    return A, B, G
+
+
+def _at(axis: int, matrix: Float64, array: Float64) -> Float64:
+    """Multiply one of the last axes by a matrix."""
+    return np.moveaxis(np.tensordot(array, matrix, axes=(axis, 1)), -1, axis)
 
 
 def _along(matrix: Float64, array: Float64, axes: int) -> Float64:
     """Multiply each of the last axes by a matrix."""
-    for axis in range(-axes, 0):
-        array = np.moveaxis(np.tensordot(array, matrix, axes=(axis, 1)), -1, axis)
-    return array
+    return reduce(lambda product, axis: _at(axis, matrix, product), range(-axes, 0), array)
+
+
+def _transformed(matrix: Float64, array: Float64, axes: int, u: float) -> tuple[Float64, Float64]:
+    """Return the magnitudes of a transform along the last axes, and their largest error in any order of them.
+
+    A row of ν coefficients other than zero, however it is scaled, costs ν + 1 roundings: of a coefficient, of
+    a product, and of ν − 1 sums. Later axes see the transforms of earlier ones, and their errors.
+    """
+    terms = np.count_nonzero(matrix, axis=1).astype(np.float64)
+    values, worst = array, np.zeros(())
+    for order in permutations(range(-axes, 0)):
+        values, error = array, np.zeros_like(array)
+        for axis in order:
+            each = (terms + 1).reshape(-1, *(1,) * (-axis - 1))
+            size = _at(axis, np.abs(matrix), np.abs(values) + error)
+            error = _at(axis, np.abs(matrix), error) + gamma(each, u) * size
+            error = error + each * _FLOAT32.smallest_normal
+            values = _at(axis, matrix, values)
+        worst = np.maximum(worst, error)
+    return np.abs(values), np.asarray(worst)
 
 
 # Fourier
@@ -178,8 +225,10 @@ class Planes:
         Without NaN and infinities. The first two axes tell the planes apart.
     product : callable
         The same product for planes of one element, which adds up the channels (or the batch) that meet.
-    addends : int
-        How many of them do.
+    meeting : tuple of int
+        The axis of each array along which they do.
+    apart : tuple of tuple of int
+        How far apart the elements of each array lie on the circles of the transforms.
     windows : Windows
         Of the convolution, which say how long its transforms are.
     """
@@ -187,25 +236,57 @@ class Planes:
     left: Float64
     right: Float64
     product: Callable[[Float64, Float64], Float64]
-    addends: int
+    meeting: tuple[int, int]
+    apart: tuple[tuple[int, ...], tuple[int, ...]]
     windows: Windows
 
-    def terms(self, u: float) -> Mapping[str, Float64]:
-        """Return the terms of the bound, one number for each plane of the result."""
+    def terms(self, u: float, addends: int) -> Mapping[str, Float64]:
+        """Return the terms of the bound, one number for each plane of the result, a sum of planes."""
         f, length = self._transform(u), self._length
-        roundings = gamma(self.addends + 2 ** len(self.windows.size) + 4, u)
+        roundings = gamma(addends + 2 ** len(self.windows.size) + 4, u)
         left, right = (_norm(plane, 2) for plane in (self.left, self.right))
+        norms = self.product(left, right)
         spread_left, spread_right = (
             _norm(plane, 1) + f * math.sqrt(length) * norm
             for plane, norm in ((self.left, left), (self.right, right))
         )
-        back = np.minimum(self.product(left, spread_right), self.product(spread_left, right))
+        young = (1 + f) * np.minimum(self.product(left, spread_right), self.product(spread_left, right))
+        size = np.minimum(young, self._of_products(addends) + 2 * f * (1 + f) * math.sqrt(length) * norms)
         tiny = 4 * _FLOAT32.smallest_subnormal * length * max(math.log2(length), 1)
         return {
-            "products": ((1 + f) ** 2 * (1 + roundings) - 1) * self.product(left, right),
-            "transform back": 2 * f * back,
+            "products": ((1 + f) ** 2 * (1 + roundings) - 1) * norms,
+            "transform back": f * (1 + roundings) * size,
             "subnormals": tiny * (1 + self._met(left, right)),
         }
+
+    def _of_products(self, addends: int) -> Float64:
+        """Return the sum of the 2-norms of the exact products of planes, on circles of any length.
+
+        By Parseval's theorem a norm is that of the product of the spectra. On a shorter circle two places of
+        an axis may fall on one, which makes the square of the norm no more than twice as large. The sum of
+        the norms is that of their squares at most, times the root of their number.
+        """
+        if self.left.size == 0 or self.right.size == 0:
+            return np.zeros(())
+        axes = tuple(range(2, self.left.ndim))
+        sizes = [
+            tuple((n - 1) * step + 1 for n, step in zip(array.shape[2:], steps, strict=True))
+            for array, steps in zip((self.left, self.right), self.apart, strict=True)
+        ]
+        circle = tuple(1 << (sum(pair) - 2).bit_length() for pair in zip(*sizes, strict=True))
+        length = math.prod(circle)
+        if sum(math.prod(array.shape[:2]) for array in (self.left, self.right)) * length > _MOST:
+            return np.asarray(np.inf)
+        powers = []
+        for array, size, steps, axis in zip(
+            (self.left, self.right), sizes, self.apart, self.meeting, strict=True
+        ):
+            spread = np.zeros((*array.shape[:2], *size))
+            every: Index = (..., *(slice(None, None, step) for step in steps))
+            spread[every] = array
+            power = np.square(np.abs(np.fft.fftn(spread, circle, axes))).reshape(*array.shape[:2], length)
+            powers.append(_folded(power, axis, len(axes)))
+        return np.asarray(np.sqrt(2.0 ** len(axes) * addends * self.product(*powers) / length))
 
     def product_of_norms(self) -> Float64:
         """Return the sum of products of 2-norms, which no element of the result exceeds."""
@@ -240,6 +321,14 @@ class Planes:
         """Return the relative error of a transform in the 2-norm."""
         t = FOURIER_ROUNDINGS * u * max(math.log2(self._length), 1)
         return t / (1 - t)
+
+
+def _folded(planes: Float64, axis: int, axes: int) -> Float64:
+    """Return planes of one element: those on the last axis count as more planes, along another axis."""
+    moved = np.moveaxis(planes, -1, axis + 1)
+    shape = list(moved.shape)
+    shape[axis : axis + 2] = [shape[axis] * shape[axis + 1]]
+    return moved.reshape(*shape, *(1,) * axes)
 
 
 def _norm(planes: Float64, order: int) -> Float64:

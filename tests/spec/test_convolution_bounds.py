@@ -21,7 +21,7 @@ from gaugeblock.spec.accuracy import (
     round_to,
     statistics,
 )
-from gaugeblock.spec.convolution import CONVOLUTION
+from gaugeblock.spec.convolution import _CONV, _INPUT, _WEIGHT, CONVOLUTION, _Call, _Product
 
 Array = NDArray[Any]
 Order = Callable[[Array], Array]
@@ -325,7 +325,8 @@ def test_undeclared_or_broken_winograd_exceeds_the_bound(m: int) -> None:
     got = winograd(x, w, m, 1)
     assert not judged("conv", got, {"x": x, "w": w}, padding=1).all()
     x, w = data("normal", (2, 5, 12, 12), (4, 5, 3, 3))
-    assert not judged("conv", winograd(x, w, m, 1, BFLOAT16), {"x": x, "w": w}, declared, padding=1).all()
+    for narrow in (BFLOAT16, FLOAT16):
+        assert not judged("conv", winograd(x, w, m, 1, narrow), {"x": x, "w": w}, declared, padding=1).all()
     stale = winograd(x, w, m, 1)
     stale[..., -1] = stale[..., -2]
     assert not judged("conv", stale, {"x": x, "w": w}, declared, padding=1).all()
@@ -338,6 +339,40 @@ def test_the_larger_tile_does_not_keep_the_bound_of_the_smaller() -> None:
     assert not judged("conv", winograd(x, w, 4, 1), {"x": x, "w": w}, declared, padding=1).all()
 
 
+@pytest.mark.spec("CONV-A6")
+@pytest.mark.parametrize("m", [2, 4])
+def test_a_declared_multiplier_rounds_what_the_transforms_make_of_narrow_inputs(m: int) -> None:
+    x, w = (narrowed(array, FLOAT16) for array in data("normal", (2, 5, 12, 12), (4, 5, 3, 3)))
+    got = round_to(winograd(x, w, m, 1, FLOAT16), FLOAT16)
+    for multiplier, right in (("float16", True), (None, False)):
+        declared = Arithmetic(algorithm=f"winograd_{m}", multiplier=multiplier)  # type: ignore[arg-type]
+        assert judged("conv", got, {"x": x, "w": w}, declared, FLOAT16, padding=1).all() == right
+
+
+@pytest.mark.spec("CONV-A6")
+@pytest.mark.parametrize("m", [2, 4])
+def test_the_bound_of_winograd_is_that_of_the_data_and_not_of_its_magnitudes(m: int) -> None:
+    """A constant input has no differences, which are what most tiles are made of."""
+    declared = Arithmetic(algorithm=f"winograd_{m}")  # type: ignore[arg-type]
+    level, w = np.ones((1, 1, 12, 12)), np.random.default_rng(2).normal(size=(1, 1, 3, 3))
+    mixed = np.random.default_rng(3).choice([-1.0, 1.0], level.shape)
+    bounds = [
+        CONV.bound({"x": x, "w": w}, CONV.reference(x, w), FLOAT32, declared).value for x in (level, mixed)
+    ]
+    assert np.median(bounds[0]) < 0.6 * np.median(bounds[1])
+
+
+@pytest.mark.spec("CONV-A6")
+def test_nothing_is_demanded_where_a_transform_may_overflow() -> None:
+    x, w = np.ones((1, 1, 9, 9)), np.full((1, 1, 3, 3), 1e-30)
+    x[0, 0, 0, :3] = 3e38
+    for m in (2, 4):
+        declared = Arithmetic(algorithm=f"winograd_{m}")  # type: ignore[arg-type]
+        bound = CONV.bound({"x": x, "w": w}, CONV.reference(x, w), FLOAT32, declared).value
+        assert np.isinf(bound[0, 0, :m, :m]).all()
+        assert np.isfinite(bound[0, 0, m:]).all()
+
+
 @pytest.mark.spec("CONV-A7")
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("kernel", [(3, 3), (7, 11), (1, 1)])
@@ -345,6 +380,55 @@ def test_fourier_keeps_the_bound_of_its_declaration(kernel: tuple[int, int], kin
     x, w = data(kind, (2, 5, 20, 24), (3, 5, *kernel))
     declared = Arithmetic(algorithm="fft")
     assert judged("conv", fourier(x, w, 1), {"x": x, "w": w}, declared, padding=1).all()
+
+
+@pytest.mark.spec("CONV-A7")
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("room", [0, 1])
+def test_fourier_may_compute_both_gradients_on_circles_of_any_length(room: int, kind: str) -> None:
+    """On the shorter ones places that are not looked at fall together."""
+    dy, w, x = data(kind, (2, 4, 16, 18), (4, 5, 5, 7), (2, 5, 20, 24))
+    declared, shape = Arithmetic(algorithm="fft"), {"input_shape": x.shape, "kernel_shape": w.shape}
+    size = [(32 << room) for _ in range(2)]
+    of_dy, of_w, of_x = (np.fft.rfft2(array, s=size) for array in (dy, w, x))
+    dx = np.fft.irfft2(np.einsum("nk...,kc...->nc...", of_dy, of_w), s=size)[..., :20, :24]
+    dw = np.fft.irfft2(np.einsum("nk...,nc...->kc...", of_dy.conj(), of_x), s=size)[..., :5, :7]
+    assert dx.dtype == dw.dtype == F
+    steps = {"padding": 0}
+    input_shape, kernel_shape = ({name: shape[name]} for name in shape)
+    assert judged("conv_backward_input", dx, {"dy": dy, "w": w}, declared, **steps, **input_shape).all()
+    assert judged("conv_backward_weight", dw, {"dy": dy, "x": x}, declared, **steps, **kernel_shape).all()
+
+
+MEETINGS: dict[str, tuple[_Product, str, str]] = {
+    "conv": (_CONV, "ngcxy,gkcxy->ngk", "x w"),
+    "conv_backward_input": (_INPUT, "ngkxy,gkcxy->ngc", "dy w"),
+    "conv_backward_weight": (_WEIGHT, "ngkxy,ngcxy->gkc", "dy x"),
+}
+
+
+@pytest.mark.spec("CONV-A7")
+@pytest.mark.parametrize("name", MEETINGS)
+def test_the_norm_of_products_is_that_of_what_their_spectra_make(name: str) -> None:
+    product, subscripts, names = MEETINGS[name]
+    shapes = {"dy": (2, 6, 4, 3), "x": (2, 4, 9, 8), "w": (6, 2, 2, 3)}
+    apart = {"dy": (2, 2), "x": (1, 1), "w": (1, 2)}
+    spectra = {}
+    arrays = dict(zip(shapes, data("normal", *shapes.values()), strict=True))
+    for key, array in arrays.items():
+        wide = np.zeros((*array.shape[:2], 16, 16))
+        by, across = apart[key]
+        wide[:, :, : by * array.shape[2] : by, : across * array.shape[3] : across] = array
+        groups = (2, 3, 2, 16, 16) if key == "w" else (2, 2, -1, 16, 16)
+        spectra[key] = np.square(np.abs(np.fft.fft2(wide))).reshape(groups)
+    squares = np.einsum(subscripts, *(spectra[key] for key in names.split()))
+    more = {"stride": 2, "dilation": (1, 2), "groups": 2, "padding": 0}
+    more |= {"input_shape": shapes["x"], "kernel_shape": shapes["w"]} if name != "conv" else {}
+    call = _Call(product, RECORDS[name].complete(more) | {key: arrays[key] for key in names.split()})
+    addends = product.addends(call.shapes, call.arguments)
+    total = call._planes(*call._finite())._of_products(addends)
+    want = np.sqrt(4 * addends * squares / 256)
+    assert np.allclose(total.reshape(want.shape), want)
 
 
 @pytest.mark.spec("CONV-A7")
