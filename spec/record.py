@@ -41,6 +41,7 @@ REQUIRED: Final = inspect.Parameter.empty
 #: The clauses that hold of every operation alike.
 GENERAL: Final = {
     "history": "GEN-S8",
+    "combinations": "GEN-S11",
     "layouts": "GEN-S7",
     "strides": "GEN-S2",
     "output": "GEN-S3",

@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from gaugeblock.conformance.checks import checks_of
 from gaugeblock.conformance.checks.check import Check
 from gaugeblock.conformance.evidence import Notebook, own_peak, total
 from gaugeblock.conformance.levels import LEVELS
+from gaugeblock.conformance.problems.factors import Coverage
 from gaugeblock.conformance.problems.fitting import fit
 from gaugeblock.conformance.problems.probes import probes, variations
 from gaugeblock.conformance.problems.problem import Problem
@@ -28,6 +30,9 @@ from gaugeblock.spec.operations import OPERATIONS
 
 PROFILES: Mapping[str, int] = {"quick": 4, "ci": 12, "deep": 400}
 """Examples of a check of ordinary weight."""
+
+QUICK = 6
+"""Of so many rows of a covering array the profile ``quick`` tries one."""
 
 ESSENTIAL = ("semantics", "accuracy")
 """Roles whose clauses must be supported for a verdict on the operation: by answers that have elements."""
@@ -137,6 +142,13 @@ class Effort:
     def examples(self, check: Check) -> int:
         """Return the number of examples for a check."""
         return max(2, round(PROFILES[self.profile] * check.share))
+
+    @property
+    def coverage(self) -> Coverage:
+        """What a covering array holds: every pair, a part of that if there is little time, every triple."""
+        return Coverage(
+            3 if self.profile == "deep" else 2, self.seed, QUICK if self.profile == "quick" else 1
+        )
 
     def seed_of(self, case: Case) -> int:
         """Return the case's own seed: selecting other cases does not change it."""
@@ -327,15 +339,16 @@ def _search(case: Case, run: _Run, effort: Effort) -> None:
     """Try the check's own problems, then draw others until one fails or the examples are spent."""
     operation = OPERATIONS[case.operation]
     arithmetic = run.trial.declared.arithmetic_of(case.operation, case.dtype)
-    always = run.check.always(operation, case.dtype, arithmetic)
+    about = operation, case.dtype, arithmetic
+    always = chain(run.check.always(*about), run.check.rows(*about, effort.coverage))
     if run.check.role == "answers":  # what another clause was declined
-        always = [*run.trial.notes.declined, *always]
+        always = chain(run.trial.notes.declined, always)
     known = _first_failure(run, always)
     if known is None and run.check.role == "semantics" and run.declined_all:
         known = _first_failure(run, _until_answered(run, probes(operation, case.dtype)))
     if known is not None and not effort.shrink:
         raise known
-    problems = run.check.problems(operation, case.dtype, arithmetic)
+    problems = run.check.problems(*about)
     phases = (Phase.generate, Phase.shrink) if effort.shrink else (Phase.generate,)
     configure = settings(
         max_examples=effort.examples(run.check),

@@ -9,6 +9,7 @@ from typing import Literal
 from hypothesis.strategies import SearchStrategy
 
 from gaugeblock.conformance.levels import Level
+from gaugeblock.conformance.problems.factors import Coverage
 from gaugeblock.conformance.problems.problem import Problem
 from gaugeblock.conformance.trial import Trial
 from gaugeblock.spec.accuracy import Arithmetic
@@ -17,9 +18,17 @@ from gaugeblock.spec.operations import Operation
 Problems = Callable[[Operation, str, Arithmetic], SearchStrategy[Problem]]
 Holds = Callable[[Trial, Problem], None]
 Always = Callable[[Operation, str, Arithmetic], Iterable[Problem]]
+Rows = Callable[[Operation, str, Arithmetic, Coverage], Iterable[Problem]]
 
 
 def _none(operation: Operation, dtype: str, arithmetic: Arithmetic) -> Iterable[Problem]:
+    """Return no problems."""
+    return ()
+
+
+def _no_rows(
+    operation: Operation, dtype: str, arithmetic: Arithmetic, coverage: Coverage
+) -> Iterable[Problem]:
     """Return no problems."""
     return ()
 
@@ -41,6 +50,8 @@ class Check:
     always
         Returns problems to try in every run, before those that are drawn: sizes and data that real
         kernels were seen to break on, and that chance would meet too rarely.
+    rows
+        Returns problems of a covering array, for the strength that the profile asks for; tried after those.
     level
         The first level of conformance that needs the claim.
     within
@@ -56,6 +67,7 @@ class Check:
     always: Always = _none
     level: Level = "numeric"
     within: Literal["fitted", "rigid", "anywhere"] = "fitted"
+    rows: Rows = _no_rows
 
     @property
     def claim(self) -> str:

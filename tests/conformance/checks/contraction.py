@@ -14,8 +14,8 @@ from hypothesis.strategies import DrawFn, SearchStrategy
 
 from gaugeblock.conformance.backend.subject import Answer
 from gaugeblock.conformance.checks.check import Check, by_role
-from gaugeblock.conformance.checks.generic import also, is_accurate, wide
-from gaugeblock.conformance.problems import forms, strategies
+from gaugeblock.conformance.checks.generic import also, is_accurate, rows, wide
+from gaugeblock.conformance.problems import factors, forms, strategies
 from gaugeblock.conformance.problems.problem import PACKED, Array, Floats, Layout, Problem
 from gaugeblock.conformance.problems.sparse import SLOW, exactly, is_sparse, sparse
 from gaugeblock.conformance.trial import Outside, Trial, Violation
@@ -72,6 +72,15 @@ def integers(
     return Problem("gemm", dtype, arrays, chosen, out=draw(st.sampled_from((None, PACKED))))
 
 
+def exact_data(
+    operation: Operation, dtype: str, arithmetic: Arithmetic, call: factors.Call, seed: int
+) -> Problem:
+    """Return a product of integers that no order of summation rounds."""
+    shapes, chosen = call
+    arrays = _integer_arrays(shapes, _length(shapes, chosen), seed, seed % 2 == 0, dtype, arithmetic)
+    return Problem(operation.name, dtype, arrays, chosen)
+
+
 def is_exact_on_integers(trial: Trial, problem: Problem) -> None:
     """On integers that no order of summation rounds, the result is exact, and rounded once."""
     if not {problem.parameters.get(name, 1.0) for name in ("alpha", "beta")} <= {0.0, *EXACT_FACTORS}:
@@ -83,6 +92,11 @@ def is_exact_on_integers(trial: Trial, problem: Problem) -> None:
     form = FORMATS[problem.dtype]
     want = accuracy.round_to(problem.want(), form).astype(np.float64)
     trial.compare(problem, answer.values, want, accuracy.exact_bound(want))
+
+
+def is_exact_when_combined(trial: Trial, problem: Problem) -> None:
+    """Any sizes, transposes, batches, addends and factors go together, and integers stay exact."""
+    is_exact_on_integers(trial, problem)
 
 
 def _product(
@@ -127,41 +141,12 @@ def ragged_products(operation: Operation, dtype: str, arithmetic: Arithmetic) ->
         yield Problem("gemm", dtype, {"a": largest, "b": Array((33, 1), "ones")})
 
 
-BATCHES = (
-    ((2, 1), (1, 3)),
-    ((2, 1), (3,)),
-    ((3,), (2, 1)),
-    ((2, 3), (3,)),
-    ((2,), (2, 2)),
-    ((2, 2), (2,)),
-    ((), (2, 3)),
-    ((4, 1, 2), (3, 1)),
-    ((2, 1, 1, 1), (1, 2, 1, 3)),
-)
-"""Batch axes of a and b that broadcast against each other."""
-
-ADDEND_BATCHES = ((), (3,), (2, 1), (1, 3), (2, 3), (1, 1), (1,))
-"""Batch axes of an addend to a batch of (2, 3)."""
-
-
-def broadcast_batches(operation: Operation, dtype: str, arithmetic: Arithmetic) -> Iterator[Problem]:
-    """Yield batches that broadcast in every way, with every addend, and more matrices than a grid is deep."""
-    for batches, flags in product(BATCHES, ((False, False), (True, True))):
-        yield _product(dtype, arithmetic, 5, 4, 3, batches=batches, flags=flags)
-    for batch, rows in product(ADDEND_BATCHES, (5, 1)):
-        yield _product(dtype, arithmetic, 5, 4, 3, (*batch, rows, 4), batches=((2, 3), (2, 3)))
+def many_matrices(operation: Operation, dtype: str, arithmetic: Arithmetic) -> Iterator[Problem]:
+    """Yield more matrices than a grid is deep."""
     yield _product(dtype, arithmetic, 1, 1, 1, (65540, 1, 1), batches=((65540,), (65540,)))
 
 
-def addends(operation: Operation, dtype: str, arithmetic: Arithmetic) -> Iterator[Problem]:
-    """Yield addends of every shape, onto square results too, where a wrong axis still fits."""
-    for m, n, k in ((5, 5, 3), (4, 7, 3), (33, 33, 8)):
-        for c in ((m, n), (n,), (m, 1), (1, n), ()):
-            yield _product(dtype, arithmetic, m, n, k, c)
-    yield from extreme_factors(dtype)
-
-
-def extreme_factors(dtype: str) -> Iterator[Problem]:
+def extreme_factors(operation: Operation, dtype: str, arithmetic: Arithmetic) -> Iterator[Problem]:
     """Yield factors so small or large that a narrow format does not hold them, and some beside 1 and 0."""
     for alpha, beta, scale in (
         (2.0**-30, 1e-7, 64.0),
@@ -589,11 +574,12 @@ CONTRACTION = by_role(
     also("special_values", special_products),
     Check("accuracy", wide, is_accurate, 1.0, tiny_and_short),
     Check("exact", integers, is_exact_on_integers, 2.0, ragged_products),
+    Check("combinations", integers, is_exact_when_combined, 0.2, rows=rows(exact_data)),
     Check("statistics", zero_mean, rounds_without_bias, 0.4, positive),
     Check("long_sum", long_sums, sums_all_terms, 0.4, sparse_sums),
-    Check("scale", cancelling, scales_product_and_addend, 1.5, addends),
+    Check("scale", cancelling, scales_product_and_addend, 1.5, extreme_factors),
     Check("transpose", transposable, transposes),
-    Check("batch", batched, loops_over_its_batch, 1.0, broadcast_batches),
+    Check("batch", batched, loops_over_its_batch, 1.0, many_matrices),
     Check("linearity", plain, is_linear, 0.5),
     Check("partition", plain, adds_over_blocks, 0.4),
     Check("adjointness", plain, is_adjoint, 0.5),

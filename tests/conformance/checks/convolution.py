@@ -14,9 +14,11 @@ from hypothesis.strategies import DrawFn, SearchStrategy
 
 from gaugeblock import reference
 from gaugeblock.conformance.checks.check import Check, by_role
+from gaugeblock.conformance.checks.generic import everyday_data, rows
 from gaugeblock.conformance.checks.sliding import (
     CHANNELS_LAST,
     SLIDING,
+    Call,
     expect_adjoint,
     geometry,
     in_channels_last,
@@ -62,9 +64,30 @@ def integers(draw: DrawFn, operation: Operation, dtype: str, arithmetic: Arithme
     return replace(problem, out=draw(st.sampled_from((None, PACKED))))
 
 
+def exact_data(operation: Operation, dtype: str, arithmetic: Arithmetic, call: Call, seed: int) -> Problem:
+    """Return a call on integers that no order rounds, or before a smooth function on normal data."""
+    activation = call[1].get("activation", "none")
+    if activation not in KEEP_INTEGERS:
+        return everyday_data(operation, dtype, arithmetic, call, seed)
+    problem = _integer_arrays(operation, dtype, arithmetic, call, seed, seed % 2 == 0)
+    return replace(problem, parameters=call[1])
+
+
+def is_exact_when_combined(trial: Trial, problem: Problem) -> None:
+    """Any windows, channels, groups and addends go together, and integers stay exact."""
+    if problem.parameters.get("activation", "none") in KEEP_INTEGERS:
+        is_exact_on_integers(trial, problem)
+    else:
+        trial.expect_right(problem)
+
+
+KEEP_INTEGERS = ("none", "relu", "relu6")
+"""Activations after which integers are integers."""
+
+
 def is_exact_on_integers(trial: Trial, problem: Problem) -> None:
     """On integers that no order of summation rounds, the result is exact, and rounded once."""
-    if problem.parameters.get("activation", "none") not in ("none", "relu", "relu6"):
+    if problem.parameters.get("activation", "none") not in KEEP_INTEGERS:
         raise Outside  # the domain has no function that keeps integers
     answer = trial.ask(problem)
     want = problem.want()
@@ -500,6 +523,7 @@ CONVOLUTION = by_role(
     *SLIDING,
     Check("real_data", photographs, convolves_real_images, 0.2, real_images, within="rigid"),
     Check("exact", integers, is_exact_on_integers, 1.5),
+    Check("combinations", integers, is_exact_when_combined, 0.2, rows=rows(exact_data)),
     Check("shapes", integers, is_exact_at_any_size, 0.5, breaking_shapes),
     Check("long_sum", integers, sums_all_terms, 0.2, sparse_reductions),
     Check("statistics", zero_mean, rounds_without_bias, 0.2),

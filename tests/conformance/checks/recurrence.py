@@ -16,6 +16,7 @@ from gaugeblock import reference
 from gaugeblock.conformance.checks.check import Check, by_role
 from gaugeblock.conformance.checks.generic import (
     answers_inside_its_domain,
+    combines_what_it_can_do,
     gives_the_result_of_its_definition,
     handles_empty_and_single,
     is_accurate,
@@ -25,12 +26,14 @@ from gaugeblock.conformance.checks.generic import (
     refuses_outside_of_its_domain,
     repeats_itself,
     reseeded,
+    rows,
     treats_special_values_as_stated,
     unaffected,
     writes_its_output_and_nothing_else,
 )
 from gaugeblock.conformance.problems import strategies
-from gaugeblock.conformance.problems.problem import PACKED, Array, Floats, Layout, Problem
+from gaugeblock.conformance.problems.factors import Call
+from gaugeblock.conformance.problems.problem import Array, Floats, Problem
 from gaugeblock.conformance.trial import Outside, Trial
 from gaugeblock.spec import accuracy
 from gaugeblock.spec.accuracy import FORMATS, Arithmetic
@@ -68,6 +71,15 @@ def unit(
         for i, (name, shape) in enumerate(shapes.items())
     }
     return Problem(operation.name, dtype, arrays)
+
+
+def everyday_row(operation: Operation, dtype: str, arithmetic: Arithmetic, call: Call, seed: int) -> Problem:
+    """Return a call on everyday data."""
+    arrays = {
+        name: Array(shape, "normal", scale=everyday_scale(name, shape), seed=seed + i)
+        for i, (name, shape) in enumerate(call[0].items())
+    }
+    return Problem(operation.name, dtype, arrays, call[1])
 
 
 def sizes_of(problem: Problem) -> tuple[int, int, int, int]:
@@ -207,43 +219,11 @@ def strided(operation: Operation, dtype: str, arithmetic: Arithmetic) -> SearchS
     )
 
 
-def _layouts(ndim: int) -> Iterator[Layout]:
-    """Yield gaps, a reversed axis, the last two axes exchanged, the first innermost, a misaligned start."""
-    yield Layout(steps=(*(1,) * (ndim - 1), 2))
-    yield Layout(steps=(2, *(1,) * (ndim - 1)))
-    yield Layout(steps=(-1, *(1,) * (ndim - 1)))
-    yield Layout(order=(*range(ndim - 2), ndim - 1, ndim - 2))
-    yield Layout(order=(*range(1, ndim), 0))
-    yield Layout(offset=1)
-
-
-def all_layouts(operation: Operation, dtype: str, arithmetic: Arithmetic) -> Iterator[Problem]:
-    """Yield a call with all arrays in each layout, the largest alone transposed, gaps with one example."""
-    problem = unit(operation, dtype, (2, 2, 3, 3))
-    placed = {name: list(_layouts(len(shape))) for name, shape in problem.shapes.items()}
-    for i in range(6):
-        yield problem.with_arrays(
-            **{name: replace(a, layout=placed[name][i]) for name, a in problem.arrays.items()}
-        )
-    for name in ("x", "w", "u"):
-        yield problem.with_arrays(**{name: replace(problem.arrays[name], layout=placed[name][4])})
-    single = unit(operation, dtype, (2, 1, 3, 3))  # of one example the elements alone have a stride
-    for name, array in single.arrays.items():
-        yield single.with_arrays(**{name: replace(array, layout=placed[name][0])})
-
-
 @st.composite
 def with_output(draw: DrawFn, operation: Operation, dtype: str, arithmetic: Arithmetic) -> Problem:
     """Draw problems whose ``out`` has any strides."""
     problem = draw(small(operation, dtype, arithmetic))
     return replace(problem, out=draw(strategies.layouts(4, repeat=False)))
-
-
-def all_outputs(operation: Operation, dtype: str, arithmetic: Arithmetic) -> Iterator[Problem]:
-    """Yield a call with ``out`` packed, with gaps, reversed, with its first axis or time innermost."""
-    problem = unit(operation, dtype, (2, 2, 1, 3))
-    for layout in (PACKED, *list(_layouts(4))[::2], Layout(order=(0, 2, 3, 1))):
-        yield replace(problem, out=layout)
 
 
 def relatives(problem: Problem) -> Iterator[Problem]:
@@ -583,12 +563,22 @@ RECURRENCE = by_role(
     Check("state", states, begins_in_the_state_it_is_given, 0.2),
     Check("special_values", special, treats_special_values_as_stated, 0.8, all_specials, level="robust"),
     Check("empty", empty, handles_empty_and_single, 0.5, level="robust"),
-    Check("layouts", strided, reads_any_strides, 0.4, all_layouts, "robust"),
-    Check("strides", strided, reads_any_strides_alike, 0.2, all_layouts, "reproducible"),
+    Check("combinations", small, combines_what_it_can_do, 0.2, rows=rows(everyday_row)),
+    Check("layouts", strided, reads_any_strides, 0.4, level="robust", rows=rows(everyday_row, False)),
+    Check(
+        "strides", strided, reads_any_strides_alike, 0.2, level="reproducible", rows=rows(everyday_row, False)
+    ),
     Check("determinism", small, repeats_itself, 0.17, level="reproducible"),
     Check("answers", small, answers_inside_its_domain, 0.3, all_forms),
     Check("refuses", small, refuses_outside_of_its_domain, 0.3, all_forms, "strict", "anywhere"),
-    Check("output", with_output, writes_its_output_and_nothing_else, 0.3, all_outputs, level="robust"),
+    Check(
+        "output",
+        with_output,
+        writes_its_output_and_nothing_else,
+        0.3,
+        level="robust",
+        rows=rows(everyday_row, True),
+    ),
     Check("inputs_unchanged", small, leaves_its_inputs_unchanged, 0.2, level="robust"),
     Check("long_sequence", sequences, runs_any_number_of_steps, 0.17, long_sequences),
     Check("exact", drawn_exact_sequences, counts_without_an_error, 0.3, exact_sequences),

@@ -13,6 +13,7 @@ from hypothesis.strategies import DrawFn, SearchStrategy
 from gaugeblock.conformance.checks.check import Check
 from gaugeblock.conformance.checks.generic import (
     answers_inside_its_domain,
+    combines_what_it_can_do,
     gives_the_result_of_its_definition,
     handles_empty_and_single,
     is_accurate,
@@ -21,6 +22,7 @@ from gaugeblock.conformance.checks.generic import (
     refuses_outside_of_its_domain,
     repeats_itself,
     reseeded,
+    rows,
     treats_special_values_as_stated,
     unaffected,
     writes_its_output_and_nothing_else,
@@ -191,18 +193,6 @@ def _to_be_respelled(operation: Operation) -> Iterator[Call]:
     yield pool_call(operation.name, (1, 2, 7, 8), Windows((2, 2), ones, ((1, 1), (1, 1)), dilation, True))
 
 
-def cropped(operation: Operation, dtype: str, arithmetic: Arithmetic) -> Iterator[Problem]:
-    """Yield each array as a crop of a larger map: rows are whole, and there is a gap between them."""
-    if operation.kind == "convolution":
-        call = geometry((1, 2, 4, 5), (17, 2, 2, 2)).call(operation.name, residual=True)
-    else:
-        call = pool_call(operation.name, (1, 17, 4, 5), Windows((2, 2), (1, 1), ((0, 0), (0, 0)), (1, 1)))
-    problem = _normal(call, operation, dtype)
-    for name, array in problem.arrays.items():
-        if len(array.shape) == 4:
-            yield problem.with_arrays(**{name: replace(array, layout=Layout(steps=(1, 1, 2, 1)))})
-
-
 def empty(operation: Operation, dtype: str, arithmetic: Arithmetic) -> SearchStrategy[Problem]:
     """Draw problems without batch, channels, kernels or positions."""
     if operation.kind == "convolution":
@@ -302,8 +292,11 @@ SLIDING = (
     Check("accuracy", wide, is_accurate),
     Check("special_values", special, treats_special_values_as_stated, 1.0, special_windows, "robust"),
     Check("empty", empty, handles_empty_and_single, 0.7, level="robust"),
-    Check("layouts", strided, reads_any_strides, 0.8, cropped, "robust"),
-    Check("output", with_output, writes_its_output_and_nothing_else, 0.6, level="robust"),
+    Check("combinations", everyday, combines_what_it_can_do, 0.2, rows=rows()),
+    Check("layouts", strided, reads_any_strides, 0.8, level="robust", rows=rows(out=False)),
+    Check(
+        "output", with_output, writes_its_output_and_nothing_else, 0.6, level="robust", rows=rows(out=True)
+    ),
     Check("inputs_unchanged", everyday, leaves_its_inputs_unchanged, 0.3, level="robust"),
     Check("determinism", everyday, repeats_itself, 0.3, crowded, "reproducible"),
     Check("answers", everyday, answers_inside_its_domain, 0.5, spellings),

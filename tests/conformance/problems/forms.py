@@ -1,8 +1,4 @@
-"""Small fixed problems that every run tries: each form of call, each way an array can lie, each parameter.
-
-Chance meets a square product with one flag, a column with gaps between its elements, or a row along the
-third of four axes too rarely; kernels take paths of their own for all of these.
-"""
+"""Small fixed problems that every run tries: each form of call, many axes, each parameter."""
 
 from __future__ import annotations
 
@@ -133,36 +129,3 @@ def layouts(ndim: int) -> Iterator[Layout]:
     if ndim > 1:
         yield Layout(order=tuple(reversed(range(ndim))))
     yield Layout(offset=1)
-
-
-def in_each_layout(operation: Operation, dtype: str) -> Iterator[Problem]:
-    """Yield every form with all of its arrays in one layout, and with one of them only."""
-    for problem in forms(operation, dtype):
-        ndim = len(problem.arrays["a" if operation.name == "gemm" else "x"].shape)
-        for layout in layouts(ndim):
-            placed = {name: replace(array, layout=layout) for name, array in problem.arrays.items()}
-            yield problem.with_arrays(**placed)
-            if len(placed) > 1:
-                yield from (problem.with_arrays(**{name: array}) for name, array in placed.items())
-        if "dy" in problem.arrays and operation.kind != "selection":
-            dy = problem.arrays["dy"]
-            yield problem.with_arrays(dy=replace(dy, layout=Layout(steps=(0,) * len(dy.shape))))
-    for problem in deep_forms(operation, dtype):
-        backwards = {
-            name: replace(array, layout=_reversed(len(array.shape))) for name, array in problem.arrays.items()
-        }
-        yield problem.with_arrays(**backwards)
-
-
-def with_each_output(operation: Operation, dtype: str) -> Iterator[Problem]:
-    """Yield every form with ``out`` packed and in each other layout."""
-    for problem in forms(operation, dtype):
-        for layout in (Layout(), *layouts(len(problem.result_shape))):
-            yield replace(problem, out=layout)
-    for problem in deep_forms(operation, dtype):
-        yield replace(problem, out=_reversed(len(problem.result_shape)))
-
-
-def _reversed(ndim: int) -> Layout:
-    """Return the layout whose first axis is innermost, with gaps between its elements."""
-    return Layout(order=tuple(reversed(range(ndim))), steps=(2, *(1,) * (ndim - 1)))

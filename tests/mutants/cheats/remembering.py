@@ -137,7 +137,7 @@ def known_answers() -> Iterator[int]:
 
     operation = OPERATIONS["relu"]
     for dtype, form in FORMATS.items():
-        for family in (forms.forms, forms.deep_forms, forms.each_parameter, forms.in_each_layout):
+        for family in (forms.forms, forms.deep_forms, forms.each_parameter):
             for problem in family(operation, dtype):
                 data = problem.arguments()["x"].astype(form.dtype)
                 yield zlib.crc32(np.ascontiguousarray(data).tobytes())
