@@ -553,12 +553,12 @@ class Coverage:
 
 
 BIG: Mapping[str, Row] = {
-    "contraction": {"m": "huge", "n": "huge", "k": "short"},
+    "contraction": {"m": "huge", "n": "huge", "k": "short", "batch": "none", "addend": "vector"},
     "convolution": {"extents": "huge", "c": "1", "k": "1", "groups": "1", "batch": "1"},
     "pooling": {"extents": "huge", "c": "1", "batch": "1"},
-    "rowwise": {"length": "huge", "before": "huge"},
-    "selection": {"length": "huge", "before": "huge", "pieces": "1"},
-    "elementwise": {"inner": "huge", "outer": "huge"},
+    "rowwise": {"length": "huge", "before": "huge", "after": "none"},
+    "selection": {"length": "huge", "before": "huge", "after": "none", "pieces": "1"},
+    "elementwise": {"rank": "2", "inner": "huge", "outer": "huge"},
     "recurrence": {"N": "huge", "H": "eights", "D": "eights"},
 }
 """Values of a row of 2¹⁸ elements and more, beside any layouts."""
