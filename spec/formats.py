@@ -133,8 +133,10 @@ def round_to(x: ArrayLike, format: Format) -> NDArray[Any]:
     [1.0, 1.001953125, inf]
     """
     value = np.asarray(x, dtype=np.float64)
-    rounded = _nearest(value, format)
-    return rounded.astype(format.dtype)
+    with np.errstate(invalid="ignore", over="ignore"):
+        if format.name != "bfloat16":
+            return value.astype(format.dtype)  # rounds once; ml_dtypes goes by way of float32
+        return _nearest(value, format).astype(format.dtype)
 
 
 def _nearest(value: Float64, format: Format) -> Float64:

@@ -51,6 +51,7 @@ GENERAL: Final = {
     "out_overlaps": "GEN-C3",
     "answers": "GEN-S9",
     "refuses": "GEN-S10",
+    "layers": "GEN-S12",
 }
 
 

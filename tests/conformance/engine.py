@@ -17,7 +17,7 @@ from hypothesis.errors import Flaky
 from gaugeblock.conformance.backend.loading import BackendError
 from gaugeblock.conformance.backend.subject import CallFailed, Lost, Subject, Unsupported
 from gaugeblock.conformance.checks import checks_of
-from gaugeblock.conformance.checks.check import Check
+from gaugeblock.conformance.checks.check import Check, Reach
 from gaugeblock.conformance.evidence import Notebook, own_peak, total
 from gaugeblock.conformance.levels import LEVELS
 from gaugeblock.conformance.problems.factors import Coverage
@@ -343,7 +343,8 @@ def _search(case: Case, run: _Run, effort: Effort) -> None:
     always = chain(run.check.always(*about), run.check.rows(*about, effort.coverage))
     if run.check.role == "answers":  # what another clause was declined
         always = chain(run.trial.notes.declined, always)
-    known = _first_failure(run, always)
+    sized = run.check.sized(*about, Reach(run.trial.declared.slow, effort.profile))
+    known = _first_failure(run, chain(always, sized))
     if known is None and run.check.role == "semantics" and run.declined_all:
         known = _first_failure(run, _until_answered(run, probes(operation, case.dtype)))
     if known is not None and not effort.shrink:

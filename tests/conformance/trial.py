@@ -217,8 +217,15 @@ class Trial:
                 raise
         return answer
 
-    def compare(self, problem: Problem, got: Floats, want: Floats, bound: accuracy.Bound) -> None:
-        """Hold every element of ``got`` to its bound around ``want``."""
+    def compare(
+        self,
+        problem: Problem,
+        got: Floats,
+        want: Floats,
+        bound: accuracy.Bound,
+        places: tuple[NDArray[np.intp], ...] | None = None,
+    ) -> None:
+        """Hold every element of ``got`` to its bound around ``want``; ``places`` are theirs in the result."""
         form = accuracy.FORMATS[problem.dtype]
         accepted = accuracy.accept(got, want, bound, form)
         self.compared += got.size
@@ -231,7 +238,11 @@ class Trial:
             self.worst_share = max(self.worst_share, float(np.max(share, initial=0.0)))
             return
         worst = int(np.argmax(np.where(accepted, -1.0, share)))
-        raise Violation(problem, describe(got, want, bound, accepted, share, worst), worst, wrong=True)
+        reason = describe(got, want, bound, accepted, share, worst, places)
+        element = worst
+        if places is not None:
+            element = int(np.ravel_multi_index([axis[worst] for axis in places], problem.result_shape))
+        raise Violation(problem, reason, element, wrong=True)
 
     def compare_zero_signs(self, problem: Problem, got: Floats, want: Floats) -> None:
         """Hold zeros to their sign where the operation, with its default parameters, keeps it."""
@@ -288,12 +299,19 @@ class Trial:
 
 
 def describe(
-    got: Floats, want: Floats, bound: accuracy.Bound, accepted: NDArray[np.bool_], share: Floats, worst: int
+    got: Floats,
+    want: Floats,
+    bound: accuracy.Bound,
+    accepted: NDArray[np.bool_],
+    share: Floats,
+    worst: int,
+    places: tuple[NDArray[np.intp], ...] | None = None,
 ) -> str:
     """Put the worst element, its bound and the bound's terms into words."""
     where = np.unravel_index(worst, got.shape)
     limit = np.broadcast_to(bound.value, got.shape)[where]
-    lines = [f"result{_index(where)} = {float(got[where])!r}, want {float(want[where])!r}, bound {limit:.3g}"]
+    named = where if places is None else tuple(axis[worst] for axis in places)
+    lines = [f"result{_index(named)} = {float(got[where])!r}, want {float(want[where])!r}, bound {limit:.3g}"]
     if np.isfinite(share[where]):
         lines[0] += f" ({share[where]:.3g} times the bound)"
     terms = _terms(bound.terms, got.shape, where)

@@ -10,6 +10,7 @@ from gaugeblock.conformance.checks.contraction import CONTRACTION
 from gaugeblock.conformance.checks.convolution import CONVOLUTION
 from gaugeblock.conformance.checks.elementwise import ELEMENTWISE
 from gaugeblock.conformance.checks.generic import GENERIC
+from gaugeblock.conformance.checks.layers import LAYERS
 from gaugeblock.conformance.checks.pooling import POOLING
 from gaugeblock.conformance.checks.real_data import REAL_DATA
 from gaugeblock.conformance.checks.recurrence import RECURRENCE
@@ -36,7 +37,7 @@ def checks_of(operation: Operation) -> Mapping[str, Check]:
     LookupError
         If the spec gives a clause a role that no check has.
     """
-    known = {**GENERIC, **OUTPUTS, REAL_DATA.role: REAL_DATA, **BY_KIND[operation.kind]}
+    known = {**GENERIC, **OUTPUTS, **BY_KIND[operation.kind], REAL_DATA.role: REAL_DATA, LAYERS.role: LAYERS}
     missing = operation.clauses.keys() - known.keys()
     if missing:
         raise LookupError(f"{operation.name}: no check has the role {', '.join(sorted(missing))}")

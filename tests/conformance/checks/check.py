@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from hypothesis.strategies import SearchStrategy
 
@@ -21,6 +21,16 @@ Always = Callable[[Operation, str, Arithmetic], Iterable[Problem]]
 Rows = Callable[[Operation, str, Arithmetic, Coverage], Iterable[Problem]]
 
 
+class Reach(NamedTuple):
+    """How far a run goes: whether large problems take the device long, and the profile."""
+
+    slow: bool
+    profile: str
+
+
+Sized = Callable[[Operation, str, Arithmetic, Reach], Iterable[Problem]]
+
+
 def _none(operation: Operation, dtype: str, arithmetic: Arithmetic) -> Iterable[Problem]:
     """Return no problems."""
     return ()
@@ -28,6 +38,13 @@ def _none(operation: Operation, dtype: str, arithmetic: Arithmetic) -> Iterable[
 
 def _no_rows(
     operation: Operation, dtype: str, arithmetic: Arithmetic, coverage: Coverage
+) -> Iterable[Problem]:
+    """Return no problems."""
+    return ()
+
+
+def _none_of_any_size(
+    operation: Operation, dtype: str, arithmetic: Arithmetic, reach: Reach
 ) -> Iterable[Problem]:
     """Return no problems."""
     return ()
@@ -58,6 +75,8 @@ class Check:
         What a declared domain does to its problems: they are ``"fitted"`` into it, or, being what they are,
         as a photograph under a certain kernel is, left out if it does not have them (``"rigid"``), or put
         all the same (``"anywhere"``).
+    sized
+        Returns more problems to try in every run, as large and as many as the device and the profile allow.
     """
 
     role: str
@@ -68,6 +87,7 @@ class Check:
     level: Level = "numeric"
     within: Literal["fitted", "rigid", "anywhere"] = "fitted"
     rows: Rows = _no_rows
+    sized: Sized = _none_of_any_size
 
     @property
     def claim(self) -> str:

@@ -216,7 +216,7 @@ def _fill(array: Array, dtype: str) -> Floats:
         case "integers":
             return rng.integers(-limit, limit, n, endpoint=True).astype(np.float64)
         case "odd":
-            return (2 * rng.integers(-(limit + 1) // 2, (limit + 1) // 2, n) + 1) * scale
+            return (2.0 * rng.integers(-(limit + 1) // 2, (limit + 1) // 2, n) + 1) * scale
         case "signs":
             return rng.integers(-1, 1, n, endpoint=True).astype(np.float64)
         case "ones":
@@ -233,6 +233,10 @@ def _fill(array: Array, dtype: str) -> Floats:
             return np.resize(real_data.NAMED[real](), n)
 
 
+WHOLE = ("integers", "odd", "signs", "ones", "zeros")
+"""Distributions of whole numbers, which need no rounding if they are small: it takes longer than drawing."""
+
+
 def _build(array: Array, dtype: str) -> Floats:
     values = _fill(array, dtype) + array.shift
     if array.every > 1:
@@ -243,7 +247,11 @@ def _build(array: Array, dtype: str) -> Floats:
     for index, value in array.planted:
         if values.size:
             values[index % values.size] = value
-    values = accuracy.round_to(values, accuracy.FORMATS[dtype]).astype(np.float64).reshape(array.shape)
+    form = accuracy.FORMATS[dtype]
+    whole = array.values in WHOLE and not array.planted and not array.shift
+    if not (whole and array.limit <= 2**form.precision):
+        values = accuracy.round_to(values, form).astype(np.float64)
+    values = values.reshape(array.shape)
     for rule in array.only:
         values = np.where(VALUES[rule](values, dtype), values, 1.0)
     for axis, step in enumerate(array.layout.steps or ()):
