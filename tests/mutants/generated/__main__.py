@@ -1,0 +1,183 @@
+"""Generate mutants and hold each to the suite: ``python tests/mutants/generated --range 0:200``.
+
+Results are JSON lines, one a mutant, added to a file as they come; what the file has is not run again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import subjects
+from change import Change
+
+from gaugeblock import gpu
+from gaugeblock.conformance import BackendError, Effort, judge
+from gaugeblock.conformance.checks import checks_of
+from gaugeblock.gpu.compiler import CompileError
+from gaugeblock.gpu.device import device
+from gaugeblock.spec.accuracy import FORMATS, Arithmetic
+
+KILLED, SURVIVED, EQUIVALENT, STILLBORN, UNFINISHED = (
+    "killed",
+    "survived",
+    "equivalent",
+    "stillborn",
+    "unfinished",
+)
+"""What comes of a mutant; one that does not compile or load is stillborn, and counts for nothing."""
+
+
+def judged(change: Change, limit: float, seed: int = 1, profile: str = "ci") -> dict[str, Any]:
+    """Return what comes of one mutant."""
+    start = time.monotonic()
+    try:
+        verdict = _verdict(change, start + limit, Effort(profile, seed, shrink=False))
+    except (CompileError, BackendError, SyntaxError) as error:
+        verdict = {"verdict": STILLBORN, "why": str(error).splitlines()[0][:200]}
+    return {
+        **{name: getattr(change, name) for name in ("file", "line", "operator", "scope", "before", "after")},
+        **verdict,
+        "seconds": round(time.monotonic() - start, 1),
+    }
+
+
+def _verdict(change: Change, end: float, effort: Effort) -> dict[str, Any]:
+    if not change.file.startswith("gpu/kernels/") and subjects.same_syntax(change):
+        return {"verdict": EQUIVALENT, "why": "the same syntax tree"}
+    asked: list[str] = []
+    with tempfile.TemporaryDirectory() as folder:
+        backend = subjects.write(change, Path(folder))
+        for operation, dtype in subjects.asked(change):
+            if time.monotonic() > end:
+                return {"verdict": UNFINISHED, "asked": asked}
+            report = judge(
+                backend,
+                operations=(operation,),
+                dtypes=(dtype,),
+                effort=effort,
+                time_limit=20,
+                stop_at_first=True,
+            )
+            asked.append(f"{operation} {dtype}")
+            for entry in report.entries.values():
+                for clause, outcome in entry.failures.items():
+                    message = (outcome.message or "").partition("\n")[0][:160]
+                    return {"verdict": KILLED, "clause": clause, "by": asked[-1], "message": message}
+    if not asked:
+        return {"verdict": EQUIVALENT, "why": "the same PTX in every build"}
+    return {"verdict": SURVIVED, "asked": asked}
+
+
+def record_builds(file: Path) -> None:
+    """Write down which builds of our kernels each operation and format needs, for what is always asked.
+
+    Nothing is launched: a launcher is asked what it would run.
+    """
+    asked: dict[tuple[str, str], tuple[set[str], dict[tuple[str, str], None]]] = {}
+    for operation, record in subjects.OPERATIONS.items():
+        for dtype in record.dtypes:
+            for source, entry, defines in _builds(operation, dtype):
+                key = source, json.dumps(dict(sorted(defines)))
+                entries, by = asked.setdefault(key, (set(), {}))
+                entries.add(entry)
+                by[operation, dtype] = None
+    rows = [
+        {
+            "source": source,
+            "defines": json.loads(defines),
+            "entries": sorted(entries),
+            "for": [*map(list, by)],
+        }
+        for (source, defines), (entries, by) in sorted(asked.items())
+    ]
+    file.write_text("[\n" + ",\n".join(map(json.dumps, rows)) + "\n]\n", "utf-8")
+
+
+def _builds(operation: str, dtype: str) -> Iterator[tuple[str, str, tuple[tuple[str, Any], ...]]]:
+    """Yield the builds that the launcher of an operation asks for."""
+    wanted: dict[Any, None] = {}
+
+    def function(source: str, entry: str, signature: str, defines: Any = ()) -> Any:
+        wanted[source, entry, tuple(defines)] = None
+        return mock.MagicMock()
+
+    record = subjects.OPERATIONS[operation]
+    problems = {
+        repr(problem): problem
+        for check in checks_of(record).values()
+        if check.role not in ("constraints", "history")
+        for problem in check.always(record, dtype, Arithmetic())
+        if problem.elements < 1 << 21
+    }
+    with mock.patch.object(device(), "function", function):
+        for problem in problems.values():
+            arrays = {n: a.build(dtype).astype(FORMATS[dtype].dtype) for n, a in problem.arrays.items()}
+            getattr(gpu, operation)(**arrays, **problem.parameters)
+    yield from wanted
+
+
+def score(results: list[dict[str, Any]]) -> str:
+    """Return the score as tables: by file and by operator."""
+    lines = []
+    for key in ("file", "operator"):
+        counts: dict[str, Counter[str]] = {}
+        for each in results:
+            counts.setdefault(each[key], Counter())[each["verdict"]] += 1
+        lines.append(f"{key:<44} killed survived equivalent stillborn unfinished  score")
+        for name, count in [*sorted(counts.items()), ("all", sum(counts.values(), Counter()))]:
+            numbers = [count[v] for v in (KILLED, SURVIVED, EQUIVALENT, STILLBORN, UNFINISHED)]
+            decided = count[KILLED] + count[SURVIVED]
+            share = f"{count[KILLED] / decided:6.1%}" if decided else "     –"
+            columns = zip(numbers, (6, 8, 10, 9, 10), strict=True)
+            lines.append(f"{name:<44} {' '.join(f'{n:>{w}}' for n, w in columns)} {share}")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Run a range of mutants, or print the score of what was run."""
+    parser = argparse.ArgumentParser(prog="generated", description=__doc__)
+    parser.add_argument("--range", metavar="FIRST:LAST", help="of the list that the seed orders")
+    parser.add_argument("--files", default="", help="only files whose path contains this")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--limit", type=float, default=120.0, metavar="SECONDS", help="for one mutant")
+    parser.add_argument("--results", type=Path, metavar="FILE.jsonl")
+    parser.add_argument("--score", action="store_true", help="print the score of the results")
+    parser.add_argument("--record-builds", action="store_true", help="write builds.json again")
+    options = parser.parse_args()
+    if options.record_builds:
+        record_builds(subjects.BUILDS)
+        return 0
+    found = subjects.enumerated(options.seed)
+    known: dict[int, dict[str, Any]] = {}
+    if options.results is not None and options.results.exists():
+        lines = options.results.read_text("utf-8").splitlines()
+        known = {each["index"]: each for each in map(json.loads, lines)}
+    if options.score:
+        print(score(list(known.values())))
+        return 0
+    first, _, last = (options.range or f"0:{len(found)}").partition(":")
+    print(f"{len(found)} mutants, seed {options.seed}", file=sys.stderr)
+    for index in range(int(first), min(int(last), len(found))):
+        if index in known or options.files not in found[index].file:
+            continue
+        line = json.dumps({"index": index, **judged(found[index], options.limit)}, ensure_ascii=False)
+        if options.results is None:
+            print(line, flush=True)
+        else:
+            with options.results.open("a", encoding="utf-8") as file:
+                file.write(line + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
