@@ -216,7 +216,8 @@ def _fill(array: Array, dtype: str) -> Floats:
         case "integers":
             return rng.integers(-limit, limit, n, endpoint=True).astype(np.float64)
         case "odd":
-            return (2.0 * rng.integers(-(limit + 1) // 2, (limit + 1) // 2, n) + 1) * scale
+            odd = 2 * rng.integers(-(limit + 1) // 2, (limit + 1) // 2, n) + 1
+            return odd.astype(np.float64) * scale
         case "signs":
             return rng.integers(-1, 1, n, endpoint=True).astype(np.float64)
         case "ones":
