@@ -323,7 +323,7 @@ def _unit_sizes(arrays: dict[str, Array]) -> tuple[int, int, int]:
 
 def _unit_steps(x: Array, h: Array, c: Array, w: Array, u: Array, bias: Array) -> list[tuple[Array, Array]]:
     """Return for each step the gates and the cells, in float64; sums are those of float32."""
-    x, h, w, u, bias = (array.astype(F) for array in (x, h, w, u, bias))
+    x, h, w, u, bias = (np.ascontiguousarray(array, F) for array in (x, h, w, u, bias))
     cell, steps = c.astype(D), []
     for inputs in x:
         z = inputs @ w.swapaxes(1, 2) + h @ u.swapaxes(1, 2) + bias[:, None]
@@ -366,5 +366,5 @@ def lstm_unit_backward(
             result[2, t] = dc * i * (1 - g * g)
             result[3, t] = dh * tanh_c * (o * (1 - o))
             result[4, t] = dc_after = dc * f
-            dh_after = (result[:4, t].astype(F) @ u.astype(F)).sum(0)
+            dh_after = (result[:4, t].astype(F) @ np.ascontiguousarray(u, F)).sum(0)
         return _deliver(result, x.dtype, out)
