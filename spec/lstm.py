@@ -227,20 +227,13 @@ def _nearest(z: Known) -> Float64:
 def _share(z: Known, arithmetic: Arithmetic) -> Float64:
     """Return the relative error of an exponential in roundings: two for each unit in the last place.
 
-    With exp2 the argument z·log₂e has two roundings, each of which costs |z| of the result's.
+    By exp2 its argument is a rounded product with a rounded constant. A quotient of ``div.full`` costs four
+    roundings more; no formula here has more than two.
     """
     reach = np.where(np.isfinite(z.error), z.reach, 0.0)
-    share = np.full(z.value.shape, 2 * FUNCTION_LIMITS["exp"])
-    if arithmetic.fast_exp:
-        share = 2 * (FUNCTION_LIMITS["exp"] + np.floor(1.173 * reach))
-    if "exp2" in arithmetic.approximations:
-        share = np.maximum(share, 2 * (FUNCTION_LIMITS["exp2"] + reach))
-    return share
-
-
-def _divided(arithmetic: Arithmetic) -> float:
-    """Return the relative error of a quotient in roundings."""
-    return arithmetic.division_roundoff / _U
+    limit = 2.5 + np.floor(1.173 * reach) if arithmetic.fast_exp else np.full(reach.shape, 2.5)
+    more = 2 * reach * ("exp2" in arithmetic.approximations) + 8 * ("division" in arithmetic.approximations)
+    return np.asarray(2 * limit + more)
 
 
 def _sigmoid(z: Known, arithmetic: Arithmetic) -> tuple[Known, Known]:
@@ -255,12 +248,12 @@ def _sigmoid(z: Known, arithmetic: Arithmetic) -> tuple[Known, Known]:
     slope = _logistic(near) * _logistic(-near)
     moved = np.minimum(slope * z.error, np.maximum(value, 1 - value))
     lost = np.where(value - moved < 2 * _TINY, _TINY, 0.0)
-    own = np.asarray(gamma(_share(z, arithmetic) + 2 + _divided(arithmetic), _U)) * (value + moved) + lost
+    own = np.asarray(gamma(_share(z, arithmetic) + 3, _U)) * (value + moved) + lost
     exact = np.isinf(z.value)
     gate = np.where(exact, 0.0, np.minimum(moved + own, 1.0 + 4 * _U))
     derivative = _logistic(z.value) * _logistic(-z.value)
     second = np.minimum(slope, _STEEPEST_SIGMOID)
-    through = gamma(_share(z, arithmetic) + 5 + 2 * _divided(arithmetic), _U) * np.asarray(slope)
+    through = gamma(_share(z, arithmetic) + 7, _U) * np.asarray(slope)
     bend = np.where(exact, 0.0, np.minimum(second * z.error, 0.25) + own + through + lost)
     unknown = np.isposinf(z.error)
     return (
@@ -282,9 +275,9 @@ def _tanh(z: Known, arithmetic: Arithmetic) -> tuple[Known, Known]:
     slope = 1 / np.square(np.cosh(_nearest(z)))
     second = np.minimum(2 * slope, _STEEPEST_TANH)
     of_function = np.maximum(running.error - known_error * slope, 0.0)
-    largest = np.tanh(np.abs(z.value) + z.error)
-    own = 2 * largest * np.maximum(2 * FUNCTION_LIMITS["tanh"] * _U * largest, of_function)
-    through = gamma(2 * _share(z, arithmetic) + 5 + _divided(arithmetic), _U) * slope
+    share = 2.0**-11 if "tanh" in arithmetic.approximations else FUNCTION_LIMITS["tanh"] * 2 * _U
+    own = 2 * share * np.square(np.tanh(np.abs(z.value) + z.error))
+    through = gamma(2 * _share(z, arithmetic) + 6, _U) * slope
     bend = np.where(exact, 0.0, np.minimum(second * z.error, 1.0) + own + through + 2 * _U + _TINY)
     derivative = np.where(np.isinf(z.value), 0.0, 1 / np.square(np.cosh(z.value)))
     derivative = np.where(np.isnan(z.value), np.nan, derivative)
