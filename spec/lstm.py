@@ -249,7 +249,7 @@ def _sigmoid(z: Known, arithmetic: Arithmetic) -> tuple[Known, Known]:
     moved = np.minimum(slope * z.error, np.maximum(value, 1 - value))
     lost = np.where(value - moved < 2 * _TINY, _TINY, 0.0)
     own = np.asarray(gamma(_share(z, arithmetic) + 3, _U)) * (value + moved) + lost
-    exact = np.isinf(z.value)
+    exact = np.isinf(z.value) & ("division" not in arithmetic.approximations)  # 1/1 may be off, too
     gate = np.where(exact, 0.0, np.minimum(moved + own, 1.0 + 4 * _U))
     derivative = _logistic(z.value) * _logistic(-z.value)
     second = np.minimum(slope, _STEEPEST_SIGMOID)

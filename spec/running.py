@@ -253,7 +253,8 @@ class Running:
             library = self._named("tanh", value, carried)
             if "tanh" not in self.arithmetic.approximations:
                 return library
-            return self._made(value, np.maximum(library.error, carried + _FAST_TANH * np.abs(value)))
+            own = np.where(np.isinf(self.value), 0.0, _FAST_TANH * np.abs(value))
+            return self._made(value, np.maximum(library.error, carried + own))
 
     def erf(self) -> "Running":
         """Return the error function."""

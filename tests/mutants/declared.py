@@ -11,6 +11,7 @@ import numpy as np
 from convolution import Convolution
 from elementwise import Elementwise, except_at_minus_infinity, finite
 from gemm import Gemm, matmul, truncated_to_tf32
+from lstm import LSTM_OPERATIONS, Lstm
 from pooling import Pooling
 from softmax import Tiles
 from workshop import DTYPES, NARROW, Array, Backend, Kernel, exp, exp2
@@ -231,7 +232,7 @@ def fast_log(x: Array) -> Array:
 def fast_tanh(x: Array) -> Array:
     """Return what ``tanh.approx`` may."""
     exact = np.tanh(x.astype(np.float64))
-    return _off(exact, 0.99 * 2.0**-11 * _jitter(x) * exact)
+    return _off(exact, np.where(np.isinf(x), 0, 0.99 * 2.0**-11 * _jitter(x) * exact))
 
 
 def with_exp(power: Callable[[Array], Array]) -> dict[str, Kernel]:
@@ -289,4 +290,13 @@ TANH = declaring(
         "tanh": Elementwise(fast_tanh),
         "tanh_backward": Elementwise(lambda dy, x: dy * (1 - fast_tanh(x) * fast_tanh(x))),
     },
+)
+
+UNIT = declaring(
+    "gates by __expf, div.full and tanh.approx, as declared",
+    {"fast_exp": True, "approximations": ("division", "tanh")},
+    dict.fromkeys(
+        LSTM_OPERATIONS,
+        Lstm(sigmoid=lambda z: over(np.float32(1), 1 + fast_exp(-z)), tanh=fast_tanh),
+    ),
 )

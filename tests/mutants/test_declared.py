@@ -32,6 +32,7 @@ VISIBLE = {
     "DIVISION": ("avg_pool", "float32"),
     "LOG": ("softplus", "float32"),
     "TANH": ("tanh", "float32"),
+    "UNIT": ("lstm_unit", "float32"),
 }
 
 

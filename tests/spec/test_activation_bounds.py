@@ -152,6 +152,12 @@ def _smooth_square(m: Library, dy: Array, x: Array) -> Array:
     return dy * (4 * e / ((1 + e) * (1 + e)))
 
 
+def _tanh_by_expm1(m: Library, x: Array) -> Array:
+    """−e/(2 + e) with e correctly rounded: 2.498 units from the exact result at worst, over all float32."""
+    e = np.expm1(-2 * np.abs(x.astype(np.float64))).astype(F)
+    return np.copysign(-e / (2 + e), x)
+
+
 #: (operation, parameters, name of the formula, kernel); all in float32, all legitimate.
 HONEST: list[tuple[str, dict[str, Any], str, Kernel]] = [
     ("leaky_relu", {}, "product", lambda m, x: np.where(x > 0, x, F(0.01) * x)),
@@ -178,6 +184,7 @@ HONEST: list[tuple[str, dict[str, Any], str, Kernel]] = [
     ("hard_sigmoid_backward", {}, "quotient", lambda m, dy, x: np.where(np.abs(x) < 3, dy / 6, 0)),
     ("hard_sigmoid_backward", {}, "product", lambda m, dy, x: np.where(np.abs(x) < 3, dy * F(1 / 6), 0)),
     ("tanh", {}, "tanh", lambda m, x: m.tanh(x)),
+    ("tanh", {}, "expm1", _tanh_by_expm1),
     ("tanh_backward", {}, "square", lambda m, dy, x: dy * (1 - m.tanh(x) * m.tanh(x))),
     ("tanh_backward", {}, "exp", _smooth_square),
     ("softplus", {}, "split", lambda m, x: np.maximum(x, 0) + m.log1p(m.exp(-np.abs(x)))),
@@ -301,6 +308,62 @@ def test_functions_with_a_stable_formula_are_held_to_relative_accuracy(name: str
     normal = np.abs(want) >= 2.0**-125
     overflowing = np.abs(arrays["x"]) > 88
     assert (bound.value[normal & ~overflowing] <= 24 * 2.0**-24 * np.abs(want[normal & ~overflowing])).all()
+
+
+@pytest.mark.spec("ACT-A1")
+@pytest.mark.spec("ACT-X2")
+@pytest.mark.spec("ACT-X3")
+@pytest.mark.parametrize(
+    ("name", "parameters", "at", "limit", "formula"),
+    [
+        ("silu", {}, -np.inf, 0.0, lambda m, x: x * _sigmoid(m, x)),
+        ("gelu", {}, -np.inf, 0.0, lambda m, x: x * _erfc_cdf(m, x)),
+        ("gelu", {"approximate": "tanh"}, -np.inf, 0.0, lambda m, x: x * _sigmoid(m, 2 * _cubic(x))),
+        ("silu_backward", {}, np.inf, 1.0, lambda m, x: _sigmoid(m, x) * (1 + x * (1 - _sigmoid(m, x)))),
+        ("gelu_backward", {}, -np.inf, 0.0, lambda m, x: _erfc_cdf(m, x) + x * _density(m, x)),
+        ("gelu_backward", {"approximate": "tanh"}, 2e19, 1.0, lambda m, x: _tanh_slope(m, x)),
+        ("gelu_backward", {"approximate": "tanh"}, -2e19, 0.0, lambda m, x: _tanh_slope(m, x)),
+    ],
+)
+def test_where_a_formula_is_nan_in_float32_a_guarded_kernel_gives_the_limit(
+    name: str, parameters: dict[str, Any], at: float, limit: float, formula: Kernel
+) -> None:
+    x, record = F([at]), OPERATIONS[name]
+    with np.errstate(all="ignore"):
+        assert np.isnan(formula(Library(0), x)).all()
+    arguments: dict[str, Any] = {"x": x.astype(np.float64)} | ({"dy": np.ones(1)} if record.backward else {})
+    want = record.reference(**arguments, **parameters)
+    bound = record.bound(arguments | parameters, want, FLOAT32, Arithmetic())
+    assert accept([limit], want, bound, FLOAT32).all()
+    assert not accept([np.nan], want, bound, FLOAT32).any()
+
+
+def _tanh_slope(m: Library, x: Array) -> Array:
+    """Return the derivative of gelu's tanh form without a guard."""
+    s = _sigmoid(m, 2 * _cubic(x))
+    return s + x * s * (1 - s) * F(2 * math.sqrt(2 / math.pi)) * (1 + F(3 * 0.044715) * (x * x))
+
+
+@pytest.mark.spec("ACT-A1")
+def test_the_derivative_of_elu_through_its_value_has_absolute_accuracy_in_the_tail() -> None:
+    record, x = OPERATIONS["elu_backward"], np.array([-20.0])
+    arguments = {"dy": np.ones(1), "x": x}
+    want = record.reference(**arguments)
+    bound = record.bound(arguments, want, FLOAT32, Arithmetic())
+    assert accept([0.0], want, bound, FLOAT32).all()
+    assert (bound.value <= 2.0**-21).all()
+
+
+@pytest.mark.spec("ACT-A1")
+def test_the_limit_of_a_function_counts_from_the_correctly_rounded_result() -> None:
+    x = np.random.default_rng(5).uniform(0.5, 1.5, 1000).astype(F).astype(np.float64)
+    record = OPERATIONS["tanh"]
+    want = record.reference(x)
+    nearest = round_to(want, FLOAT32)
+    two_off = nearest + 2 * np.spacing(nearest) * np.sign(nearest - want).astype(F)
+    bound = record.bound({"x": x}, want, FLOAT32, Arithmetic())
+    assert accept(two_off, want, bound, FLOAT32).all()
+    assert not accept(two_off + np.sign(nearest - want) * np.spacing(nearest), want, bound, FLOAT32).all()
 
 
 @pytest.mark.spec("GEN-D8")
