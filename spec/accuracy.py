@@ -47,6 +47,7 @@ __all__ = [
     "select",
     "statistics",
     "ulp",
+    "unbounded",
     "worst",
 ]
 
@@ -114,6 +115,19 @@ def accept(got: ArrayLike, want: ArrayLike, bound: Bound | ArrayLike, format: Fo
     special = np.where(np.isnan(wanted), np.isnan(actual), actual == wanted)
     lost = np.isnan(limit) & (np.isnan(actual) | (actual == wanted))
     return np.asarray(np.where(np.isfinite(wanted), finite, special) | (limit == np.inf) | lost)
+
+
+def unbounded(bound: Bound, where: ArrayLike) -> Bound:
+    """Return a bound that demands nothing at some places.
+
+    Examples
+    --------
+    >>> unbounded(Bound({"sum": np.array([1.0, np.nan])}), [False, True]).value
+    array([ 1., inf])
+    """
+    if not np.any(where):
+        return bound
+    return Bound({name: np.where(where, np.inf, term) for name, term in bound.terms.items()})
 
 
 # Functions and rows: running error analysis

@@ -14,7 +14,7 @@ __all__ = ["TF32", "Accumulator", "Algorithm", "Approximation", "Arithmetic", "M
 
 Accumulator = Literal["float32", "float16", "tensor_core"]
 Multiplier = Literal["tf32", "float16", "bfloat16"]
-Algorithm = Literal["direct", "winograd_2", "winograd_4", "fft"]
+Algorithm = Literal["direct", "winograd_2", "winograd_4", "winograd_6", "fft"]
 Approximation = Literal["division", "exp2", "log", "tanh"]
 Order = Literal["fixed", "free"]
 
@@ -62,7 +62,7 @@ class Arithmetic:
         Quotients are those of ``div.full`` or ``div.approx``; the exponential is that of the product with
         log₂e to the base two; the logarithm is CUDA's ``__logf``, log1p(x) that of 1 + x; the hyperbolic
         tangent is ``tanh.approx``.
-    algorithm : {"direct", "winograd_2", "winograd_4", "fft"}
+    algorithm : {"direct", "winograd_2", "winograd_4", "winograd_6", "fft"}
         Convolutions only: what may be used where it can do the call. Products are added up directly, or
         through transforms that cancel out, but whose errors do not.
 

@@ -11,12 +11,19 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from gaugeblock import reference
 from gaugeblock.reference import convolution as shapes_of
 from gaugeblock.reference.windows import Windows
-from gaugeblock.spec.accuracy import Bound, contraction_bound, formula_bound, meets_infinity, rounded
+from gaugeblock.spec.accuracy import (
+    Bound,
+    contraction_bound,
+    formula_bound,
+    meets_infinity,
+    rounded,
+    unbounded,
+)
 from gaugeblock.spec.arithmetic import Arithmetic
 from gaugeblock.spec.formats import FORMATS, Float64, Format
 from gaugeblock.spec.formulas import FORMULAS, Formula
@@ -76,7 +83,8 @@ class _Product:
         """Return what can do a call besides adding up products (CONV-A6, CONV-A7)."""
         windows = self.windows(shapes, arguments)
         small = set(windows.kernel) == {3} and {*windows.stride, *windows.dilation} == {1}
-        return ("winograd_2", "winograd_4", "fft") if small and self.tiles is not None else ("fft",)
+        winograd = ("winograd_2", "winograd_4", "winograd_6")
+        return (*winograd, "fft") if small and self.tiles is not None else ("fft",)
 
     def absolute(self, arguments: Arguments) -> Float64:
         """Return S, the operator on absolute inputs, addends included (CONV-D5)."""
@@ -188,7 +196,7 @@ class _Call:
         bound = Bound({**bound.terms, "transforms": carried})
         marked = self.product.tiles(*self._marks(), self.arguments, m).touched()
         largest = arithmetic.sum_format.largest
-        return _unbounded(rounded(bound, want, output), marked | tiles.beyond(largest))
+        return unbounded(rounded(bound, want, output), marked | tiles.beyond(largest))
 
     def _fourier(self, want: ArrayLike, output: Format, arithmetic: Arithmetic) -> Bound:
         """Return the bound of the sum through transformed planes (CONV-A7)."""
@@ -202,7 +210,7 @@ class _Call:
         largest = arithmetic.sum_format.largest
         overflows = (planes.spectrum() + self.addend > largest) | planes.beyond(largest)
         touched = overflows | self._planes(*self._marks()).touched()
-        return _unbounded(rounded(Bound(terms), want, output), np.broadcast_to(touched, shape))
+        return unbounded(rounded(Bound(terms), want, output), np.broadcast_to(touched, shape))
 
     def _planes(self, left: Float64, right: Float64) -> Planes:
         def meet(left: Float64, right: Float64) -> Float64:
@@ -231,13 +239,6 @@ def _magnitude(array: Any) -> Any:
 
 def _finite_magnitude(array: ArrayLike) -> Float64:
     return np.abs(np.where(np.isfinite(array), array, 0.0))
-
-
-def _unbounded(bound: Bound, where: NDArray[np.bool_]) -> Bound:
-    """Return a bound that demands nothing at some places."""
-    if not where.any():
-        return bound
-    return Bound({name: np.where(where, np.inf, term) for name, term in bound.terms.items()})
 
 
 def _steps(arguments: Arguments, *more: str) -> dict[str, Any]:
@@ -431,7 +432,7 @@ def fused_bound(
     """Return the error of the sum in float32, passed on by the function's formula (CONV-A8)."""
     exact = np.asarray(reference.conv_fused(**{**_call(arguments), "activation": "none"}), dtype=np.float64)
     error = _Call(_CONV, arguments).bound(exact, _FLOAT32, output, arithmetic).value
-    unbounded, lost = np.isinf(error), np.isnan(error)
+    open_, lost = np.isinf(error), np.isnan(error)
     error = np.where(np.isfinite(exact), error, 0.0)
     activation = arguments["activation"]
     if formula := formulas.get(activation):
@@ -441,7 +442,7 @@ def fused_bound(
         bound = rounded(Bound({"sum": _passed_on(activation, exact, error)}), want, output)
     if lost.any():
         bound = Bound({**bound.terms, "∞ times 0": np.where(lost, np.nan, 0.0)})
-    return _unbounded(bound, unbounded)
+    return unbounded(bound, open_)
 
 
 def _passed_on(activation: str, exact: Float64, error: Float64) -> Float64:

@@ -21,7 +21,7 @@ from gaugeblock import reference
 from gaugeblock.reference.activation import row_axis
 from gaugeblock.reference.convolution import conv_windows
 from gaugeblock.reference.pooling import check_dy, pool_windows
-from gaugeblock.spec.accuracy import Bound, formula_bound
+from gaugeblock.spec.accuracy import Bound, formula_bound, unbounded
 from gaugeblock.spec.arithmetic import Arithmetic
 from gaugeblock.spec.convolution import fused_bound
 from gaugeblock.spec.formats import FORMATS, Float64, Format, _nearest, ulp
@@ -167,16 +167,11 @@ def _open_where(where: Where) -> Change:
         def bound(found: Bound, arguments: Arguments, want: ArrayLike, *rest: Any) -> Bound:
             with np.errstate(all="ignore"):
                 places = np.broadcast_to(where(dict(arguments)), np.shape(want))
-            return _opened(found, places)
+            return unbounded(found, places)
 
         return _with_bound(record, bound)
 
     return change
-
-
-def _opened(bound: Bound, places: NDArray[np.bool_]) -> Bound:
-    before = bound.terms.get("overflow", 0.0)
-    return Bound({**bound.terms, "overflow": np.where(places, np.inf, before)}) if places.any() else bound
 
 
 def _value_where(where: Where, value: Callable[[Given], Any]) -> Change:
@@ -330,7 +325,7 @@ def _open_in_narrow(where: Callable[[Arguments, Format], NDArray[np.bool_]]) -> 
             found: Bound, arguments: Arguments, want: ArrayLike, output: Format, arithmetic: Arithmetic
         ) -> Bound:
             places = np.broadcast_to(where(arguments, output), np.shape(want))
-            return found if output == _FLOAT32 else _opened(found, places)
+            return found if output == _FLOAT32 else unbounded(found, places)
 
         return _with_bound(record, bound)
 
@@ -478,7 +473,7 @@ def _multiplied_by_zero(record: Operation) -> Operation:
             return found
         finite = {name: np.where(np.isfinite(arguments[name]), arguments[name], 0.0) for name in ("a", "b")}
         size = reference.gemm(**_gemm_parts({**arguments, **finite, "c": None, "alpha": 1.0, "beta": 0.0}))
-        return _opened(found, size > arithmetic.sum_format.largest)
+        return unbounded(found, size > arithmetic.sum_format.largest)
 
     return _with_bound(_with_reference(record, value), bound)
 
@@ -514,7 +509,11 @@ def _fused_nan_is_below(record: Operation) -> Operation:
         clips = given.get("activation", "relu") in ("relu", "relu6")
         return np.where(np.isnan(result), 0.0, result) if clips else result
 
-    return _with_reference(record, value)
+    def bound(found: Bound, *rest: Any) -> Bound:
+        """Demand nothing where the sum may be NaN, which is ignored then (CONV-X2)."""
+        return unbounded(found, np.isnan(found.value))
+
+    return _with_bound(_with_reference(record, value), bound)
 
 
 _DY: Final[Change] = _value_where(_is_nan, lambda given: given["dy"])

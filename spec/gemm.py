@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from gaugeblock import reference
-from gaugeblock.spec.accuracy import Bound, contraction_bound, factor_error, meets_infinity
+from gaugeblock.spec.accuracy import Bound, contraction_bound, factor_error, meets_infinity, unbounded
 from gaugeblock.spec.arithmetic import Arithmetic
 from gaugeblock.spec.formats import Float64, Format
 from gaugeblock.spec.record import GENERAL, Arguments, Operation, Parameter, Rules, Shape, Shapes
@@ -90,7 +90,7 @@ def _where_factors_vanish(bound: Bound, arguments: Arguments, arithmetic: Arithm
     for name, others in alone.items():
         if factor_error(float(arguments[name]), arithmetic) >= 1:
             part = reference.gemm(**{**arguments, **others, name: 1.0})
-            bound = Bound({**bound.terms, f"{name} vanishes": np.where(np.isfinite(part), 0.0, np.inf)})
+            bound = unbounded(bound, ~np.isfinite(part))
     return bound
 
 

@@ -863,4 +863,11 @@ WINOGRAD_4 = declared(
     ["conv"],
     forward=by_winograd(4),
 )
+WINOGRAD_6 = declared(
+    "Winograd's F(6×6, 3×3), as declared",
+    ["float32"],
+    {"algorithm": "winograd_6"},
+    ["conv"],
+    forward=by_winograd(6),
+)
 FFT = declared("fp32 spectra, as declared", ["float32"], {"algorithm": "fft"}, ["conv"], forward=by_fft)

@@ -7,6 +7,8 @@ import numpy as np
 from windows import Axis
 from workshop import Array
 
+from gaugeblock.reference.convolution_algorithms import winograd_matrices
+
 # Aᵀ, G and Bᵀ of F(m, 3), at the points 0, ±1 and, for m = 4, ±2 (Lavin and Gray, 2015).
 WINOGRAD = {
     2: (
@@ -34,6 +36,10 @@ WINOGRAD = {
         ],
     ),
 }
+
+
+_A, _B, _G = (np.array(matrix, np.float64) for matrix in winograd_matrices(6))
+WINOGRAD[6] = (_A.T.tolist(), _G.tolist(), _B.T.tolist())
 
 
 def correlate_by_fft(axes: Sequence[Axis], x: Array, w: Array) -> Array:

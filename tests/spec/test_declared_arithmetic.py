@@ -76,6 +76,7 @@ DECLARATIONS: list[dict[str, Any]] = [
     *({"approximations": (name,)} for name in ("division", "exp2", "log", "tanh")),
     {"algorithm": "winograd_2"},
     {"algorithm": "winograd_4"},
+    {"algorithm": "winograd_6"},
     {"algorithm": "fft"},
 ]
 SPECIAL = [np.inf, -np.inf, np.nan, 0.0, TINY, -TINY, 2.0**-127, 3e38, -3e38, -3.085, 6.0, 3.0, -120.0, 1e-20]
