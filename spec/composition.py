@@ -9,7 +9,8 @@ Every operation adds two parts (CNN-A1). The *carried* error is what the exact o
 of its arguments: for sums of products the operator on absolute values (CNN-A2), for maxima the largest error
 of the window (CNN-A3). The *own* error is what the page of the operation allows for the largest arguments
 that there may be. Where an error may change a decision, that is which element is the largest, or whether a
-unit is active, the gradient's bound allows for both (CNN-A4).
+unit is active, the gradient's bound allows for both (CNN-A4). Where few numbers come out, their errors are
+traced back to where they began, and weighed by the derivatives (`gaugeblock.spec.tracing`).
 
 Source: N. J. Higham, *Accuracy and Stability of Numerical Algorithms*, 2nd ed., SIAM 2002, sections 3.3 and
 3.8; the operations' own bounds are those of pages 9, 11, 12 and 15.
@@ -37,15 +38,23 @@ from gaugeblock.spec.formulas import FORMULAS
 from gaugeblock.spec.operations import OPERATIONS
 from gaugeblock.spec.record import Operation
 from gaugeblock.spec.running import Running, gamma
+from gaugeblock.spec.tracing import Trace
 
 __all__ = ["Composition", "Estimate", "cross_entropy", "exact", "gradients", "prediction"]
 
 _FLOAT32 = FORMATS["float32"]
 _PLAIN = Arithmetic()
+_FEW = 64  # results of an example that are worth a pass each through all that made them
 
 
+@dataclass(frozen=True)
 class Estimate(Running):
     """Running numbers that layers can handle like an array: with a shape, sliced, and joined.
+
+    Attributes
+    ----------
+    trace : Trace, optional
+        Where the error comes from; without it all of it is the array's own.
 
     Examples
     --------
@@ -53,6 +62,13 @@ class Estimate(Running):
     >>> np.concatenate([estimate[:, :2], estimate], axis=1).shape
     (2, 5)
     """
+
+    trace: Trace | None = None
+
+    @property
+    def source(self) -> Trace:
+        """Where the error comes from."""
+        return self.trace or Trace(self.error)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -82,7 +98,16 @@ class Estimate(Running):
 
     def reshape(self, *shape: Any) -> Estimate:
         """Return the same numbers in another shape."""
-        return Estimate(self.value.reshape(*shape), self.error.reshape(*shape), self.arithmetic)
+        value, error = self.value.reshape(*shape), self.error.reshape(*shape)
+        link = (self.source, lambda gradient: gradient.reshape(self.shape))
+        trace = Trace(np.zeros_like(error), (link,)) if value.shape[:1] == self.shape[:1] else Trace(error)
+        return Estimate(value, error, self.arithmetic, trace)
+
+    def traced(self) -> Estimate:
+        """Return the same numbers with the smaller bounds that their trace gives, if they are few."""
+        if self.ndim != 2 or self.shape[1] > _FEW or not self.source.parents or np.isinf(self.error).any():
+            return self
+        return Estimate(self.value, np.minimum(self.error, self.source.bound()), self.arithmetic, self.trace)
 
     def __array_function__(
         self, function: Callable[..., Any], types: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
@@ -94,15 +119,28 @@ class Estimate(Running):
             parts = args[0]
             values = np.concatenate([part.value for part in parts], *args[1:], **kwargs)
             errors = np.concatenate([part.error for part in parts], *args[1:], **kwargs)
-            return Estimate(values, errors, self.arithmetic)
+            return Estimate(values, errors, self.arithmetic, _joined(parts, errors, *args[1:], **kwargs))
         return NotImplemented
 
 
-def _estimate(value: Any, error: Any) -> Estimate:
+def _joined(parts: Any, errors: Float64, axis: int = 0) -> Trace:
+    """Return the trace of arrays that are joined along an axis, of which each gives back its part."""
+    if axis == 0:
+        return Trace(errors)
+    ends = np.cumsum([part.shape[axis] for part in parts])[:-1]
+    links = [
+        (part.source, lambda gradient, i=i: np.split(gradient, ends, axis)[i]) for i, part in enumerate(parts)
+    ]
+    return Trace(np.zeros_like(errors), tuple(links))
+
+
+def _estimate(value: Any, error: Any, trace: Trace | None = None) -> Estimate:
     """Return an estimate; where one number is not bounded, none is, since what follows may depend on it."""
     values = np.asarray(value, np.float64)
     errors = np.broadcast_to(np.asarray(error, np.float64), values.shape)
-    return Estimate(values, errors if np.isfinite(errors).all() else np.full(values.shape, np.inf), _PLAIN)
+    if not np.isfinite(errors).all():
+        return Estimate(values, np.full(values.shape, np.inf), _PLAIN)
+    return Estimate(values, errors, _PLAIN, trace or Trace(errors))
 
 
 def exact(x: Any, name: str = "x") -> Estimate:
@@ -172,7 +210,8 @@ class Composition:
         if not all(np.isfinite(operand.error).all() for operand in operands.values()):
             return _estimate(call.value, np.inf)
         with np.errstate(all="ignore"):
-            return _estimate(call.value, _RULES[name](call))
+            found = _RULES[name](call)
+        return _estimate(call.value, *(found if isinstance(found, tuple) else (found,)))
 
 
 @dataclass(frozen=True)
@@ -199,10 +238,17 @@ class _Call:
         return self.record.absolute({**arrays, **self.parameters})
 
 
-Rule = Callable[[_Call], Float64]
+Rule = Callable[[_Call], Float64 | tuple[Float64, Trace]]
+"""From a call to a bound of its error, and perhaps where that comes from."""
 
 
-def _sum_of_products(call: _Call) -> Float64:
+def _linked(call: _Call, own: Float64, back: Callable[[Float64], Float64]) -> Trace:
+    """Return the trace of a result that is linear in its first array but for ``own``."""
+    source = call.arrays[call.record.arrays[0]].source
+    return Trace(np.broadcast_to(own, call.value.shape), ((source, back),))
+
+
+def _sum_of_products(call: _Call) -> Float64 | tuple[Float64, Trace]:
     """|x̂ŵ − xw| ≤ e|ŵ| + |x|f, where x̂ is within e of x and ŵ within f of w; addends as they are (CNN-A2)."""
     errors = {name: array.error for name, array in call.arrays.items()}
     first, *second = call.record.arrays[:2]
@@ -212,14 +258,33 @@ def _sum_of_products(call: _Call) -> Float64:
         carried = carried + call.absolute(
             {**nothing, first: np.abs(call.arrays[first].value), name: errors[name]}
         )
-    own = call.record.bound({**call.sizes, **call.parameters}, call.value, _FLOAT32, call.arithmetic)
-    return carried + own.value
+    own = call.record.bound({**call.sizes, **call.parameters}, call.value, _FLOAT32, call.arithmetic).value
+    back = _transposed(call)
+    given = all(not errors[name].any() for name in errors if name != first)
+    return (carried + own, _linked(call, own, back)) if back and given else carried + own
+
+
+def _transposed(call: _Call) -> Callable[[Float64], Float64] | None:
+    """Return the transpose of a layer's sum of products in its inputs; None where examples may mix."""
+    x, arguments = call.arrays[call.record.arrays[0]], call.record.complete(call.parameters)
+    steps = {name: value for name, value in arguments.items() if name in call.record.parameters}
+    match call.record.name:
+        case "gemm" if x.ndim == 2 and not arguments["transpose_a"]:
+            b = call.arrays["b"].value * arguments["alpha"]
+            return lambda gradient: gradient @ (b if arguments["transpose_b"] else b.T)
+        case "conv":
+            w = call.arrays["w"].value
+            return lambda gradient: reference.conv_backward_input(gradient, w, input_shape=x.shape, **steps)
+        case "avg_pool":
+            return lambda gradient: reference.avg_pool_backward(gradient, input_shape=x.shape, **steps)
+        case _:
+            return None
 
 
 def _smooth(call: _Call) -> Float64:
     """Return the running error of the function's formula, which the errors of its arguments go through."""
     arguments = call.record.complete(call.parameters)
-    for name, array in call.arrays.items():
+    for name, array in ((name, array.traced()) for name, array in call.arrays.items()):
         read = Running.exact(array.value, call.arithmetic).error  # subnormal numbers may be read as zero
         arguments[name] = Running(array.value, array.error + read, call.arithmetic)
     formula = FORMULAS[call.record.name](arguments, call.arithmetic)
@@ -230,41 +295,65 @@ def _smooth(call: _Call) -> Float64:
 _KINKS = {"relu": (0.0, np.inf), "relu6": (0.0, 6.0)}
 
 
-def _clipped(call: _Call) -> Float64:
-    """Return how far a function that never falls moves if its argument does; it is exact itself."""
+def _clipped(call: _Call) -> tuple[Float64, Trace]:
+    """Return how far a function that never falls moves if its argument does; it is exact itself.
+
+    Where it is open whether a unit is active, the slope may be wrong by 1.
+    """
     x, (low, high) = call.arrays["x"], _KINKS[call.record.name]
     below, above = (np.clip(x.value + side * x.error, low, high) for side in (-1, 1))
-    return np.maximum(above - call.value, call.value - below)
+    active = (x.value > low) & (x.value < high)
+    own = np.where(_open(x, call.record.name), x.error, 0.0)
+    error = np.maximum(above - call.value, call.value - below)
+    return error, _linked(call, own, lambda gradient: gradient * active)
+
+
+def _open(x: Estimate, name: str) -> NDArray[np.bool_]:
+    """Tell where it is not decided on which side of a kink a number is."""
+    near = [np.abs(x.value - kink) <= x.error for kink in _KINKS[name]]
+    return (x.error > 0) & np.logical_or(*near)
 
 
 def _clipped_backward(call: _Call) -> Float64:
     """Return the error of dy where the unit is active, and all of dy where that is not decided (CNN-A4)."""
     dy, x = call.arrays["dy"], call.arrays["x"]
-    open_ = np.zeros(x.shape, bool)
-    for kink in _KINKS[call.record.name.removesuffix("_backward")]:
-        open_ |= (x.error > 0) & (np.abs(x.value - kink) <= x.error)
+    open_ = _open(x, call.record.name.removesuffix("_backward"))
     active = call.record.reference(np.ones(x.shape), x.value) > 0
     return np.where(open_, np.abs(dy.value) + dy.error, np.where(active, dy.error, 0.0))
 
 
-def _maximum(call: _Call) -> Float64:
-    """Return the largest error of each window (CNN-A3); a window without data has none."""
-    largest = reference.max_pool(call.arrays["x"].error, **call.parameters)
-    return np.asarray(np.maximum(largest, 0.0))
+def _maximum(call: _Call) -> tuple[Float64, Trace]:
+    """Return the largest error of each window (CNN-A3); a window without data has none.
+
+    Where it is open which element is the largest, neither the one that should be is off by more, nor the one
+    that is.
+    """
+    x = call.arrays["x"]
+    largest = np.maximum(reference.max_pool(x.error, **call.parameters), 0.0)
+    own = np.where(_undecided(x, call.value.shape, call.parameters)[1], 2 * largest, 0.0)
+    return np.asarray(largest), _linked(
+        call, own, lambda gradient: reference.max_pool_backward(gradient, x.value, **call.parameters)
+    )
+
+
+def _undecided(
+    x: Estimate, shape: tuple[int, ...], parameters: Mapping[str, Any]
+) -> tuple[Float64, NDArray[np.bool_]]:
+    """Return what each maximum is at least, and where it is open which element it is."""
+    least = reference.max_pool(x.value - x.error, **parameters)
+    candidates, moving = np.zeros(shape, int), np.zeros(shape, bool)
+    for _, outputs, inputs in pool_windows(x.shape, **parameters).taps():
+        candidate = (x.value + x.error)[inputs] >= least[outputs]
+        candidates[outputs] += candidate
+        moving[outputs] |= candidate & (x.error[inputs] > 0)
+    return least, (candidates > 1) & moving  # equal numbers without an error are told apart by their places
 
 
 def _maximum_backward(call: _Call) -> Float64:
     """Return the errors of dy where they arrive; all of dy at each that may be the largest (CNN-A4)."""
     dy, x = call.arrays["dy"], call.arrays["x"]
     windows = pool_windows(x.shape, **call.parameters)
-    least = reference.max_pool(x.value - x.error, **call.parameters)  # what the maximum is at least
-    candidates = np.zeros(dy.shape, int)
-    moving = np.zeros(dy.shape, bool)
-    for _, outputs, inputs in windows.taps():
-        candidate = (x.value + x.error)[inputs] >= least[outputs]
-        candidates[outputs] += candidate
-        moving[outputs] |= candidate & (x.error[inputs] > 0)
-    open_ = (candidates > 1) & moving  # equal numbers without an error are told apart by their places
+    least, open_ = _undecided(x, dy.shape, call.parameters)
 
     def routed(gradient: Float64) -> Float64:
         return np.asarray(reference.max_pool_backward(gradient, x.value, **call.parameters))
@@ -329,7 +418,7 @@ def prediction(network: Network, x: Any, on: Composition = Composition()) -> Est
     on : Composition
         With the arithmetic of the implementation.
     """
-    return cast(Estimate, network.forward(cast(Any, exact(x)), on=on))
+    return cast(Estimate, network.forward(cast(Any, exact(x)), on=on)).traced()
 
 
 def gradients(network: Network, examples: Examples, on: Composition = Composition()) -> Gradients:

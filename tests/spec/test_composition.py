@@ -1,7 +1,7 @@
 """Composed bounds hold for whatever operations do within their own bounds, and are no wider than that."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -122,6 +122,38 @@ def test_whatever_each_operation_errs_the_network_stays_within_its_bound(
     assert within(network.forward(x, on=Adversary(sign)), prediction(network, x))
     for found, estimate in pairs(got, bounds):
         assert within(found, estimate)
+
+
+def deep(generator: np.random.Generator, layers: int, width: int) -> Network:
+    """Return a network of rectified layers, whose predictions are sums of products."""
+    hidden = [FullyConnected.initial(width, width, Activation("relu"), generator) for _ in range(layers)]
+    last = FullyConnected(floats(generator, width, 5), np.zeros(5), Activation("relu6"))
+    return rounded(Network((*hidden, last)))
+
+
+@pytest.mark.spec("CNN-A1")
+def test_errors_that_come_from_far_are_weighed_by_what_all_layers_make_of_them() -> None:
+    generator = np.random.default_rng(6)
+    x = floats(generator, 3, 24)
+    ratios = []
+    for layers in (1, 4, 8):
+        network = deep(generator, layers, 24)
+        z = network.features(exact(x), on=Composition())[-1].z  # type: ignore[arg-type]
+        traced, sizes = cast(Estimate, z).traced().error, cast(Estimate, z).error
+        assert (traced <= sizes).all()
+        ratios.append(np.median(sizes / traced))
+    assert ratios[0] < ratios[1] < ratios[2]
+    assert ratios[2] > 20
+
+
+@pytest.mark.spec("CNN-A1")
+@given(seeds, st.integers(1, 6))
+def test_the_traced_bound_holds_whatever_each_operation_errs(seed: int, layers: int) -> None:
+    generator = np.random.default_rng(seed)
+    network, x = deep(generator, layers, 6), floats(generator, 2, 6)
+    want = prediction(network, x)
+    for way in (signs(seed), signs(seed + 1), lambda shape: 1.0, lambda shape: -1.0):
+        assert within(network.forward(x, on=Adversary(way)), want)
 
 
 @pytest.mark.spec("CNN-A1")
