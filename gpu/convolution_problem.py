@@ -12,7 +12,7 @@ from typing import Final
 
 from gaugeblock.gpu.device import ELEMENTS, DeviceArray, device
 from gaugeblock.gpu.gemm import gemm
-from gaugeblock.gpu.launching import MOST_BLOCKS, steps
+from gaugeblock.gpu.launching import steps
 from gaugeblock.gpu.layout import collapse
 from gaugeblock.reference.windows import Windows
 
@@ -189,7 +189,7 @@ def naive(product: int, geometry: Geometry, arrays: Arrays, dtype: str, activati
     signature = STRUCT + "P" * len(pointers)
     entry = f"convolution_{names[product]}_naive"
     kernel = device().function("convolution_naive.cu", entry, signature, defines)
-    blocks = min(-(-count // 256), MOST_BLOCKS)
+    blocks = device().blocks(-(-count // 256))
     kernel.prepared_async_call(
         (blocks, 1, 1), (256, 1, 1), None, pack(geometry, arrays), *map(_pointer, pointers)
     )
@@ -234,7 +234,7 @@ def tiled(
     if tile.startswith("tensor"):
         names = ("convolution_tensor_core.cu", "convolution_tensor_core")
     kernel = device().function(*names, f"{STRUCT}PPPPPPqqqii", defines)
-    blocks = min(-(-M // side) * tiles_n * pieces * phases * geometry.groups, MOST_BLOCKS)
+    blocks = device().blocks(-(-M // side) * tiles_n * pieces * phases * geometry.groups)
     kernel.prepared_async_call(
         (blocks, 1, 1),
         (threads, 1, 1),
@@ -255,7 +255,7 @@ def _add_pieces(geometry: Geometry, problem: bytes, arrays: Arrays, dtype: str, 
     defines = (("ELEMENT", ELEMENTS[dtype]),)
     add = device().function("convolution_sum.cu", "convolution_pieces", f"{STRUCT}PPq", defines)
     add.prepared_async_call(
-        (min(-(-count // 256), MOST_BLOCKS), 1, 1),
+        (device().blocks(-(-count // 256)), 1, 1),
         (256, 1, 1),
         None,
         problem,

@@ -67,6 +67,8 @@ class Device:
         One line: why this device and not the other.
     versions : dict of str to str
         Of the compiler and, on a GPU, of PyCUDA and the driver.
+    most_blocks : int
+        CUDA's limit on the first dimension of a grid; less if simulated, see `blocks`.
     """
 
     driver: Any
@@ -76,7 +78,16 @@ class Device:
     multiprocessors: int
     reason: str
     versions: dict[str, str] = field(default_factory=dict)
+    most_blocks: int = (1 << 31) - 1
     _functions: dict[tuple[object, ...], Any] = field(default_factory=dict, repr=False)
+
+    def blocks(self, parts: int) -> int:
+        """Return in how many blocks a kernel is launched whose blocks loop over so many parts of its work.
+
+        On the simulated device a block has two parts or more wherever there are two: else no loop over parts
+        would be run beyond its first turn by anything but results of 2³¹ parts.
+        """
+        return min(-(-parts // 2) if self.simulated else parts, self.most_blocks)
 
     def function(
         self, source: str, entry: str, signature: str, defines: tuple[tuple[str, object], ...] = ()
@@ -189,6 +200,7 @@ def _simulated(reason: str) -> Device:
         simulated=True,
         compute_capability=simulated.compute_capability(),
         multiprocessors=1,
+        most_blocks=64,
         reason=reason,
         versions=_compiler_version(),
     )

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from gaugeblock.gpu.arrays import Exchange
 from gaugeblock.gpu.device import DTYPES, ELEMENTS, DeviceArray, device
-from gaugeblock.gpu.launching import MOST_BLOCKS, check_algorithm, elements_from, float32, steps
+from gaugeblock.gpu.launching import check_algorithm, elements_from, float32, steps
 from gaugeblock.gpu.layout import Layout, collapse, outer_slices
 from gaugeblock.reference.gemm import result_shape
 
@@ -322,7 +322,7 @@ def _pointers(problem: _Problem, offsets: tuple[int, ...]) -> tuple[int, ...]:
 def _launch_naive(problem: _Problem, batch: Layout, offsets: tuple[int, ...]) -> None:
     kernel = device().function("gemm_naive.cu", "gemm_naive", f"{_GEMM_BYTES}sPPPPff", problem.types)
     M, N = problem.shape[-2:]
-    blocks = min(-(-M * N * batch.size // 256), MOST_BLOCKS)
+    blocks = device().blocks(-(-M * N * batch.size // 256))
     pointers = _pointers(problem, offsets)
     kernel.prepared_async_call(
         (blocks, 1, 1), (256, 1, 1), None, _pack(problem, batch), *pointers, problem.alpha, problem.beta
@@ -332,7 +332,7 @@ def _launch_naive(problem: _Problem, batch: Layout, offsets: tuple[int, ...]) ->
 def _launch_tiled(problem: _Problem, batch: Layout, offsets: tuple[int, ...], algorithm: str) -> None:
     side, threads = TILES[algorithm]
     M, N = problem.shape[-2:]
-    blocks = min(-(-M // side) * -(-N // side) * batch.size, MOST_BLOCKS)
+    blocks = device().blocks(-(-M // side) * -(-N // side) * batch.size)
     pointers = _pointers(problem, offsets)
     lanes = 16 // DTYPES[problem.dtype].itemsize
     a, b, out = problem.a.strides, problem.b.strides, problem.out.strides

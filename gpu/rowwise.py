@@ -11,7 +11,6 @@ from gaugeblock.gpu.launching import (
     AXES,
     CLAUSES,
     LAYOUT,
-    MOST_BLOCKS,
     check_algorithm,
     elements_from,
     pack,
@@ -81,7 +80,7 @@ def _launch_rows(
     kernel = device().function(source, entry, f"{LAYOUT}PPPqiqqqq", defines)
     for piece, (at_x, at_out, at_dy) in outer_slices(layout, AXES):
         kernel.prepared_async_call(
-            (min(-(-piece.size // rows_per_block), MOST_BLOCKS), 1, 1),
+            (device().blocks(-(-piece.size // rows_per_block)), 1, 1),
             (threads, 1, 1),
             None,
             pack(piece),

@@ -336,7 +336,7 @@ class _Unit:
         """Launch a kernel that multiplies."""
         _, N, _, H = self.sizes
         examples = next((count for count in EXAMPLES if count >= N), EXAMPLES[-1])
-        grid = (-(-H // UNITS[entry]), min(-(-N // examples), WIDE_GRID), 1)
+        grid = (-(-H // UNITS[entry]), min(device().blocks(-(-N // examples)), WIDE_GRID), 1)
         kernel = self._fast(entry, save, False, examples, signature)
         kernel.prepared_async_call(grid, (BLOCK, 1, 1), None, *arguments)
 
