@@ -19,6 +19,7 @@ from gaugeblock.conformance import planning, runner
 from gaugeblock.conformance.backend.loading import ADAPTERS, BackendError
 from gaugeblock.conformance.console import Output, RunDisplay, show, show_demonstration, steps
 from gaugeblock.conformance.engine import PROFILES
+from gaugeblock.conformance.problems import factors
 from gaugeblock.conformance.reports import badge, difference, files, junit, page, replaying
 from gaugeblock.conformance.reports.data import LEVELS
 from gaugeblock.conformance.reports.report import versions
@@ -213,6 +214,24 @@ def _parser() -> argparse.ArgumentParser:
     )
     spec.set_defaults(run=show_spec)
 
+    coverage = commands.add_parser(
+        "coverage",
+        help="say which combinations of sizes, layouts, forms and parameters a run tries",
+        description=show_coverage.__doc__,
+    )
+    coverage.add_argument(
+        "--operation", action="append", default=[], metavar="NAME", help="only this operation (repeatable)"
+    )
+    coverage.add_argument(
+        "--strength",
+        type=int,
+        default=2,
+        choices=(2, 3),
+        help="2 for pairs, which the profile ci tries, 3 for the triples of deep (default: %(default)s)",
+    )
+    coverage.add_argument("--seed", type=_seed, default=0, help="that of a run (default: %(default)s)")
+    coverage.set_defaults(run=show_coverage)
+
     concepts = commands.add_parser("show", help="demonstrate a concept", description=show_concepts.__doc__)
     concepts.add_argument(
         "concept", nargs="*", metavar="CONCEPT", help="such as convolution; none lists them all"
@@ -374,6 +393,25 @@ def show_devices(options: argparse.Namespace) -> int:
     lines += [f"{name} {version}" for name, version in found.versions.items()]
     Output().print("\n".join(lines), markup=False, soft_wrap=True)
     return CONFORMING
+
+
+def show_coverage(options: argparse.Namespace) -> int:
+    """Count the pairs, or triples, of values of different factors, and those that the problems of a run hold.
+
+    Packed arrays are a clause of their own (GEN-S11); with their layouts they are put for GEN-S3 and GEN-S7.
+    """
+    names = [_known(name, OPERATIONS, "operation") for name in options.operation] or list(OPERATIONS)
+    what, console, missing = {2: "pairs", 3: "triples"}[options.strength], Output(), 0
+    console.print(f"{'operation':<22} {'arrays':<9} {'factors':>7} {what:>8} {'tried':>8} {'problems':>8}")
+    for name in names:
+        for laid_out in (False, True):
+            found = factors.covering(name, laid_out, options.strength, options.seed)
+            missing += found.possible - found.covered
+            sizes = (
+                f"{len(found.factors.values):>7} {found.possible:>8} {found.covered:>8} {len(found.rows):>8}"
+            )
+            console.print(f"{name:<22} {'laid out' if laid_out else 'packed':<9} {sizes}")
+    return VIOLATING if missing else CONFORMING
 
 
 def show_spec(options: argparse.Namespace) -> int:

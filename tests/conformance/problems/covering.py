@@ -70,7 +70,7 @@ class Covering:
     rows
         Its rows.
     possible
-        Number of tuples that can stand together. The rows hold all of them.
+        Number of tuples that can stand together.
     """
 
     factors: Factors
@@ -102,6 +102,11 @@ class Covering:
             ):
                 self._close(chosen)
                 self.possible -= 1
+
+    @property
+    def covered(self) -> int:
+        """Number of tuples that stand in the rows, counted there."""
+        return len({held for row in self.rows for held in combinations(row.items(), self.strength)})
 
     def _all_tuples(self) -> NDArray[np.bool_]:
         """Return for every tuple of values, counted through, whether it has yet to stand in a row."""

@@ -218,7 +218,7 @@ def slide(row: Row, pick: Pick) -> tuple[tuple[int, ...], Windows]:
     """Return the spatial lengths and the windows of a row; every axis is long enough for a window."""
     kernel, stride = (list(each) for each in WINDOWS[row["windows"]])
     axes = range(len(kernel))
-    lengths = {name: [pick(SIZES[name][:3]) for _ in axes] for name in ("odd", "eights")}
+    lengths = {"odd": [pick((5, 7)) for _ in axes], "eights": [pick((8, 16)) for _ in axes]}
     lengths |= {
         "point": [1 for _ in axes],
         "huge": [1 for _ in axes[2:]] + [pick(SIZES["huge"]) for _ in axes[:2]],
@@ -270,8 +270,13 @@ def _map_rules(array: str, channels: str) -> Iterator[Rule]:
     yield (f"{array} lies", channels), lambda lies, c: lies != "second innermost" or c != "1"
 
 
+def _has_two_axes(windows: str, other: str) -> bool:
+    """Whether there are two axes, if they are to differ."""
+    return len(WINDOWS[windows][0]) > 1 or not (other.endswith("first") or other == "uneven")
+
+
 def _small_if_long(extents: str, *channels: str) -> bool:
-    return not extents.startswith("long") or most(*channels) <= 39
+    return not extents.startswith("long") or most(*channels) <= 13
 
 
 GROUPS = ("1", "depthwise", "multiplier", "two", "single")
@@ -307,17 +312,12 @@ def _convolution_factors(operation: Operation) -> Factors:
     rules: list[Rule] = [
         (("extents", "c", "k"), _small_if_long),
         (("extents", "batch"), lambda extents, batch: batch != "odd" or not extents.startswith("long")),
-        (("c", "k", "batch"), lambda c, k, batch: batch == "1" or most(c, k) <= 1 << 9),
+        (("c", "k", "batch"), lambda c, k, batch: batch == "1" or most(c, k) <= 1 << 6),
         (("groups", "c"), lambda groups, c: groups not in ("depthwise", "multiplier") or c != "1"),
         (("groups", "k"), lambda groups, k: groups != "single" or k != "1"),
-        (
-            ("dilation", "windows"),
-            lambda dilation, windows: dilation != "largest" or 1 in WINDOWS[windows][0],
-        ),
-        (
-            ("windows", "extents"),
-            lambda windows, extents: len(WINDOWS[windows][0]) > 1 or "first" not in extents,
-        ),
+        (("dilation", "windows"), lambda d, windows: d != "largest" or 1 in WINDOWS[windows][0]),
+        (("windows", "extents"), _has_two_axes),
+        (("windows", "dilation"), _has_two_axes),
         (("w lies", "k"), lambda lies, k: lies != "first innermost" or k != "1"),
         (("w lies", "windows"), lambda lies, windows: lies not in PERMUTED or prod(WINDOWS[windows][0]) > 1),
     ]
@@ -388,14 +388,9 @@ def _pooling_factors(operation: Operation) -> Factors:
     rules: list[Rule] = [
         (("extents", "c", "batch"), _small_if_long),
         (("c", "batch"), lambda c, batch: most(c, batch) <= 1 << 10),
-        (
-            ("dilation", "windows"),
-            lambda dilation, windows: dilation != "largest" or 1 in WINDOWS[windows][0],
-        ),
-        (
-            ("windows", "extents"),
-            lambda windows, extents: len(WINDOWS[windows][0]) > 1 or "first" not in extents,
-        ),
+        (("dilation", "windows"), lambda d, windows: d != "largest" or 1 in WINDOWS[windows][0]),
+        (("windows", "extents"), _has_two_axes),
+        (("windows", "dilation"), _has_two_axes),
     ]
     for array in (*operation.arrays, "out"):
         rules += _map_rules(array, "c")
