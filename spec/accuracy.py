@@ -11,7 +11,7 @@ CONV-A8, POOL-A1 to POOL-A4, UNIT-A1 and UNIT-A2 (in `gaugeblock.spec.lstm`).
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,7 @@ __all__ = [
     "Arithmetic",
     "Bound",
     "Format",
+    "MeanError",
     "Running",
     "Statistics",
     "accept",
@@ -39,7 +40,9 @@ __all__ = [
     "format_of",
     "formula_bound",
     "gamma",
+    "independent_statistics",
     "may_vanish",
+    "mean_error",
     "mean_square_limit",
     "meets_infinity",
     "round_to",
@@ -498,23 +501,34 @@ def bias_limit(reduction: int, count: int) -> float:
 
 @dataclass(frozen=True)
 class Statistics:
-    """Mean square and bias of the scaled errors, with their limits (clause GEMM-A3)."""
+    """Mean square, bias and slope of the scaled errors, with their limits (clause GEMM-A3)."""
 
     mean_square: float
     mean_square_limit: float
     bias: float
     bias_limit: float
     count: int
+    slope: float = 0.0
+    slope_limit: float = math.inf
 
     @property
     def accepted(self) -> bool:
-        """Whether both lie within their limits; NaN does not."""
-        return self.mean_square <= self.mean_square_limit and self.bias <= self.bias_limit
+        """Whether all lie within their limits; NaN does not."""
+        return self.share <= 1
 
     @property
     def share(self) -> float:
-        """The worse of the two as a share of its limit."""
-        return max(self.mean_square / self.mean_square_limit, self.bias / self.bias_limit)
+        """The worst of them as a share of its limit; NaN if one is."""
+        found = (self.mean_square, self.bias, self.slope)
+        limits = (self.mean_square_limit, self.bias_limit, self.slope_limit)
+        return float(np.max(np.divide(found, limits)))
+
+    def __str__(self) -> str:
+        return (
+            f"scaled errors of {self.count} results: mean square {self.mean_square:.4g}, "
+            f"limit {self.mean_square_limit:.4g}; sum {self.bias:.4g}, limit {self.bias_limit:.4g}; "
+            f"along the results {self.slope:.4g}, limit {self.slope_limit:.4g}"
+        )
 
 
 def statistics(
@@ -558,3 +572,119 @@ def statistics(
         bias_limit=math.sqrt(bias_limit(max(reduction, 1), max(count, 1)) ** 2 + 16 * float(np.sum(extra))),
         count=count,
     )
+
+
+def independent_statistics(
+    got: ArrayLike, want: ArrayLike, squares: ArrayLike, *, reduction: int, output: Format, constants: int = 0
+) -> Statistics:
+    """Measure the errors of sums of K zero-mean products by what independent roundings give (GEMM-A3).
+
+    Rounding a partial sum p to nearest errs by at most u·|p|, to either side, with a mean square of at most
+    u²p²/3. Of independent products of zero mean, any part that is chosen without looking at them has a
+    mean square of at most Q, that of the squares' sum; so K roundings come to no more than u²·K·Q/3. In the
+    scaled error e = (got − want)/(u·√(K·Q)) a mean square of 1.6 is beyond any honest order of summation, and
+    so are sums of T errors beyond √(16·T), which are at least 6.9 standard deviations: of the errors as they
+    are, and of the errors along the results, each weighted by its result as a share of their root mean
+    square. The latter is where a factor shows that lies beside 1 by more than about 4·u·√(K/T).
+
+    Parameters
+    ----------
+    got, want : array_like
+        The results, and the exact ones.
+    squares : array_like
+        Q, the sum of the squares of the products, for each result.
+    reduction : int
+        K.
+    output : Format
+        The format of the results, whose own rounding is added.
+    constants : int
+        How many factors a kernel may have rounded for all results alike, each by a share u.
+    """
+    scale = np.sqrt(max(reduction, 1) * np.asarray(squares, dtype=np.float64))
+    plain = statistics(got, want, scale, reduction=1, output=output, arithmetic=Arithmetic())
+    unit = _FLOAT32.unit_roundoff * scale
+    used = unit > 0
+    wanted, unit = np.asarray(want, dtype=np.float64)[used], unit[used]
+    e = (np.asarray(got).astype(np.float64)[used] - wanted) / unit
+    extra = np.zeros_like(e)
+    if output.unit_roundoff > _FLOAT32.unit_roundoff:
+        extra = np.square(ulp(wanted, output) / 2 / unit) / 3
+    weights = wanted / (math.sqrt(np.mean(np.square(wanted))) or 1.0) if e.size else wanted
+    alike = constants * _FLOAT32.unit_roundoff * np.sum(np.abs(weights * wanted) / unit)
+    return replace(
+        plain,
+        slope=float(abs(np.sum(e * weights))),
+        slope_limit=math.sqrt(16 * (max(e.size, 1) + np.sum(extra * np.square(weights)))) + float(alike),
+        bias_limit=plain.bias_limit + float(alike),
+    )
+
+
+# Functions: L2, the mean error
+
+#: The largest mean error, in units in the last place, of a function whose bound is wider.
+_MEAN_ERROR = 0.5
+#: The natural logarithm of two in a probability of 10⁻¹²: how sure a limit on a mean is.
+_SURE = math.log(2e12)
+
+
+@dataclass(frozen=True)
+class MeanError:
+    """The mean of errors in units in the last place, away from zero, and its limit (clause ACT-A10)."""
+
+    mean: float
+    limit: float
+    count: int
+
+    @property
+    def accepted(self) -> bool:
+        """Whether it lies within its limit; NaN does not."""
+        return abs(self.mean) <= self.limit
+
+    def __str__(self) -> str:
+        return (
+            f"mean error of {self.count} results: {self.mean:+.4g} units in the last place away from zero, "
+            f"limit {self.limit:.4g}"
+        )
+
+
+def mean_error(
+    got: ArrayLike,
+    want: ArrayLike,
+    bound: ArrayLike,
+    *,
+    output: Format,
+    bias: float = _MEAN_ERROR,
+    conditioned: float = 8.0,
+) -> MeanError:
+    """Measure the mean error of results of independent arguments (ACT-A10).
+
+    Results are used that are rounded and well-conditioned: those with a bound of a quarter to ``conditioned``
+    units in the last place, the rounding to a narrow format aside. A kernel's own mean error is at most
+    ``bias``, or what the bound leaves where that is less. The measured mean differs from that, with a
+    probability below 10⁻¹², by no more than the empirical Bernstein inequality allows (Maurer and Pontil
+    2009): errors of independent arguments are independent, and none exceeds the bound.
+
+    In a narrow format errors count from the correctly rounded result. A kernel that is off by δ before it
+    rounds differs from that by one unit where a halfway point lies within δ: in a share 2δ of all results.
+    """
+    wanted, limit = np.asarray(want, dtype=np.float64), np.asarray(bound, dtype=np.float64)
+    unit = ulp(wanted, output)
+    narrow = output != _FLOAT32
+    before = limit / unit - (0.5 if narrow else 0.0)
+    used = (
+        np.isfinite(wanted)
+        & (limit / unit >= 0.25)
+        & (before <= conditioned)
+        & (np.abs(wanted) > output.smallest_normal)
+    )
+    nearest = _nearest(wanted, output)
+    used &= nearest != wanted
+    count = int(np.sum(used))
+    if count < 200:
+        return MeanError(0.0, math.inf, count)
+    origin = nearest if narrow else wanted
+    e = ((np.asarray(got).astype(np.float64) - origin) / unit * np.sign(wanted))[used]
+    allowed = min(bias, float(np.mean(np.maximum(before[used], 0.0))) * (2 if narrow else 1))
+    reach = 2 * float(np.max(limit[used] / unit[used]))
+    chance = math.sqrt(2 * float(np.var(e)) * _SURE / count) + 7 * reach * _SURE / (3 * (count - 1))
+    return MeanError(float(np.mean(e)), allowed + chance, count)

@@ -128,6 +128,7 @@ def _elementwise(name: str, semantics: str) -> Operation:
         "aliasing": "GEN-S6",
         "tail": "ACT-I1",
     }
+    clauses |= {"statistics": "ACT-A10"} if forward not in _EXACT else {}
     clauses |= {"monotonicity": "ACT-I2"} if monotone else {}
     clauses |= {"symmetry": "ACT-I3"} if symmetry else {}
     parameters = _PARAMETERS.get(forward, {})
@@ -161,6 +162,7 @@ def _rowwise(name: str, semantics: str) -> Operation:
         "accuracy": "ACT-A6" if backward else "ACT-A5",
         "long_row": "ACT-A7",
         "exact": "ACT-A9",
+        "statistics": "ACT-A10",
         "special_values": "ACT-X6" if backward else "ACT-X5",
         "empty": "ACT-X4",
         "aliasing": "GEN-S6",

@@ -158,7 +158,12 @@ _ANYWHERE = {role: clause for role, clause in GENERAL.items() if role != "stride
     "permutation": "POOL-I1",
 }
 _OF_MAXIMA = _ANYWHERE | {"special_values": "POOL-X2"}
-_OF_AVERAGES = _ANYWHERE | {"special_values": "POOL-X3", "accuracy": "POOL-A2", "exact": "POOL-A4"}
+_OF_AVERAGES = _ANYWHERE | {
+    "special_values": "POOL-X3",
+    "accuracy": "POOL-A2",
+    "exact": "POOL-A4",
+    "statistics": "POOL-A7",
+}
 
 
 def _record(name: str, semantics: str, clauses: Mapping[str, str], **details: Any) -> Operation:

@@ -11,6 +11,7 @@ from hypothesis.strategies import DrawFn, SearchStrategy
 
 from gaugeblock.conformance.checks.check import Check, by_role
 from gaugeblock.conformance.checks.generic import BIG, everyday, rows, strided
+from gaugeblock.conformance.checks.statistics import both_forms, errs_to_either_side, many_arguments
 from gaugeblock.conformance.problems import strategies
 from gaugeblock.conformance.problems.problem import Array, Layout, Problem, edge_values
 from gaugeblock.conformance.trial import Outside, Trial, Violation
@@ -168,6 +169,7 @@ def works_in_place(trial: Trial, problem: Problem) -> None:
 
 ELEMENTWISE = by_role(
     Check("sweep", sweeps, is_right_for_every_input, 0.3),
+    Check("statistics", many_arguments, errs_to_either_side, 0.17, both_forms),
     Check("tail", tails, handles_every_length, 1.0, long_vectors),
     Check(
         "layouts",

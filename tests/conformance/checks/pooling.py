@@ -21,6 +21,7 @@ from gaugeblock.conformance.checks.sliding import (
     in_channels_last,
     wide,
 )
+from gaugeblock.conformance.checks.statistics import rounds_without_bias
 from gaugeblock.conformance.problems import strategies
 from gaugeblock.conformance.problems.geometry import Windows, pool_call, pool_calls
 from gaugeblock.conformance.problems.problem import Array, Distribution, Problem
@@ -351,6 +352,21 @@ def sums_all_cells(trial: Trial, problem: Problem) -> None:
     is_exact_on_integers(trial, exact)
 
 
+def averages(operation: Operation, dtype: str, arithmetic: Arithmetic) -> SearchStrategy[Problem]:
+    """Draw zero-mean data, or data of one sign, under windows that overlap, with thousands of results."""
+    slides = Windows((8, 8), (1, 1), ((0, 0), (0, 0)), (1, 1))
+    shapes, parameters = pool_call(operation.name, (2, 8, 24, 23), slides)
+    signs = arithmetic.accumulator == "float32" and arithmetic.multiplier is None
+    kinds: tuple[Distribution, ...] = ("normal", "uniform") if signs else ("normal",)
+    return st.builds(
+        lambda values, seed: Problem(
+            operation.name, dtype, {n: Array(s, values, seed=seed) for n, s in shapes.items()}, parameters
+        ),
+        st.sampled_from(kinds),
+        strategies.seeds,
+    )
+
+
 def is_the_adjoint(trial: Trial, problem: Problem) -> None:
     """⟨avg_pool(x), dy⟩ = ⟨x, gradient of dy⟩, the forward side computed exactly."""
     shape = problem.parameters["input_shape"]
@@ -395,6 +411,7 @@ POOLING = by_role(
     Check("accuracy", wide, is_accurate_in_large_windows, 1.0, late_winners),
     Check("exact", integers, is_exact_on_integers, 0.7),
     Check("long_sum", everyday_windows, sums_all_cells, 0.2, sparse_windows),
+    Check("statistics", averages, rounds_without_bias, 0.3),
     Check("adjointness", everyday_windows, is_the_adjoint, 0.5),
     Check("real_data", digit_maps, pools_real_digits, 0.2, many_digits, within="rigid"),
     Check("shapes", everyday_windows, is_right_for_these_windows, 0.7, breaking_windows),

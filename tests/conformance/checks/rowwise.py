@@ -12,6 +12,7 @@ from hypothesis.strategies import DrawFn
 from gaugeblock.conformance.checks.check import Check, by_role
 from gaugeblock.conformance.checks.elementwise import in_place, works_in_place
 from gaugeblock.conformance.checks.generic import also, everyday
+from gaugeblock.conformance.checks.statistics import errs_to_either_side_in_rows, many_rows
 from gaugeblock.conformance.problems import strategies
 from gaugeblock.conformance.problems.problem import PACKED, Array, Layout, Problem
 from gaugeblock.conformance.problems.sparse import SLOW
@@ -260,6 +261,7 @@ ROWWISE = by_role(
     Check("row_sum", deep, has_its_row_sum, 0.7),
     Check("permutation", deep, commutes_with_permutation, 0.7),
     Check("exact", drawn_exact_rows, has_exact_sums, 0.5, exact_rows),
+    Check("statistics", many_rows, errs_to_either_side_in_rows, 0.17),
     Check("long_row", long_rows, handles_long_rows, 1.5, hard_rows),
     Check("aliasing", in_place, works_in_place, 0.5, everywhere_in_place, "strict"),
 )

@@ -272,7 +272,7 @@ def machine_code(
 
 @dataclass(frozen=True)
 class Build:
-    """A build of a kernel file that the suite asks for: its macros, the kernels that are used, and by whom."""
+    """A build of a kernel file that the suite asks for: its macros, the kernels in use, and by whom."""
 
     source: str
     defines: Mapping[str, Any]
