@@ -17,6 +17,7 @@ import convolution  # noqa: E402
 import declared  # noqa: E402
 import elementwise  # noqa: E402
 import gemm  # noqa: E402
+import long  # noqa: E402
 import lstm  # noqa: E402
 import pooling  # noqa: E402
 import race  # noqa: E402
@@ -97,6 +98,7 @@ RECORDS = records(
     sliding_corners,
     lstm,
     declared,
+    long,
 )
 MUTANTS: tuple[Mutant, ...] = tuple(record for record in RECORDS if isinstance(record, Mutant))
 VARIANTS: tuple[Variant, ...] = tuple(record for record in RECORDS if not isinstance(record, Mutant))

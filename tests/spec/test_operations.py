@@ -21,8 +21,10 @@ ROLES = {
         *("exact", "statistics", "batch", "transpose", "linearity", "partition", "adjointness"),
         *("unread", "scale", "long_sum", "real_data", "aliasing"),
     },
-    "elementwise": {"sweep", "monotonicity", "symmetry", "aliasing", "tail"},
-    "rowwise": {"shift", "row_sum", "permutation", "long_row", "real_data", "aliasing"},
+    "elementwise": {"sweep", "statistics", "monotonicity", "symmetry", "aliasing", "tail"},
+    "rowwise": {
+        *("shift", "row_sum", "permutation", "long_row", "exact", "statistics", "real_data", "aliasing"),
+    },
     "selection": {"selection", "ties"},
     "convolution": {
         *(
@@ -39,9 +41,18 @@ ROLES = {
     },
     "pooling": {
         *("exact", "long_sum", "real_data", "shapes", "channels_last", "permutation", "window", "routing"),
-        *("ties", "translation", "adjointness"),
+        *("ties", "translation", "adjointness", "statistics"),
     },
-    "recurrence": {"gates", "sizes", "state", "long_sequence", "split", "permutation", "adjointness"},
+    "recurrence": {
+        "gates",
+        "sizes",
+        "state",
+        "long_sequence",
+        "exact",
+        "split",
+        "permutation",
+        "adjointness",
+    },
 }
 # Bounds that a declaration selects, and what only the reference offers: no check is named after them.
 NOT_ASKED = {"CONV-A6", "CONV-A7", "CONV-S9", "CONV-S10", "POOL-S8", "POOL-S9", "POOL-S10"}
