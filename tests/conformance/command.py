@@ -8,6 +8,7 @@ import difflib
 import io
 import os
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -186,6 +187,17 @@ def _parser() -> argparse.ArgumentParser:
         )
     again.add_argument("--backend", metavar="FILE.py", help="this backend, not the one that the report names")
     again.set_defaults(run=replay_report)
+
+    mutants = commands.add_parser(
+        "mutants",
+        help="print which rules tell broken kernels from right ones (in a checkout)",
+        description=show_mutants.__doc__,
+    )
+    mutants.add_argument(
+        "--json", type=Path, metavar="FILE.json", help="keep the answers, and go on from those that it has"
+    )
+    mutants.add_argument("--record", action="store_true", help="ask this suite, and keep its answers")
+    mutants.set_defaults(run=show_mutants)
 
     devices = commands.add_parser(
         "devices", help="say what the kernels would run on", description=show_devices.__doc__
@@ -412,6 +424,19 @@ def show_coverage(options: argparse.Namespace) -> int:
             )
             console.print(f"{name:<22} {'laid out' if laid_out else 'packed':<9} {sizes}")
     return VIOLATING if missing else CONFORMING
+
+
+MUTANTS = Path("tests", "mutants", "matrix.py")
+"""What is no part of the package: the mutants, and the rules that they are held against."""
+
+
+def show_mutants(options: argparse.Namespace) -> int:
+    """Print which rules, ours and others', call which broken kernel wrong, and which correct one."""
+    if not MUTANTS.is_file():
+        raise UsageError(f"the mutants come with the repository, not the package: there is no {MUTANTS} here")
+    arguments = ["--record"] if options.record else []
+    arguments += ["--json", str(options.json)] if options.json is not None else []
+    return subprocess.run([sys.executable, str(MUTANTS), *arguments], check=False).returncode
 
 
 def show_spec(options: argparse.Namespace) -> int:

@@ -1,21 +1,23 @@
 """What the suite tells the document: which checks a clause has, and where a concept lives.
 
-The README has a table of that too. After a new concept or a new kernel,
+The README has a table of that too, and one of the recorded kill matrix. After a new concept or kernel,
 
     python -m gaugeblock.conformance.document README.md
 
-writes it again.
+writes them again.
 """
 
 from __future__ import annotations
 
 import inspect
+import json
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from gaugeblock.conformance.checks import checks_of
 from gaugeblock.spec.clauses import pages
@@ -125,15 +127,58 @@ def table() -> str:
     return "\n".join(lines)
 
 
+SUITE = "this suite"
+RECORDED = Path("tests", "mutants", "results", "matrix.json")
+"""What each rule said of each broken kernel and each correct variant; part of the repository alone."""
+
+
+def kill_rows(found: Mapping[str, Any]) -> list[list[str]]:
+    """Return the kill matrix: a row for each family of operations, a column for each rule, ours first."""
+    kernels = found["kernels"]
+    rules = sorted(dict.fromkeys(name for each in kernels for name in each["says"]), key=SUITE.__ne__)
+    families = dict.fromkeys(each["family"] for each in kernels)
+    return [["", *rules]] + [
+        [
+            family,
+            *(
+                _kills([each for each in kernels if family in (each["family"], "all")], rule)
+                for rule in rules
+            ),
+        ]
+        for family in (*families, "all")
+    ]
+
+
+def _kills(kernels: Sequence[Mapping[str, Any]], rule: str) -> str:
+    """Return how many mutants, and behind the bar how many correct variants, a rule calls wrong."""
+    parts = []
+    for kind in ("mutant", "variant"):
+        said = [each["says"][rule] for each in kernels if each["kind"] == kind and rule in each["says"]]
+        parts.append(f"{sum(where is not None for where in said)} of {len(said)}")
+    return ", ".join(parts)
+
+
+def kill_table(root: Path) -> str:
+    """Return the recorded kill matrix of a repository as Markdown."""
+    head, *rows = kill_rows(json.loads((root / RECORDED).read_text("utf-8")))
+    lines = [f"| {' | '.join(['wrong, right', *head[1:]])} |", "|---" * len(head) + "|"]
+    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])
+
+
+def _replaced(text: str, section: str, new: str) -> str:
+    """Return a page with the first table of a section replaced."""
+    begin = text.index("\n| ", text.index(f"## {section}")) + 1
+    return text[:begin] + new + text[text.index("\n\n", begin) :]
+
+
 def main() -> int:
-    """Write the table into the README that the command line names."""
+    """Write the tables into the README that the command line names."""
     if len(sys.argv) != 2:
         print("usage: python -m gaugeblock.conformance.document README.md", file=sys.stderr)
         return 2
     readme = Path(sys.argv[1])
-    text = readme.read_text("utf-8")
-    begin = text.index("\n| ", text.index("## Where is …?")) + 1
-    readme.write_text(text[:begin] + table() + text[text.index("\n\n", begin) :], "utf-8")
+    text = _replaced(readme.read_text("utf-8"), "Where is …?", table())
+    readme.write_text(_replaced(text, "Why believe it", kill_table(readme.parent)), "utf-8")
     return 0
 
 

@@ -44,6 +44,13 @@ def test_a_right_kernel_conforms_and_the_exit_code_is_0(backend: Path) -> None:
     assert "conforms" in done.stdout
 
 
+def test_mutants_are_shown_in_a_checkout_alone(tmp_path: Path) -> None:
+    done = run("mutants", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count("\n") == 1
+    assert "come with the repository" in done.stderr
+
+
 def test_a_wrong_kernel_violates_and_the_exit_code_is_1(backend: Path) -> None:
     backend.write_text(BAD)
     report = backend.parent / "r.json"

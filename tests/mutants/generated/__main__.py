@@ -8,8 +8,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import tempfile
-import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,64 +15,12 @@ from typing import Any
 from unittest import mock
 
 import subjects
-from change import Change
+from verdict import EQUIVALENT, KILLED, STILLBORN, SURVIVED, UNFINISHED, judged
 
 from gaugeblock import gpu
-from gaugeblock.conformance import BackendError, Effort, judge
 from gaugeblock.conformance.checks import checks_of
-from gaugeblock.gpu.compiler import CompileError
 from gaugeblock.gpu.device import device
 from gaugeblock.spec.accuracy import FORMATS, Arithmetic
-
-KILLED, SURVIVED, EQUIVALENT, STILLBORN, UNFINISHED = (
-    "killed",
-    "survived",
-    "equivalent",
-    "stillborn",
-    "unfinished",
-)
-"""What comes of a mutant; one that does not compile or load is stillborn, and counts for nothing."""
-
-
-def judged(change: Change, limit: float, seed: int = 1, profile: str = "ci") -> dict[str, Any]:
-    """Return what comes of one mutant."""
-    start = time.monotonic()
-    try:
-        verdict = _verdict(change, start + limit, Effort(profile, seed, shrink=False))
-    except (CompileError, BackendError, SyntaxError) as error:
-        verdict = {"verdict": STILLBORN, "why": str(error).splitlines()[0][:200]}
-    return {
-        **{name: getattr(change, name) for name in ("file", "line", "operator", "scope", "before", "after")},
-        **verdict,
-        "seconds": round(time.monotonic() - start, 1),
-    }
-
-
-def _verdict(change: Change, end: float, effort: Effort) -> dict[str, Any]:
-    if not change.file.startswith("gpu/kernels/") and subjects.same_syntax(change):
-        return {"verdict": EQUIVALENT, "why": "the same syntax tree"}
-    asked: list[str] = []
-    with tempfile.TemporaryDirectory() as folder:
-        backend = subjects.write(change, Path(folder))
-        for operation, dtype in subjects.asked(change):
-            if time.monotonic() > end:
-                return {"verdict": UNFINISHED, "asked": asked}
-            report = judge(
-                backend,
-                operations=(operation,),
-                dtypes=(dtype,),
-                effort=effort,
-                time_limit=20,
-                stop_at_first=True,
-            )
-            asked.append(f"{operation} {dtype}")
-            for entry in report.entries.values():
-                for clause, outcome in entry.failures.items():
-                    message = (outcome.message or "").partition("\n")[0][:160]
-                    return {"verdict": KILLED, "clause": clause, "by": asked[-1], "message": message}
-    if not asked:
-        return {"verdict": EQUIVALENT, "why": "the same PTX in every build"}
-    return {"verdict": SURVIVED, "asked": asked}
 
 
 def record_builds(file: Path) -> None:
@@ -95,7 +41,7 @@ def record_builds(file: Path) -> None:
             "source": source,
             "defines": json.loads(defines),
             "entries": sorted(entries),
-            "for": [*map(list, by)],
+            "asked_by": [*map(list, by)],
         }
         for (source, defines), (entries, by) in sorted(asked.items())
     ]
@@ -152,6 +98,7 @@ def main() -> int:
     parser.add_argument("--limit", type=float, default=120.0, metavar="SECONDS", help="for one mutant")
     parser.add_argument("--results", type=Path, metavar="FILE.jsonl")
     parser.add_argument("--score", action="store_true", help="print the score of the results")
+    parser.add_argument("--sample", type=int, metavar="N", help="print N of the results, killed in 5 seconds")
     parser.add_argument("--record-builds", action="store_true", help="write builds.json again")
     options = parser.parse_args()
     if options.record_builds:
@@ -162,6 +109,12 @@ def main() -> int:
     if options.results is not None and options.results.exists():
         lines = options.results.read_text("utf-8").splitlines()
         known = {each["index"]: each for each in map(json.loads, lines)}
+    if options.sample:
+        quick = [each for each in known.values() if each["verdict"] == KILLED and each["seconds"] <= 5]
+        for each in quick[: options.sample]:
+            wanted = {name: each[name] for name in ("file", "operator", "scope", "before", "after", "text")}
+            print(json.dumps(wanted, ensure_ascii=False))
+        return 0
     if options.score:
         print(score(list(known.values())))
         return 0

@@ -102,6 +102,11 @@ def source(file: str) -> str:
     return (ROOT / file).read_text("utf-8")
 
 
+def line_of(change: Change) -> str:
+    """Return the line that a change begins in, without what is around it."""
+    return source(change.file).splitlines()[change.line - 1].strip()
+
+
 # What a definition serves --------------------------------------------------------------------------------
 
 
@@ -168,9 +173,17 @@ def asked(change: Change) -> Iterator[tuple[str, str]]:
         records = (o for o in OPERATIONS.values() if o.concept == LAUNCHERS[stem])
         operations = [o.name for o in records if not kinds or o.kind in kinds]
     else:
-        operations = _operations_of(stem)
+        using = _using(change.file, change.scope)
+        operations = [name for name in _operations_of(stem) if name in using or not using]
     for dtype in FORMATS:
         yield from ((name, dtype) for name in operations if dtype in OPERATIONS[name].dtypes)
+
+
+@functools.cache
+def _using(file: str, scope: str) -> set[str]:
+    """Return the operations that have a function of their own in a file, and use a definition by it."""
+    uses = _uses(file)
+    return {name for name in OPERATIONS if name in uses and scope in _reached(uses, [name])}
 
 
 def _operations_of(module: str) -> list[str]:
@@ -265,18 +278,24 @@ def machine_code(
     ptx = compiler.compile_source(text, name, headers=headers, defines=defines).decode()
     code = ptx.partition("\n\t.section")[0].partition("\n.section")[0]
     head, *kernels = code.split(".visible .entry ")
-    wanted = [head, *(each for each in kernels if each.partition("(")[0].strip() in entries)]
-    lines = (line.strip() for line in "\n".join(wanted).splitlines())
+    body = "\n".join(each for each in kernels if each.partition("(")[0].strip() in entries)
+    used = (line for line in head.splitlines() if ".global" not in line or _variable(line) in body)
+    lines = (line.strip() for line in (*used, *body.splitlines()))
     return "\n".join(line for line in lines if line and not line.startswith(NOT_CODE))
+
+
+def _variable(line: str) -> str:
+    """Return the name that a line of PTX declares."""
+    return line.partition("=")[0].partition("[")[0].split()[-1].rstrip(";")
 
 
 @dataclass(frozen=True)
 class Build:
-    """A build of a kernel file that the suite asks for: its macros, the kernels in use, and by whom."""
+    """A build of a kernel file that the suite asks for: its macros, which kernels are used, and by whom."""
 
     source: str
     defines: Mapping[str, Any]
-    entries: tuple[str, ...]
+    entries: list[str]
     asked_by: tuple[tuple[str, str], ...]
 
 
@@ -284,7 +303,7 @@ class Build:
 def builds() -> list[Build]:
     """Return the builds that are asked for, those in float32 first."""
     found = [
-        Build(each["source"], each["defines"], tuple(each["entries"]), tuple(map(tuple, each["for"])))
+        Build(**{**each, "asked_by": tuple((operation, dtype) for operation, dtype in each["asked_by"])})
         for each in json.loads(BUILDS.read_text("utf-8"))
     ]
     return sorted(found, key=lambda build: build.defines["ELEMENT"] != "float")
