@@ -1,12 +1,13 @@
 """How far a right result may lie from the exact one: computed bounds instead of tolerances.
 
 Three levels hold a contraction (`contraction_bound`, `exact_integer_limit`, `statistics`), running error
-analysis holds everything else (`formula_bound`), and `accept` compares. What they compute with stands in
+analysis holds everything else (`formula_bound`), with a limit on its mean error (`mean_error`), and `accept`
+compares. What they compute with stands in
 `gaugeblock.spec.formats`, `gaugeblock.spec.arithmetic` and `gaugeblock.spec.running`; the names are repeated
 here, so that one import serves.
 
-The derivations are the accuracy clauses of the pages: GEMM-A1 to GEMM-A4, ACT-A1 to ACT-A7, CONV-A1 to
-CONV-A8, POOL-A1 to POOL-A4, UNIT-A1 and UNIT-A2 (in `gaugeblock.spec.lstm`).
+The derivations are the accuracy clauses of the pages: GEMM-A1 to GEMM-A4, ACT-A1 to ACT-A10, CONV-A1
+to CONV-A8, POOL-A1 to POOL-A7, UNIT-A1 and UNIT-A2 (in `gaugeblock.spec.lstm`).
 """
 
 import math

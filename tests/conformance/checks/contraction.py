@@ -196,7 +196,7 @@ def sparse_sums(operation: Operation, dtype: str, arithmetic: Arithmetic) -> Ite
                 yield sparse(_product(dtype, arithmetic, m, n, k, flags=flags), arithmetic, name, every, i)
     for name in ("a", "b"):  # whole tiles
         yield sparse(_product(dtype, arithmetic, 64, 48, 16_384), arithmetic, name, 127, seed=1)
-    for flags in FLAGS:  # a sum that is cut into parts, which must not each have the addend
+    for flags in FLAGS[1:3]:  # a sum that is cut into parts, which must not each have the addend
         problem = _product(dtype, arithmetic, 3, 5, 1537, (3, 5), flags=flags).with_parameters(alpha=0.5)
         yield sparse(problem, arithmetic, "a", 8)
 
