@@ -43,21 +43,25 @@ class Factors:
     given: Sequence[Row] = ()
 
     @cached_property
-    def tables(self) -> list[tuple[tuple[str, ...], NDArray[np.bool_]]]:
-        """The rules, worked out for all values."""
-        tables = []
+    def tables(self) -> dict[str, list[tuple[tuple[str, ...], NDArray[np.bool_]]]]:
+        """The rules of every factor, worked out for all values."""
+        tables: dict[str, list[tuple[tuple[str, ...], NDArray[np.bool_]]]] = {
+            name: [] for name in self.values
+        }
         for names, can in self.rules:
             values = [self.values[name] for name in names]
-            answers = [can(*chosen) for chosen in product(*values)]
-            tables.append((names, np.array(answers, bool).reshape([len(of) for of in values])))
+            answers = np.array([can(*chosen) for chosen in product(*values)], bool)
+            for name in names:
+                tables[name].append((names, answers.reshape([len(of) for of in values])))
         return tables
 
     def allowed(self, row: Mapping[str, int], name: str) -> NDArray[np.bool_]:
         """Return which values of a factor can stand beside the values of others that are chosen."""
         fits = np.ones(len(self.values[name]), bool)
-        for names, table in self.tables:
-            if name in names and all(other in row or other == name for other in names):
-                fits &= table[tuple(slice(None) if other == name else row[other] for other in names)]
+        for names, table in self.tables[name]:
+            places = [row.get(other) if other != name else slice(None) for other in names]
+            if None not in places:
+                fits &= table[tuple(places)]
         return fits
 
 
@@ -124,6 +128,8 @@ class Covering:
         if not all(self.factors.allowed(part, name)[value] for name, value in part.items()):
             return False
         order = [name for name in self._random.permutation(self._names) if name not in part]
+        if not all(self.factors.allowed(part, name).any() for name in order):
+            return False
         row = self._complete(dict(part), sorted(order, key=lambda name: not self._ruled[name]))
         if row is None:
             return False

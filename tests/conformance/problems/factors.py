@@ -135,6 +135,7 @@ def _product_factors(operation: Operation) -> Factors:
             ("m", "n", "k", "batch"),
             lambda m, n, k, batch: batch in ("none", "single") or most(m, n, k) <= 1 << 15,
         ),
+        (("k", "batch"), lambda k, batch: k != "thousands" or batch in ("none", "single")),
         (("addend", "batch"), lambda addend, batch: "batch" not in addend or batch not in ("none", "single")),
         (("addend", "beta"), lambda addend, beta: addend != "none" or beta == "0"),
         (("addend", "c lies"), lambda addend, lies: lies == "packed" or addend not in ("none", "scalar")),
@@ -158,7 +159,8 @@ def _product_factors(operation: Operation) -> Factors:
 
 
 def _product(operation: Operation, row: Row, pick: Pick) -> Call:
-    m, n, k = (pick(SIZES[row[name]]) for name in "mnk")
+    m, n = (pick(SIZES[row[name]]) for name in "mn")
+    k = pick((1025, 1027, 1032) if row["k"] == "thousands" else SIZES[row["k"]])
     (batch_a, batch_b), (swap_a, swap_b) = BATCHES[row["batch"]], FLAGS[row["flags"]]
     batch = np.broadcast_shapes(batch_a, batch_b)
     shapes: Shapes = {
@@ -312,7 +314,7 @@ def _convolution_factors(operation: Operation) -> Factors:
     rules: list[Rule] = [
         (("extents", "c", "k"), _small_if_long),
         (("extents", "batch"), lambda extents, batch: batch != "odd" or not extents.startswith("long")),
-        (("c", "k", "batch"), lambda c, k, batch: batch == "1" or most(c, k) <= 1 << 6),
+        *(((size, "batch"), lambda c, batch: batch != "odd" or most(c) <= 24) for size in "ck"),
         (("groups", "c"), lambda groups, c: groups not in ("depthwise", "multiplier") or c != "1"),
         (("groups", "k"), lambda groups, k: groups != "single" or k != "1"),
         (("dilation", "windows"), lambda d, windows: d != "largest" or 1 in WINDOWS[windows][0]),
