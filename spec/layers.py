@@ -111,7 +111,7 @@ class Layer:
     orders: Mapping[str, Shape] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        return f"{self.network} {self.name}"
+        return f"{self.network} {self.name} ({self.operation})"
 
     @property
     def source(self) -> str:
@@ -125,7 +125,7 @@ def of_kind(*operations: str) -> tuple[Layer, ...]:
     Examples
     --------
     >>> print(*of_kind("maxout"))
-    Maxout MNIST 5 pieces Maxout MNIST 2 pieces
+    Maxout MNIST 5 pieces (maxout) Maxout MNIST 2 pieces (maxout)
     """
     return tuple(layer for layer in LAYERS if layer.operation in operations)
 

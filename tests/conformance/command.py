@@ -21,6 +21,7 @@ from gaugeblock.conformance.backend.loading import ADAPTERS, BackendError
 from gaugeblock.conformance.console import Output, RunDisplay, show, show_demonstration, steps
 from gaugeblock.conformance.engine import PROFILES
 from gaugeblock.conformance.problems import factors
+from gaugeblock.conformance.problems.shapes import ShapesError
 from gaugeblock.conformance.reports import badge, difference, files, junit, page, replaying
 from gaugeblock.conformance.reports.data import LEVELS
 from gaugeblock.conformance.reports.report import versions
@@ -70,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = _parser().parse_args(arguments)
         code: int = options.run(options)
         return code
-    except (UsageError, BackendError, files.ReportError) as error:
+    except (UsageError, BackendError, ShapesError, files.ReportError) as error:
         print(f"gaugeblock: {error}", file=sys.stderr)
         return USAGE
     except runner.SuiteError as error:
@@ -161,6 +162,19 @@ def _parser() -> argparse.ArgumentParser:
         default=60.0,
         metavar="SECONDS",
         help="longest a call may take (default: %(default)g)",
+    )
+    conform.add_argument(
+        "--shapes",
+        type=Path,
+        metavar="FILE",
+        help="try these problems too: JSON lines or CSV, one a line (tests/conformance/README.md)",
+    )
+    conform.add_argument(
+        "--budget",
+        type=_seconds,
+        default=0.0,
+        metavar="SECONDS",
+        help="after the run, try layers of networks at growing batches for so long",
     )
     conform.add_argument("--no-shrink", action="store_true", help="do not make failing problems smaller")
     conform.set_defaults(run=conform_backend)
@@ -319,6 +333,8 @@ def conform_backend(options: argparse.Namespace) -> int:
         shrink=not options.no_shrink,
         time_limit=options.time_limit,
         level=options.level,
+        shapes=options.shapes,
+        budget=options.budget,
     )
     for line in plan.notes:
         console.print(line, markup=False)

@@ -103,6 +103,8 @@ def show(console: Console, report: Report) -> None:
     examples = sum(entry.examples for entry in report.entries.values())
     rest = f" on {report.device}: {counts or 'no verdict'}; {examples} examples in {report.seconds:.0f} s"
     console.print(Text.assemble((verdict, "bold"), f"{rest}, seed {report.seed}"))
+    if report.ladder is not None:
+        console.print(report.ladder.in_words(), markup=False)
     console.print(_memory(report), style="dim", markup=False)
 
 

@@ -18,12 +18,14 @@ from gaugeblock.conformance.backend.loading import BackendError
 from gaugeblock.conformance.backend.subject import CallFailed, Lost, Subject, Unsupported
 from gaugeblock.conformance.checks import checks_of
 from gaugeblock.conformance.checks.check import Check, Reach
+from gaugeblock.conformance.checks.layers import listed
 from gaugeblock.conformance.evidence import Notebook, own_peak, total
 from gaugeblock.conformance.levels import LEVELS
 from gaugeblock.conformance.problems.factors import Coverage
 from gaugeblock.conformance.problems.fitting import fit
 from gaugeblock.conformance.problems.probes import probes, variations
 from gaugeblock.conformance.problems.problem import Problem
+from gaugeblock.conformance.problems.shapes import Given
 from gaugeblock.conformance.suggestion import suggest
 from gaugeblock.conformance.trial import Outside, Trial, Violation, at_one_element
 from gaugeblock.spec.operations import OPERATIONS
@@ -133,11 +135,14 @@ class Effort:
         From which every case's own seed is derived.
     shrink
         Whether to make failing problems small.
+    given
+        Problems that the user lists, tried beside the layers of networks.
     """
 
     profile: str = "ci"
     seed: int = 0
     shrink: bool = True
+    given: tuple[Given, ...] = ()
 
     def examples(self, check: Check) -> int:
         """Return the number of examples for a check."""
@@ -260,8 +265,8 @@ class Examiner:
         self.effort = effort
         self.notes: dict[tuple[str, str], Notebook] = {}
 
-    def examine(self, case: Case) -> Outcome:
-        """Hold the backend to one clause."""
+    def examine(self, case: Case, problems: Iterable[Problem] | None = None) -> Outcome:
+        """Hold the backend to one clause, on these problems alone if there are any."""
         if case.operation not in self.subject.operations:
             return Outcome("unsupported")
         if case.dtype not in self.subject.declared.domain_of(case.operation).dtypes:
@@ -272,7 +277,10 @@ class Examiner:
         note = ""
         try:
             with np.errstate(all="ignore"):
-                _search(case, run, self.effort)
+                if problems is None:
+                    _search(case, run, self.effort)
+                elif (violation := _first_failure(run, problems)) is not None:
+                    raise violation
                 self.subject.release()
         except Violation as violation:
             run.failure = violation
@@ -344,7 +352,8 @@ def _search(case: Case, run: _Run, effort: Effort) -> None:
     if run.check.role == "answers":  # what another clause was declined
         always = chain(run.trial.notes.declined, always)
     sized = run.check.sized(*about, Reach(run.trial.declared.slow, effort.profile))
-    known = _first_failure(run, chain(always, sized))
+    wanted = listed(effort.given, *about) if run.check.role == "layers" else ()
+    known = _first_failure(run, chain(always, wanted, sized))
     if known is None and run.check.role == "semantics" and run.declined_all:
         known = _first_failure(run, _until_answered(run, probes(operation, case.dtype)))
     if known is not None and not effort.shrink:

@@ -222,10 +222,11 @@ def _signs(rng: np.random.Generator, count: int) -> Floats:
 
 def _last_rounding(got: Floats, form: Format) -> Floats:
     """Return how far each element may lie from the integer that it was rounded from."""
-    if np.max(np.abs(got), initial=0.0) <= 2.0**form.precision:
+    # Smaller integers are their own; 2ᵖ may stand for the one above it.
+    if np.max(np.abs(got), initial=0.0) < 2.0**form.precision:
         return np.zeros(got.shape)
     with np.errstate(all="ignore"):
-        return np.where(np.abs(got) <= 2.0**form.precision, 0.0, ulp(got, form) / 2)
+        return np.where(np.abs(got) < 2.0**form.precision, 0.0, ulp(got, form) / 2)
 
 
 def _per_group(problem: Problem, parameters: dict[str, Any]) -> int:

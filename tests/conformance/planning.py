@@ -8,11 +8,13 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from gaugeblock.conformance.backend.declarations import Declarations
 from gaugeblock.conformance.backend.subject import Subject
 from gaugeblock.conformance.engine import Case, Effort, cases
+from gaugeblock.conformance.problems.shapes import read
 from gaugeblock.conformance.reports.report import Report, versions
 from gaugeblock.spec.accuracy import FORMATS
 from gaugeblock.spec.operations import OPERATIONS
@@ -38,6 +40,10 @@ class Plan:
         The level that the verdict is about.
     isolation
         What keeps the backend from the suite.
+    shapes
+        The file that lists further problems, if there is one.
+    budget
+        Seconds for a ladder of sizes after the run.
     """
 
     backend: str
@@ -47,6 +53,8 @@ class Plan:
     time_limit: float
     level: str = "numeric"
     isolation: str = ""
+    shapes: Path | None = None
+    budget: float = 0.0
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -90,6 +98,8 @@ def plan(
     shrink: bool = True,
     time_limit: float = 60.0,
     level: str = "numeric",
+    shapes: Path | None = None,
+    budget: float = 0.0,
 ) -> Plan:
     """Load a backend once, to learn what it is, and plan the run.
 
@@ -109,14 +119,23 @@ def plan(
         Seconds a call may take.
     level
         The level that the verdict is about.
+    shapes
+        A file of problems to try besides.
+    budget
+        Seconds for a ladder of sizes after the run.
 
     Raises
     ------
+    gaugeblock.conformance.problems.shapes.ShapesError
+        If that file is not as described.
     gaugeblock.conformance.backend.loading.BackendError
         If it cannot be loaded.
     """
+    given = read(shapes) if shapes is not None else ()
     subject = Subject(backend, time_limit)
     subject.close()
-    effort = Effort(profile, secrets.randbits(32) if seed is None else seed, shrink)
+    effort = Effort(profile, secrets.randbits(32) if seed is None else seed, shrink, given)
     tried = tuple(cases(operations or OPERATIONS, dtypes))
-    return Plan(backend, subject.description, tried, effort, time_limit, level, subject.isolation)
+    return Plan(
+        backend, subject.description, tried, effort, time_limit, level, subject.isolation, shapes, budget
+    )

@@ -24,6 +24,7 @@ from gaugeblock.conformance.backend.subject import Subject
 from gaugeblock.conformance.engine import PROFILES, Case, Effort, Examiner, Outcome, cases
 from gaugeblock.conformance.levels import LEVELS
 from gaugeblock.conformance.planning import Plan
+from gaugeblock.conformance.problems.shapes import ShapesError, read
 from gaugeblock.conformance.stopping import stop_by
 from gaugeblock.spec.accuracy import FORMATS
 from gaugeblock.spec.operations import OPERATIONS
@@ -65,6 +66,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add("profile", "how many examples to try", default="ci", choices=list(PROFILES))
     add("conformance-seed", "seed of the run", type=int)
     add("time-limit", "seconds a call may take", type=float, default=60.0)
+    add("shapes", "file of problems to try besides: JSON lines or CSV", type=Path)
     add("no-shrink", "do not make failing problems smaller", action="store_true")
     group.addoption(
         "--gaugeblock-fingerprint", help="of the backend's description, where it was loaded before"
@@ -121,8 +123,10 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     if options.gaugeblock_fingerprint is not None:  # the command has loaded it, and will tell the verdict
         return
     try:
+        if options.gaugeblock_shapes is not None:
+            read(options.gaugeblock_shapes)
         subject = _load(config)
-    except BackendError as error:
+    except (BackendError, ShapesError) as error:
         raise pytest.UsageError(str(error)) from None
     config.pluginmanager.register(Verdict(subject.description, options))
     if several:
@@ -248,7 +252,10 @@ def conforms(request: pytest.FixtureRequest) -> Callable[[Case], None]:
 def _examiner(subject: Subject, options: Any) -> Examiner:
     """Return who holds the backend to the clauses."""
     seed = options.gaugeblock_conformance_seed
-    return Examiner(subject, Effort(options.gaugeblock_profile, seed, not options.gaugeblock_no_shrink))
+    given = read(options.gaugeblock_shapes) if options.gaugeblock_shapes is not None else ()
+    return Examiner(
+        subject, Effort(options.gaugeblock_profile, seed, not options.gaugeblock_no_shrink, given)
+    )
 
 
 def _stop(session: pytest.Session, reason: str) -> NoReturn:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from gaugeblock.conformance import plugin
+from gaugeblock.conformance import ladder, plugin
 from gaugeblock.conformance.backend.loading import BackendError
 from gaugeblock.conformance.backend.subject import Subject
 from gaugeblock.conformance.engine import Case, Effort, Examiner, Outcome, cases
@@ -142,6 +142,7 @@ def run(plan: Plan, *, jobs: int = 1, progress: Progress | None = None) -> Repor
         *(f"--gaugeblock-operation={name}" for name in operations),
         *(f"--gaugeblock-dtype={name}" for name in dtypes),
         *([] if plan.effort.shrink else ["--gaugeblock-no-shrink"]),
+        *([] if plan.shapes is None else [f"--gaugeblock-shapes={plan.shapes}"]),
         *(["-n", str(jobs)] if jobs > 1 else ["-p", "no:xdist"]),
     ]
     # In the processes of pytest too, no file of the current folder stands in for a module that they import.
@@ -159,6 +160,8 @@ def run(plan: Plan, *, jobs: int = 1, progress: Progress | None = None) -> Repor
         raise Interrupted(report, stop.signal)
     if collector.broken or code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
         raise SuiteError("\n".join(collector.broken) or words.getvalue())
+    if plan.budget:
+        ladder.climb(plan, report)
     report.complete = True
     _sort(report, plan)
     return report

@@ -113,14 +113,17 @@ def reachable(operation: str) -> dict[tuple[str, Size], tuple[frozenset[Dispatch
 
 
 def covering(operation: str) -> list[tuple[str, Size]]:
-    """Return layers that launch everything: the most that is new for the least work first."""
+    """Return layers that launch everything: that which launches what is costliest to launch, and so on."""
     known = reachable(operation)
-    missing = frozenset().union(*(launched for launched, _ in known.values()))
-    chosen = []
+    cheapest: dict[object, tuple[str, Size]] = {}
+    for key in sorted(known, key=lambda key: known[key][1]):
+        for each in known[key][0]:
+            cheapest.setdefault(each, key)
+    chosen: list[tuple[str, Size]] = []
+    missing = set(cheapest)
     while missing:
-        best = max(known, key=lambda key: len(known[key][0] & missing) / (known[key][1] + 20_000))
-        chosen.append(best)
-        missing -= known[best][0]
+        chosen.append(max((cheapest[each] for each in missing), key=lambda key: known[key][1]))
+        missing -= known[chosen[-1]][0]
     # What others have made superfluous goes, the costly first.
     for each in sorted(chosen, key=lambda key: -known[key][1]):
         others = frozenset().union(*(known[key][0] for key in chosen if key != each))

@@ -24,6 +24,7 @@ from gaugeblock.conformance.checks.recurrence import everyday_scale
 from gaugeblock.conformance.problems import layers
 from gaugeblock.conformance.problems.layers import EXTENTS, SMALL, TRUE, LayerCall
 from gaugeblock.conformance.problems.problem import Array, Floats, Layout, Problem
+from gaugeblock.conformance.problems.shapes import Given
 from gaugeblock.conformance.trial import Trial, Violation
 from gaugeblock.spec import accuracy
 from gaugeblock.spec.accuracy import FORMATS, Arithmetic
@@ -46,6 +47,8 @@ def problem_of(call: LayerCall, dtype: str, arithmetic: Arithmetic, seed: int = 
     record, parameters = OPERATIONS[call.operation], dict(call.parameters)
     if "activation" in record.parameters:
         parameters.setdefault("activation", "relu")
+    if "c" in call.shapes and "beta" in record.parameters:
+        parameters.setdefault("beta", 1.0)
     data = _integers if record.kind in ("contraction", "convolution") else _everyday
     arrays = {
         name: replace(array, layout=Layout(call.orders.get(name)))
@@ -117,6 +120,21 @@ def sizes(operation: str, dtype: str, reach: Reach) -> Iterable[LayerCall]:
     if dtype == "float32" or reach.profile == "deep":
         return layers.calls_of(operation, TRUE)
     return layers.calls_of(operation, SMALL if OPERATIONS[operation].kind == "recurrence" else EXTENTS)
+
+
+def listed(
+    given: Iterable[Given], operation: Operation, dtype: str, arithmetic: Arithmetic
+) -> Iterator[Problem]:
+    """Yield the problems that a user lists as if they were layers; small sums on everyday data too."""
+    for each in given:
+        if each.call.operation != operation.name or dtype not in each.dtypes:
+            continue
+        problem = problem_of(each.call, dtype, arithmetic)
+        yield problem
+        if operation.kind in ("contraction", "convolution") and each.call.work <= WHOLE:
+            yield problem.with_arrays(
+                **{name: replace(array, values="normal") for name, array in problem.arrays.items()}
+            )
 
 
 def small(operation: Operation, dtype: str, arithmetic: Arithmetic) -> SearchStrategy[Problem]:

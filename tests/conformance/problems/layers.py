@@ -24,10 +24,15 @@ COVERING = Path(__file__).with_name("covering.json")
 
 
 class Size(NamedTuple):
-    """How large a reduced layer may be: channels, and positions of a window or rows; None leaves them."""
+    """How large a reduced layer may be; None leaves it.
+
+    Its channels, the positions of its windows, or rows, and the input channels of a convolution, where these
+    are not to be as many.
+    """
 
     channels: int | None = None
     positions: int | None = None
+    inputs: int | None = None
 
 
 TRUE = Size()
@@ -37,8 +42,8 @@ EXTENTS = Size(None, 16)
 SMALL = Size(32, 16)
 SIZES = (
     SMALL,
-    *(Size(64, positions) for positions in (49, 343)),
-    *(Size(96, positions) for positions in (81, 144, 343)),
+    *(Size(k, positions, c) for k, c in ((64, 8), (8, 64), (96, 8), (8, 96)) for positions in (81, 144, 343)),
+    Size(96, 81),
     *(Size(8, positions) for positions in (2000, None)),
 )
 """For slow devices: below a tile, around one, beyond one, and long sums of few channels."""
@@ -274,7 +279,7 @@ def _smaller_convolution(layer: Layer, size: Size) -> Layer:
     elif groups > 1 and most is not None:
         c, k = narrower(c, max(most // groups, 1)), groups * narrower(k // groups, max(most // groups, 1))
     else:
-        c, k = narrower(c, most), narrower(k, most)
+        c, k = narrower(c, size.inputs or most), narrower(k, most)
     extent = _shorter(of.x[2:], of.windows, size.positions)
     x, w = (1, groups * c, *extent), (k, c, *of.w[2:])
     if layer.operation == "conv":

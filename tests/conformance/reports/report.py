@@ -9,12 +9,15 @@ import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gaugeblock.conformance.engine import ESSENTIAL, NO_EVIDENCE, Case, Outcome
 from gaugeblock.conformance.evidence import total
 from gaugeblock.conformance.levels import LEVELS, up_to
 from gaugeblock.conformance.reports.data import worst
+
+if TYPE_CHECKING:
+    from gaugeblock.conformance.ladder import Ladder
 
 FORMAT = 2
 
@@ -175,6 +178,8 @@ class Report:
         The command line.
     complete
         Whether the run came to its end.
+    ladder
+        How far a ladder of sizes got, where one was asked for.
     memory
         Peak memory in bytes, of the suite's processes and of the backend's, where it is known.
     """
@@ -196,6 +201,7 @@ class Report:
     started: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     folder: str = field(default_factory=os.getcwd)
     entries: dict[tuple[str, str], Entry] = field(default_factory=dict)
+    ladder: Ladder | None = None
 
     def add(self, case: Case, outcome: Outcome) -> Entry:
         """Record an outcome and return the entry it belongs to."""
@@ -242,6 +248,7 @@ class Report:
             "seconds": round(self.seconds, 3),
             "complete": self.complete,
             "memory": dict(self.memory),
+            **({} if self.ladder is None else {"ladder": self.ladder.as_data()}),
             "verdict": self.verdict,
             "lacking": list(self.lacking),
             "operations": operations,
