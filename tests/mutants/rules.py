@@ -278,11 +278,11 @@ def gpuemu(call: Call) -> bool:
 
 
 LARGE = Sizes(
-    products=((128, 128, 1024),),
-    maps=((64, 1024),),
-    rows=((64, 1024),),
-    images=((4, 32, 32, 16, 3, 1),),
-    sequences=((16, 4, 32, 64),),
+    products=((64, 64, 1024),),
+    maps=((32, 512),),
+    rows=((32, 1024),),
+    images=((2, 16, 16, 14, 3, 1),),
+    sequences=((8, 4, 16, 32),),
 )
 """One fixed shape each, of round sizes."""
 
@@ -300,8 +300,8 @@ CASES = Sizes(
     sequences=((1, 3, 2, 3), (1, 1, 3, 4)),
 )
 ALIGNED = Sizes(
-    products=((8, 8, 8), (136, 72, 136), (256, 120, 64), (128, 128, 40)),
-    images=((1, 8, 8, 9, 3, 1), (2, 16, 24, 12, 1, 0)),
+    products=((8, 8, 8), (136, 72, 136), (128, 128, 40)),
+    images=((1, 8, 8, 9, 3, 1), (2, 8, 16, 8, 1, 0)),
 )
 FUZZED = Sizes(
     products=(
@@ -318,7 +318,7 @@ FUZZED = Sizes(
     images=((1, 1, 1, 7, 3, 1), (2, 7, 13, 13, 3, 1), (1, 31, 33, 9, 3, 0)),
     sequences=((1, 1, 1, 1), (7, 3, 7, 13), (3, 2, 33, 31)),
 )
-DOTS = Sizes(products=((32, 32, 64), (16, 64, 512)), images=((1, 8, 16, 10, 3, 1),))
+DOTS = Sizes(products=((32, 32, 64), (16, 64, 256)), images=((1, 8, 16, 8, 3, 1),))
 SUMS = ("contraction", "convolution")
 
 RULES: tuple[Rule, ...] = (

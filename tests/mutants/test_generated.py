@@ -21,7 +21,7 @@ FILE = Path(__file__).parent / "results" / "generated-sample.jsonl"
 SAMPLE = [json.loads(line) for line in FILE.read_text("utf-8").splitlines()]
 
 
-NAMES = ("file", "operator", "scope", "before", "after")
+NAMES = ("file", "operator", "before", "after")
 
 
 @cache

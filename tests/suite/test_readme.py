@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from gaugeblock.conformance.document import table
+from gaugeblock.conformance.document import kill_table, table
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -51,3 +51,8 @@ def test_every_link_leads_somewhere() -> None:
 def test_every_concept_is_found_in_the_table() -> None:
     message = "run: python -m gaugeblock.conformance.document README.md"
     assert f"\n\n{table()}\n\n" in README[README.index("## Where is …?") :], message
+
+
+def test_the_kill_matrix_is_that_of_the_record() -> None:
+    message = "run: python -m gaugeblock.conformance.document README.md"
+    assert f"\n\n{kill_table(ROOT)}\n\n" in README[README.index("## Why believe it") :], message

@@ -22,6 +22,9 @@ from gaugeblock.conformance.checks import checks_of
 from gaugeblock.gpu.device import device
 from gaugeblock.spec.accuracy import FORMATS, Arithmetic
 
+REASONS = Path(__file__).parents[1] / "results" / "generated-equivalent.jsonl"
+"""Mutants that no datum can tell from the kernel that they were made of, with the reason, found by hand."""
+
 
 def record_builds(file: Path) -> None:
     """Write down which builds of our kernels each operation and format needs, for what is always asked.
@@ -71,6 +74,22 @@ def _builds(operation: str, dtype: str) -> Iterator[tuple[str, str, tuple[tuple[
     yield from wanted
 
 
+NAMES = ("file", "operator", "before", "after", "text")
+"""What tells a mutant wherever its line is now."""
+
+
+def with_reasons(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Call equivalent what was not killed and is listed, with the reason, as one that cannot be."""
+    lines = REASONS.read_text("utf-8").splitlines()
+    known = {tuple(each[name] for name in NAMES): each["why"] for each in map(json.loads, lines)}
+    sorted_out = []
+    for each in results:
+        why = known.get(tuple(each[name] for name in NAMES))
+        alive = each["verdict"] in (SURVIVED, UNFINISHED)
+        sorted_out.append({**each, "verdict": EQUIVALENT, "why": why} if alive and why else each)
+    return sorted_out
+
+
 def score(results: list[dict[str, Any]]) -> str:
     """Return the score as tables: by file and by operator."""
     lines = []
@@ -112,11 +131,15 @@ def main() -> int:
     if options.sample:
         quick = [each for each in known.values() if each["verdict"] == KILLED and each["seconds"] <= 5]
         for each in quick[: options.sample]:
-            wanted = {name: each[name] for name in ("file", "operator", "scope", "before", "after", "text")}
-            print(json.dumps(wanted, ensure_ascii=False))
+            print(json.dumps({name: each[name] for name in NAMES}, ensure_ascii=False))
         return 0
     if options.score:
-        print(score(list(known.values())))
+        results = with_reasons(list(known.values()))
+        print(score(results))
+        for each in results:
+            if each["verdict"] in (SURVIVED, UNFINISHED):
+                place = f"{each['file']}:{each['line']}"
+                print(f"{each['verdict']}: {place}: {each['before']!r} → {each['after']!r}")
         return 0
     first, _, last = (options.range or f"0:{len(found)}").partition(":")
     print(f"{len(found)} mutants, seed {options.seed}", file=sys.stderr)

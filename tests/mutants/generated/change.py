@@ -24,7 +24,7 @@ class Change:
     line : int
         Where, for people.
     scope : str
-        The definition at the top of a Python file that it lies in.
+        The definition of a Python file that it lies in: a function, a method or a class.
     """
 
     file: str

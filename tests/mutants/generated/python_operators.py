@@ -221,9 +221,8 @@ def changes(file: str, text: str, wanted: Callable[[str], bool], only: tuple[str
     for each in text.encode().splitlines(keepends=True):
         starts.append(starts[-1] + len(each))
     found = set()
-    for top in ast.parse(text).body:
-        scope = _name(top)
-        if scope is None or not wanted(scope):
+    for scope, top in definitions(text):
+        if not wanted(scope):
             continue
         for node in _computing(top):
             for operator, edits in OPERATORS.items():
@@ -244,15 +243,18 @@ def _change(
     return Change(file, start, end, operator, after, before, first.lineno, scope)
 
 
-def _name(node: ast.stmt) -> str | None:
-    """Return the name that a definition at the top of a file has."""
-    if isinstance(node, ast.FunctionDef | ast.ClassDef):
-        return node.name
-    if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-        return node.targets[0].id
-    if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-        return node.target.id
-    return None
+def definitions(text: str) -> Iterator[tuple[str, ast.stmt]]:
+    """Yield the definitions of a file by name: those at its top, and the methods of its classes."""
+    for top in ast.parse(text).body:
+        if isinstance(top, ast.ClassDef):
+            for part in top.body:
+                yield part.name if isinstance(part, ast.FunctionDef) else top.name, part
+        elif isinstance(top, ast.FunctionDef):
+            yield top.name, top
+        elif isinstance(top, ast.Assign | ast.AnnAssign):
+            target = top.targets[0] if isinstance(top, ast.Assign) else top.target
+            if isinstance(target, ast.Name):
+                yield target.id, top
 
 
 def _computing(node: ast.AST) -> Iterator[ast.AST]:

@@ -113,16 +113,18 @@ def line_of(change: Change) -> str:
 @functools.cache
 def _uses(file: str) -> dict[str, set[str]]:
     """Return the names that each definition at the top of a file uses."""
-    uses: dict[str, set[str]] = {}
-    for node in ast.parse(source(file)).body:
-        name = python_operators._name(node)
-        if name is not None:
-            each = {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
-            uses[name] = (
-                uses.get(name, set())
-                | each
-                | {n.attr for n in ast.walk(node) if isinstance(n, ast.Attribute)}
-            )
+    text = source(file)
+    uses: dict[str, set[str]] = {
+        node.name: {"entry", *(each.id for each in node.bases if isinstance(each, ast.Name))}
+        for node in ast.parse(text).body
+        if isinstance(node, ast.ClassDef)
+    }
+    for name, definition in python_operators.definitions(text):
+        nodes = list(ast.walk(definition))
+        uses.setdefault(name, set()).update(
+            {node.id for node in nodes if isinstance(node, ast.Name)},
+            {node.attr for node in nodes if isinstance(node, ast.Attribute)},
+        )
     return uses
 
 
@@ -156,7 +158,8 @@ def _needed(module: str) -> set[str]:
         users = [_uses(f"tests/mutants/{name}.py") for name in ("convolution", "pooling")]
         names = {used for each in users for uses in each.values() for used in uses}
         return _reached(_uses("tests/mutants/windows.py"), names)
-    return _reached(_uses(f"tests/mutants/{module}.py"), [MODELS[module]]) - {"OPERATIONS"}
+    first = [MODELS[module], *_kernels_of(module)]
+    return _reached(_uses(f"tests/mutants/{module}.py"), first) - {"OPERATIONS"}
 
 
 def asked(change: Change) -> Iterator[tuple[str, str]]:
