@@ -18,7 +18,6 @@ from gaugeblock.conformance.backend.loading import BackendError
 from gaugeblock.conformance.backend.subject import CallFailed, Lost, Subject, Unsupported
 from gaugeblock.conformance.checks import checks_of
 from gaugeblock.conformance.checks.check import Check, Reach
-from gaugeblock.conformance.checks.layers import listed
 from gaugeblock.conformance.evidence import Notebook, own_peak, total
 from gaugeblock.conformance.levels import LEVELS
 from gaugeblock.conformance.problems.factors import Coverage
@@ -348,12 +347,11 @@ def _search(case: Case, run: _Run, effort: Effort) -> None:
     operation = OPERATIONS[case.operation]
     arithmetic = run.trial.declared.arithmetic_of(case.operation, case.dtype)
     about = operation, case.dtype, arithmetic
-    always = chain(run.check.always(*about), run.check.rows(*about, effort.coverage))
+    reach = Reach(run.trial.declared.slow, effort.profile, effort.coverage, effort.given)
+    always = chain(run.check.always(*about), run.check.further(*about, reach))
     if run.check.role == "answers":  # what another clause was declined
         always = chain(run.trial.notes.declined, always)
-    sized = run.check.sized(*about, Reach(run.trial.declared.slow, effort.profile))
-    wanted = listed(effort.given, *about) if run.check.role == "layers" else ()
-    known = _first_failure(run, chain(always, wanted, sized))
+    known = _first_failure(run, always)
     if known is None and run.check.role == "semantics" and run.declined_all:
         known = _first_failure(run, _until_answered(run, probes(operation, case.dtype)))
     if known is not None and not effort.shrink:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from hypothesis.strategies import SearchStrategy
 
 from gaugeblock.conformance.levels import Level
 from gaugeblock.conformance.problems.factors import Coverage
 from gaugeblock.conformance.problems.problem import Problem
+from gaugeblock.conformance.problems.shapes import Given
 from gaugeblock.conformance.trial import Trial
 from gaugeblock.spec.accuracy import Arithmetic
 from gaugeblock.spec.operations import Operation
@@ -18,17 +19,32 @@ from gaugeblock.spec.operations import Operation
 Problems = Callable[[Operation, str, Arithmetic], SearchStrategy[Problem]]
 Holds = Callable[[Trial, Problem], None]
 Always = Callable[[Operation, str, Arithmetic], Iterable[Problem]]
-Rows = Callable[[Operation, str, Arithmetic, Coverage], Iterable[Problem]]
+PAIRS = Coverage()
 
 
-class Reach(NamedTuple):
-    """How far a run goes: whether large problems take the device long, and the profile."""
+@dataclass(frozen=True)
+class Reach:
+    """How far a run goes.
 
-    slow: bool
-    profile: str
+    Parameters
+    ----------
+    slow
+        Whether large problems take the device long.
+    profile
+        How hard to try.
+    coverage
+        How much a covering array holds.
+    given
+        Problems that the user lists.
+    """
+
+    slow: bool = False
+    profile: str = "ci"
+    coverage: Coverage = PAIRS
+    given: tuple[Given, ...] = ()
 
 
-Sized = Callable[[Operation, str, Arithmetic, Reach], Iterable[Problem]]
+Further = Callable[[Operation, str, Arithmetic, Reach], Iterable[Problem]]
 
 
 def _none(operation: Operation, dtype: str, arithmetic: Arithmetic) -> Iterable[Problem]:
@@ -36,16 +52,7 @@ def _none(operation: Operation, dtype: str, arithmetic: Arithmetic) -> Iterable[
     return ()
 
 
-def _no_rows(
-    operation: Operation, dtype: str, arithmetic: Arithmetic, coverage: Coverage
-) -> Iterable[Problem]:
-    """Return no problems."""
-    return ()
-
-
-def _none_of_any_size(
-    operation: Operation, dtype: str, arithmetic: Arithmetic, reach: Reach
-) -> Iterable[Problem]:
+def _no_further(operation: Operation, dtype: str, arithmetic: Arithmetic, reach: Reach) -> Iterable[Problem]:
     """Return no problems."""
     return ()
 
@@ -67,16 +74,15 @@ class Check:
     always
         Returns problems to try in every run, before those that are drawn: sizes and data that real
         kernels were seen to break on, and that chance would meet too rarely.
-    rows
-        Returns problems of a covering array, for the strength that the profile asks for; tried after those.
+    further
+        Returns problems to try after those, as many and as large as the device and the profile allow: those
+        of a covering array, layers of networks.
     level
         The first level of conformance that needs the claim.
     within
         What a declared domain does to its problems: they are ``"fitted"`` into it, or, being what they are,
         as a photograph under a certain kernel is, left out if it does not have them (``"rigid"``), or put
         all the same (``"anywhere"``).
-    sized
-        Returns more problems to try in every run, as large and as many as the device and the profile allow.
     """
 
     role: str
@@ -86,8 +92,7 @@ class Check:
     always: Always = _none
     level: Level = "numeric"
     within: Literal["fitted", "rigid", "anywhere"] = "fitted"
-    rows: Rows = _no_rows
-    sized: Sized = _none_of_any_size
+    further: Further = _no_further
 
     @property
     def claim(self) -> str:

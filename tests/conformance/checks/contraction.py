@@ -554,7 +554,7 @@ CONTRACTION = by_role(
     also("special_values", special_products),
     Check("accuracy", wide, is_accurate, 1.0, tiny_and_short),
     Check("exact", integers, is_exact_on_integers, 2.0, ragged_products),
-    Check("combinations", integers, is_exact_when_combined, 0.2, rows=rows(exact_data)),
+    Check("combinations", integers, is_exact_when_combined, 0.2, further=rows(exact_data)),
     Check("statistics", zero_mean, rounds_without_bias, 0.4, one_sign_and_long),
     Check("long_sum", long_sums, sums_all_terms, 0.4, sparse_sums),
     Check("scale", cancelling, scales_product_and_addend, 1.5, extreme_factors),

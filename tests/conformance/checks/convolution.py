@@ -514,7 +514,7 @@ CONVOLUTION = by_role(
     *SLIDING,
     Check("real_data", photographs, convolves_real_images, 0.2, real_images, within="rigid"),
     Check("exact", integers, is_exact_on_integers, 1.5),
-    Check("combinations", integers, is_exact_when_combined, 0.2, rows=rows(exact_data)),
+    Check("combinations", integers, is_exact_when_combined, 0.2, further=rows(exact_data)),
     Check("shapes", integers, is_exact_at_any_size, 0.5, breaking_shapes),
     Check("long_sum", integers, sums_all_terms, 0.2, sparse_reductions),
     Check("statistics", zero_mean, rounds_without_bias, 0.2, one_sign),

@@ -178,7 +178,7 @@ ELEMENTWISE = by_role(
         1.5,
         misaligned_starts,
         "robust",
-        rows=rows(out=False),
+        further=rows(out=False),
     ),
     Check("monotonicity", grids, never_falls, 0.5),
     Check("symmetry", grids, has_its_symmetry, 0.5),

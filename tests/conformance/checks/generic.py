@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
 from gaugeblock.conformance.backend.subject import Unsupported
-from gaugeblock.conformance.checks.check import Always, Check, Holds, Rows, by_role
+from gaugeblock.conformance.checks.check import Always, Check, Further, Holds, Reach, by_role
 from gaugeblock.conformance.problems import factors, forms, strategies
 from gaugeblock.conformance.problems.problem import PACKED, Array, Problem
 from gaugeblock.conformance.trial import Outside, Trial, Violation
@@ -251,16 +251,14 @@ def everyday_data(
     return Problem(operation.name, dtype, arrays, parameters)
 
 
-def rows(fill: Filling = everyday_data, out: bool | None = None) -> Rows:
+def rows(fill: Filling = everyday_data, out: bool | None = None) -> Further:
     """Return the rows of the covering array: on packed arrays, or as they lie, with ``out`` or without."""
 
-    def tried(
-        operation: Operation, dtype: str, arithmetic: Arithmetic, coverage: factors.Coverage
-    ) -> Iterator[Problem]:
+    def tried(operation: Operation, dtype: str, arithmetic: Arithmetic, reach: Reach) -> Iterator[Problem]:
         def filled(operation: Operation, call: factors.Call, seed: int) -> Problem:
             return fill(operation, dtype, arithmetic, call, seed)
 
-        found = factors.problems(operation, coverage, filled, laid_out=out is not None)
+        found = factors.problems(operation, reach.coverage, filled, laid_out=out is not None)
         return (problem for problem in found if out is None or out == (problem.out is not None))
 
     return tried
@@ -483,13 +481,13 @@ GENERIC = by_role(
     Check("accuracy", wide, is_accurate),
     Check("special_values", special, treats_special_values_as_stated, 2.0, all_specials, "robust"),
     Check("empty", empty, handles_empty_and_single, 0.7, level="robust"),
-    Check("combinations", everyday, combines_what_it_can_do, 0.2, rows=rows()),
-    Check("layouts", strided, reads_any_strides, 1.0, level="robust", rows=rows(out=False)),
+    Check("combinations", everyday, combines_what_it_can_do, 0.2, further=rows()),
+    Check("layouts", strided, reads_any_strides, 1.0, level="robust", further=rows(out=False)),
     Check(
-        "output", with_output, writes_its_output_and_nothing_else, 0.7, level="robust", rows=rows(out=True)
+        "output", with_output, writes_its_output_and_nothing_else, 0.7, level="robust", further=rows(out=True)
     ),
     Check("inputs_unchanged", everyday, leaves_its_inputs_unchanged, 0.3, tempting_inputs, "robust"),
-    Check("strides", strided, reads_any_strides_alike, 0.5, level="reproducible", rows=rows(out=False)),
+    Check("strides", strided, reads_any_strides_alike, 0.5, level="reproducible", further=rows(out=False)),
     Check("determinism", everyday, repeats_itself, 0.3, level="reproducible"),
     Check("answers", everyday, answers_inside_its_domain, 0.5, all_forms),
     Check("refuses", everyday, refuses_outside_of_its_domain, 0.7, all_forms, "strict", "anywhere"),

@@ -103,7 +103,8 @@ def _everyday(
 def of_their_size(
     operation: Operation, dtype: str, arithmetic: Arithmetic, reach: Reach
 ) -> Iterator[Problem]:
-    """Yield the layers as large as the device can do them in time: see `sizes`."""
+    """Yield what the user lists, and the layers as large as the device can do them in time: see `sizes`."""
+    yield from listed(reach.given, operation, dtype, arithmetic)
     for call in sizes(operation.name, dtype, reach):
         yield problem_of(call, dtype, arithmetic)
 
@@ -252,4 +253,4 @@ def _expect_rows(trial: Trial, problem: Problem) -> None:
     trial.compare(problem, got[chosen], want, bound, places)
 
 
-LAYERS = Check("layers", small, gives_the_layers_of_networks, 0.17, sized=of_their_size)
+LAYERS = Check("layers", small, gives_the_layers_of_networks, 0.17, further=of_their_size)

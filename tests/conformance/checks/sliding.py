@@ -292,10 +292,10 @@ SLIDING = (
     Check("accuracy", wide, is_accurate),
     Check("special_values", special, treats_special_values_as_stated, 1.0, special_windows, "robust"),
     Check("empty", empty, handles_empty_and_single, 0.7, level="robust"),
-    Check("combinations", everyday, combines_what_it_can_do, 0.2, rows=rows()),
-    Check("layouts", strided, reads_any_strides, 0.8, level="robust", rows=rows(out=False)),
+    Check("combinations", everyday, combines_what_it_can_do, 0.2, further=rows()),
+    Check("layouts", strided, reads_any_strides, 0.8, level="robust", further=rows(out=False)),
     Check(
-        "output", with_output, writes_its_output_and_nothing_else, 0.6, level="robust", rows=rows(out=True)
+        "output", with_output, writes_its_output_and_nothing_else, 0.6, level="robust", further=rows(out=True)
     ),
     Check("inputs_unchanged", everyday, leaves_its_inputs_unchanged, 0.3, level="robust"),
     Check("determinism", everyday, repeats_itself, 0.3, crowded, "reproducible"),
