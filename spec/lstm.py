@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gaugeblock.spec.accuracy import contraction_bound
+from gaugeblock.spec.accuracy import contraction_bound, meets_infinity
 from gaugeblock.spec.arithmetic import Arithmetic
 from gaugeblock.spec.formats import FORMATS, Float64, Format, ulp
 from gaugeblock.spec.record import Arguments
@@ -148,6 +148,15 @@ def _sum(arithmetic: Arithmetic, *terms: Known) -> Known:
     return _made(value, np.where(fits, carried + rounding, np.inf), own + rounding, fits)
 
 
+def _lost(vector: Float64, matrix: Float64, output: Format, arithmetic: Arithmetic) -> Any:
+    """Tell in which sums an infinity meets an operand that the declared arithmetic may take for zero."""
+
+    def multiply(vector: Float64, matrix: Float64) -> Float64:
+        return np.asarray(vector @ np.swapaxes(matrix, -1, -2))
+
+    return meets_infinity(vector, matrix, multiply, output, arithmetic)
+
+
 def _weighted(
     arithmetic: Arithmetic,
     output: Format,
@@ -176,7 +185,7 @@ def _weighted(
         # So is it where an infinite weight meets what may have vanished, or have another sign.
         unsure = np.isfinite(vector.value) & ~vector.zero & (vector.finite <= vector.error)
         meets = np.where(unsure, 1.0, 0.0) @ np.swapaxes(np.where(np.isinf(matrix), 1.0, 0.0), -1, -2)
-        unknown = unknown | (meets > 0)
+        unknown = unknown | (meets > 0) | _lost(vector.value, matrix, output, arithmetic)
         carried = carried + np.where(unknown, np.inf, finite_error @ np.swapaxes(weights, -1, -2))
         finite_own = np.where(np.isposinf(vector.own), 0.0, vector.own)
         own = own + np.where(unknown, np.inf, finite_own @ np.swapaxes(weights, -1, -2))

@@ -49,6 +49,15 @@ def test_an_infinity_times_what_counts_as_zero_is_infinite_or_nan(
     assert judged(name, declared, answers, **normal, **rest) == [True, False, False, False, False]
 
 
+@pytest.mark.spec("UNIT-X2")
+def test_a_unit_whose_infinite_weight_meets_what_counts_as_zero_may_have_anything() -> None:
+    one = np.ones((1, 1))
+    call = {"x": SMALL, "h": 0 * one, "c": one, "w": np.full((4, 1, 1), np.inf), "u": np.zeros((4, 1, 1))}
+    call["bias"] = np.zeros((4, 1))
+    assert judged("lstm_unit", {"multiplier": "tf32"}, [np.nan], **call) == [True]
+    assert judged("lstm_unit", {}, [np.nan], **call) == [False]
+
+
 @pytest.mark.spec("CONV-X2")
 @pytest.mark.parametrize(("activation", "limit"), [("relu", 0.0), ("sigmoid", 0.0), ("tanh", -1.0)])
 def test_a_fused_function_takes_the_limit_or_the_nan_of_such_a_product(activation: str, limit: float) -> None:

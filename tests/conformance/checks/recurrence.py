@@ -150,8 +150,7 @@ def special(draw: DrawFn, operation: Operation, dtype: str, arithmetic: Arithmet
     problem = draw(small(operation, dtype, arithmetic))
     form = FORMATS[dtype]
     values = [NOT_A_NUMBER, INFINITY, -INFINITY, 0.0, -0.0, 100.0, -100.0]
-    if arithmetic.multiplier is None:
-        values += [form.smallest_subnormal, -form.smallest_normal, form.largest, -form.largest]
+    values += [form.smallest_subnormal, -form.smallest_normal, form.largest, -form.largest]
     arrays = {}
     for name, array in problem.arrays.items():
         place = st.tuples(st.integers(0, max(array.size - 1, 0)), st.sampled_from(values))
