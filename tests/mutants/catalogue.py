@@ -12,6 +12,7 @@ from types import ModuleType
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
+import combined  # noqa: E402
 import constructed  # noqa: E402
 import convolution  # noqa: E402
 import declared  # noqa: E402
@@ -92,6 +93,7 @@ RECORDS = records(
     race,
     elementwise,
     constructed,
+    combined,
     row_corners,
     convolution,
     pooling,
