@@ -24,7 +24,7 @@ def images(dtype: str) -> Array:
     return gpu.conv(ones(1, 3, 20, 20, dtype=dtype), ones(5, 3, 3, 3, dtype=dtype))
 
 
-UNIT = {"x": (1, 20, 3), "h": (20, 4), "c": (20, 4), "w": (4, 4, 3), "u": (4, 4, 4), "bias": (4, 4)}
+UNIT = {"x": (1, 12, 3), "h": (12, 4), "c": (12, 4), "w": (4, 4, 3), "u": (4, 4, 4), "bias": (4, 4)}
 
 STEP = "+= gridDim.x", "+= 2 * gridDim.x"
 THREADS = "(gridDim.x)", "(2 * gridDim.x)"
