@@ -24,7 +24,7 @@ from gaugeblock.conformance.problems.factors import Coverage
 from gaugeblock.conformance.problems.fitting import fit
 from gaugeblock.conformance.problems.probes import probes, variations
 from gaugeblock.conformance.problems.problem import Problem
-from gaugeblock.conformance.problems.shapes import Given
+from gaugeblock.conformance.problems.shapes import MOST, Given
 from gaugeblock.conformance.suggestion import suggest
 from gaugeblock.conformance.trial import Outside, Trial, Violation, at_one_element
 from gaugeblock.spec.operations import OPERATIONS
@@ -44,9 +44,6 @@ NO_EVIDENCE = ("empty", "constraints", "out_fits", "out_overlaps", "answers", "r
 SHRINK_SECONDS = 15.0
 """How long a failing call may be made smaller."""
 
-
-MOST = 1 << 26
-"""Elements of the largest array that is put: what the suite and the backend share is limited."""
 
 MOST_FITTED = 1 << 21
 """Elements up to which an array may grow by being fitted: many small matrices become large ones."""

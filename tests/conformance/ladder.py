@@ -16,10 +16,11 @@ from typing import Any
 from gaugeblock.conformance.backend import arena
 from gaugeblock.conformance.backend.subject import Subject
 from gaugeblock.conformance.checks.layers import LAYERS, problem_of
-from gaugeblock.conformance.engine import MOST, Case, Examiner
+from gaugeblock.conformance.engine import Case, Examiner
 from gaugeblock.conformance.planning import Plan
 from gaugeblock.conformance.problems.layers import TRUE, LayerCall, calls_of
 from gaugeblock.conformance.problems.problem import Problem
+from gaugeblock.conformance.problems.shapes import MOST
 from gaugeblock.conformance.reports.report import Report
 from gaugeblock.spec.accuracy import FORMATS
 from gaugeblock.spec.operations import OPERATIONS
@@ -57,7 +58,7 @@ class Ladder:
     def in_words(self) -> str:
         """Say how far it got."""
         if not self.problems and not self.left_out:
-            return "ladder of layers: none, the device is slow or nothing has layers"
+            return "ladder of layers: none, for want of time, or as the device is slow"
         reached = "to its end" if self.complete else f"batch {self.batch} complete"
         return (
             f"ladder of layers: {self.problems} calls in {self.seconds:.0f} of {self.budget:g} s, {reached}; "

@@ -32,7 +32,7 @@ from gaugeblock.spec.accuracy import FORMATS
 from gaugeblock.spec.operations import OPERATIONS, REQUIRED, Operation
 
 MOST = 1 << 26
-"""Elements of the largest array that may be listed: what the suite and the backend share is limited."""
+"""Elements of the largest array that is put: what the suite and the backend share is limited."""
 
 FIELDS = ("operation", "dtype", "shapes", "parameters", "layouts")
 
