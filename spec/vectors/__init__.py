@@ -29,6 +29,7 @@ UNTOLD: Mapping[str, str] = {
     "GEN-S9": "about what a backend declares",
     "GEN-S10": "about what a backend declares",
     "GEN-S11": "about calls of every kind: the vectors of the other clauses are some of them",
+    "GEN-S12": "about sizes that no file should hold",
     "GEN-S6": "about the memory of the result, which JSON has not",
     "GEN-X2": "about a sign that is open: every vector allows both where a clause does not give it",
     "CONV-S9": "the reference's own: no backend is asked for it",

@@ -42,8 +42,8 @@ def checks_of(operation: Operation) -> Mapping[str, Check]:
     if missing:
         raise LookupError(f"{operation.name}: no check has the role {', '.join(sorted(missing))}")
     # A cached choice shows only while the operation is new to the process: calls after other calls come
-    # first. What was declined in all the others is asked last.
-    first_to_last = {"history": 0, "layouts": 1, "strides": 2, "answers": 9}
+    # first. Large layers come late, since others take less time; what was declined in all is asked last.
+    first_to_last = {"history": 0, "layouts": 1, "strides": 2, "layers": 8, "answers": 9}
     roles = sorted(operation.clauses, key=lambda role: first_to_last.get(role, 5))
     found = {operation.clauses[role]: known[role] for role in roles if role != "answers"}
     found.update((clause, constraint(clause)) for clause in operation.constraints)
