@@ -300,3 +300,8 @@ UNIT = declaring(
         Lstm(sigmoid=lambda z: over(np.float32(1), 1 + fast_exp(-z)), tanh=fast_tanh),
     ),
 )
+UNIT_TF32 = declaring(
+    "inputs of a unit cut to tf32, as declared",
+    {"multiplier": "tf32"},
+    dict.fromkeys(LSTM_OPERATIONS, Lstm(read=truncated_to_tf32)),
+)
