@@ -344,6 +344,19 @@ def _tanh_slope(m: Library, x: Array) -> Array:
     return s + x * s * (1 - s) * F(2 * math.sqrt(2 / math.pi)) * (1 + F(3 * 0.044715) * (x * x))
 
 
+@pytest.mark.spec("GEN-D9")
+@pytest.mark.parametrize("slope", [0.3, 1e-42, 1e-46])
+def test_a_slope_may_be_rounded_to_float32_wherever_it_lies(slope: float) -> None:
+    record, x = OPERATIONS["leaky_relu"], F([-1e38, -3.0, -np.inf])
+    arguments = {"x": x.astype(np.float64), "negative_slope": slope}
+    want = record.reference(**arguments)
+    with np.errstate(all="ignore"):
+        got = F(slope) * x
+    bound = record.bound(arguments, want, FLOAT32, Arithmetic())
+    assert accept(got, want, bound, FLOAT32).all()
+    assert not accept(2 * got[:2] - 1, want[:2], bound.value[:2], FLOAT32).any()
+
+
 @pytest.mark.spec("ACT-A1")
 def test_the_derivative_of_elu_through_its_value_has_absolute_accuracy_in_the_tail() -> None:
     record, x = OPERATIONS["elu_backward"], np.array([-20.0])
