@@ -175,7 +175,7 @@ class Running:
         Adding zero rounds nothing, so that n terms other than zero cost n − 1 roundings. None is left where
         the terms are exact multiples of a power of two q and their magnitudes add up to at most 2²⁴·q: every
         partial sum is such a multiple then, and a float32 number. Terms below 2⁻⁶⁰·q may be among them, if
-        they come to less than 2⁻³⁰·q: added to a multiple they vanish, and alone they are no more than that.
+        they come to less than 2⁻³⁰·q: added to a multiple they vanish, so that they are left of a zero alone.
         """
         with np.errstate(all="ignore"):
             size = np.abs(self.value) + self.error
@@ -190,9 +190,11 @@ class Running:
             rounding = gamma(length, _FLOAT32.unit_roundoff) * terms
             if self.arithmetic.flush_subnormals:
                 rounding = rounding + length * _TINY
-            error = np.where(exact, lost, carried + rounding)
-            total = self._made(np.sum(self.value, axis=axis, keepdims=True), error)
-            return total._unless(np.any(np.isposinf(self.error), axis=axis, keepdims=True))
+            total = np.sum(self.value, axis=axis, keepdims=True)
+            kept = np.sum(np.where(tiny, 0.0, self.value), axis=axis, keepdims=True)
+            error = np.where(exact, np.where(kept == 0, lost, 0.0), carried + rounding)
+            result = self._made(np.where(exact & (kept != 0), kept, total), error)
+            return result._unless(np.any(np.isposinf(self.error), axis=axis, keepdims=True))
 
     def exp(self) -> "Running":
         """Return e to this power, by ``__expf`` or by exp2 where the arithmetic says so."""

@@ -151,10 +151,12 @@ def confusing_rows(operation: Operation, dtype: str, arithmetic: Arithmetic) -> 
 
 EXACT: tuple[tuple[tuple[int, ...], int, int, int], ...] = (
     ((130, 129), -1, 130, 0),  # a single winner, at every place
-    ((2, 16_385), -1, 2, 0),  # half of a row, and the other half
+    ((1, 16_384), -1, 2, 0),  # half of a row, and the other half: their number is a power of two
+    ((1, 16_384), -1, 2, 1),
     ((1, 16_384), -1, 256, 3),
     ((42, 4099), -1, 41, 0),  # so few that narrow formats tell one more from one less
-    ((2, 131_073), -1, 2, 0),
+    ((1, 131_072), -1, 2, 0),
+    ((1, 131_072), -1, 2, 1),
     ((1, 131_072), -1, 2048, 2001),
     ((2, 100_003), -1, 100_004, 99_990),  # a late winner
     ((65_539, 2), 0, 3, 1),
