@@ -84,10 +84,12 @@ class Device:
     def blocks(self, parts: int) -> int:
         """Return in how many blocks a kernel is launched whose blocks loop over so many parts of its work.
 
-        On the simulated device a block has two parts or more wherever there are two: else no loop over parts
-        would be run beyond its first turn by anything but results of 2³¹ parts.
+        On the simulated device blocks have two parts each where the number of parts is 2 or 3, modulo 4: else
+        no loop over parts would be run beyond its first turn by less than 2³¹ parts. Turns cost time there, as
+        blocks run in step; therefore not everywhere.
         """
-        return min(-(-parts // 2) if self.simulated else parts, self.most_blocks)
+        halved = self.simulated and parts % 4 > 1
+        return min(-(-parts // 2) if halved else parts, self.most_blocks)
 
     def function(
         self, source: str, entry: str, signature: str, defines: tuple[tuple[str, object], ...] = ()

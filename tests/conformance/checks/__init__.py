@@ -28,6 +28,13 @@ BY_KIND: Mapping[str, Mapping[str, Check]] = {
     "recurrence": RECURRENCE,
 }
 
+FIRST = ("history", "combinations", "layouts", "strides")
+"""Roles that come first: a cached choice shows while the operation is new to the process; most faults show in
+combinations."""
+
+LAST = ("output", "layers", "answers")
+"""Roles that come last: large layers take long, and what was declined in all others is asked at the end."""
+
 
 def checks_of(operation: Operation) -> Mapping[str, Check]:
     """Return the checks of an operation by the clause each one tries.
@@ -41,10 +48,8 @@ def checks_of(operation: Operation) -> Mapping[str, Check]:
     missing = operation.clauses.keys() - known.keys()
     if missing:
         raise LookupError(f"{operation.name}: no check has the role {', '.join(sorted(missing))}")
-    # A cached choice shows only while the operation is new to the process: calls after other calls come
-    # first. Large layers come late, since others take less time; what was declined in all is asked last.
-    first_to_last = {"history": 0, "layouts": 1, "strides": 2, "layers": 8, "answers": 9}
-    roles = sorted(operation.clauses, key=lambda role: first_to_last.get(role, 5))
+    roles = sorted(operation.clauses, key=lambda role: FIRST.index(role) if role in FIRST else len(FIRST))
+    roles.sort(key=lambda role: LAST.index(role) + 1 if role in LAST else 0)
     found = {operation.clauses[role]: known[role] for role in roles if role != "answers"}
     found.update((clause, constraint(clause)) for clause in operation.constraints)
     return found | {operation.clauses["answers"]: known["answers"]}
