@@ -85,8 +85,8 @@ class Device:
         """Return in how many blocks a kernel is launched whose blocks loop over so many parts of its work.
 
         On the simulated device blocks have two parts each where the number of parts is 2 or 3, modulo 4: else
-        no loop over parts would be run beyond its first turn by less than 2³¹ parts. Turns cost time there, as
-        blocks run in step; therefore not everywhere.
+        no loop over parts would be run beyond its first turn by less than 2³¹ parts. Turns cost time there,
+        as blocks run in step; therefore not everywhere.
         """
         halved = self.simulated and parts % 4 > 1
         return min(-(-parts // 2) if halved else parts, self.most_blocks)

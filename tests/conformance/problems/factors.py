@@ -568,7 +568,7 @@ def covering(name: str, laid_out: bool, strength: int, seed: int) -> Covering:
     whole = KINDS[operation.kind][0](operation)
     values = {name: of for name, of in whole.values.items() if laid_out or not name.endswith(" lies")}
     if laid_out and operation.kind == "convolution":
-        values |= {size: FEW for size in "ck"}  # where elements lie is nothing to sums of many products
+        values |= dict.fromkeys("ck", FEW)  # where elements lie is nothing to sums of many products
     rules = [rule for rule in whole.rules if {*rule[0]} <= values.keys()]
     given = [row for row in whole.given if laid_out == any(name.endswith(" lies") for name in row)]
     return Covering(Factors(values, rules, given), strength, seed)
