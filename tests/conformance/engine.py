@@ -18,6 +18,7 @@ from gaugeblock.conformance.backend.loading import BackendError
 from gaugeblock.conformance.backend.subject import CallFailed, Lost, Subject, Unsupported
 from gaugeblock.conformance.checks import checks_of
 from gaugeblock.conformance.checks.check import Check, Reach
+from gaugeblock.conformance.checks.layers import LAYERS, listed
 from gaugeblock.conformance.evidence import Notebook, own_peak, total
 from gaugeblock.conformance.levels import LEVELS
 from gaugeblock.conformance.problems.factors import Coverage
@@ -47,6 +48,9 @@ SHRINK_SECONDS = 15.0
 
 MOST_FITTED = 1 << 21
 """Elements up to which an array may grow by being fitted: many small matrices become large ones."""
+
+SIZED_SECONDS = 120.0
+"""How long ever larger problems are put to a backend that does not say that it is slow, and is."""
 
 PROBE_SECONDS = 8.0
 """How long a call is searched for that a backend answers which has declined all others."""
@@ -344,8 +348,11 @@ def _search(case: Case, run: _Run, effort: Effort) -> None:
     operation = OPERATIONS[case.operation]
     arithmetic = run.trial.declared.arithmetic_of(case.operation, case.dtype)
     about = operation, case.dtype, arithmetic
-    reach = Reach(run.trial.declared.slow, effort.profile, effort.coverage, effort.given)
-    always = chain(run.check.always(*about), run.check.further(*about, reach))
+    reach = Reach(run.trial.declared.slow, effort.profile, effort.coverage)
+    further = run.check.further(*about, reach)
+    if run.check is LAYERS:
+        further = chain(listed(effort.given, *about), _in_time(run.trial.subject, further))
+    always = chain(run.check.always(*about), further)
     if run.check.role == "answers":  # what another clause was declined
         always = chain(run.trial.notes.declined, always)
     known = _first_failure(run, always)
@@ -385,6 +392,17 @@ def _first_failure(run: _Run, problems: Iterable[Problem]) -> Violation | None:
             if violation is not None:
                 return violation
     return None
+
+
+def _in_time(subject: Subject, problems: Iterable[Problem]) -> Iterator[Problem]:
+    """Yield ever larger problems, until one of them took the backend long, or all together did."""
+    start = last = time.monotonic()
+    for problem in problems:
+        yield problem
+        now = time.monotonic()
+        if now - last > subject.time_limit / 4 or now - start > SIZED_SECONDS:
+            return
+        last = now
 
 
 def _until_answered(run: _Run, problems: Iterable[Problem]) -> Iterator[Problem]:

@@ -73,6 +73,7 @@ class Backend:
     ) -> None:
         self.story = story
         self.source = tuple(source)
+        self.slow = not source  # NumPy shaped like a GPU kernel; a right one is judged to the end
         self.dtypes = tuple(dtypes)
         self.arithmetic = dict(arithmetic or {})
         self.departures = dict(departures or {})

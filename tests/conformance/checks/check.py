@@ -11,7 +11,6 @@ from hypothesis.strategies import SearchStrategy
 from gaugeblock.conformance.levels import Level
 from gaugeblock.conformance.problems.factors import Coverage
 from gaugeblock.conformance.problems.problem import Problem
-from gaugeblock.conformance.problems.shapes import Given
 from gaugeblock.conformance.trial import Trial
 from gaugeblock.spec.accuracy import Arithmetic
 from gaugeblock.spec.operations import Operation
@@ -34,14 +33,11 @@ class Reach:
         How hard to try.
     coverage
         How much a covering array holds.
-    given
-        Problems that the user lists.
     """
 
     slow: bool = False
     profile: str = "ci"
     coverage: Coverage = PAIRS
-    given: tuple[Given, ...] = ()
 
 
 Further = Callable[[Operation, str, Arithmetic, Reach], Iterable[Problem]]

@@ -103,8 +103,7 @@ def _everyday(
 def of_their_size(
     operation: Operation, dtype: str, arithmetic: Arithmetic, reach: Reach
 ) -> Iterator[Problem]:
-    """Yield what the user lists, and the layers as large as the device can do them in time: see `sizes`."""
-    yield from listed(reach.given, operation, dtype, arithmetic)
+    """Yield the layers as large as the device can do them in time: see `sizes`."""
     for call in sizes(operation.name, dtype, reach):
         yield problem_of(call, dtype, arithmetic)
 
