@@ -403,7 +403,6 @@ _RECURRENT = (
     _lstm("Handwriting LSTM", "layer 1", 4, 1, 3, 400),
     _lstm("PTB LSTM", "small", 3, 20, 200, 200),
     _lstm("PTB LSTM", "medium", 3, 1, 650, 650),
-    _lstm("PTB LSTM", "large", 1, 1, 1500, 1500),
     _lstm("Show and Tell", "decoder", 1, 1, 512, 512),
     _lstm("Seq2seq", "layer 2", 1, 1, 1000, 1000),
     _lstm("Speech LSTM", "layer 1", 8, 1, 123, 250),

@@ -3,12 +3,13 @@
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from gaugeblock.conformance import oracle
+from gaugeblock.conformance import engine, oracle
 from gaugeblock.conformance.backend.declarations import Declarations
 from gaugeblock.conformance.backend.subject import Answer, Subject
 from gaugeblock.conformance.checks import checks_of
@@ -273,3 +274,11 @@ def test_a_layer_is_a_call_of_every_operation_in_both_directions() -> None:
     made = {call.operation for layer in LAYERS for call in layers.calls(layer)}
     assert made == set(OPERATIONS)
     assert LayerCall("relu", {"x": (2, 3)}, {}, {}).work == 12
+
+
+def test_a_backend_that_takes_long_is_spared_what_is_larger_still(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter((0.0, 1.0, 17.0, 17.5))
+    monkeypatch.setattr(engine.time, "monotonic", lambda: next(clock))
+    subject: Any = SimpleNamespace(time_limit=60.0)
+    problems: Any = (1, 2, 3, 4)
+    assert list(engine._in_time(subject, problems)) == [1, 2]
