@@ -166,9 +166,13 @@ def kill_table(root: Path) -> str:
 
 
 def _replaced(text: str, section: str, new: str) -> str:
-    """Return a page with the first table of a section replaced."""
-    begin = text.index("\n| ", text.index(f"## {section}")) + 1
-    return text[:begin] + new + text[text.index("\n\n", begin) :]
+    """Return a page with the table of a section replaced, or put at the section's end."""
+    begin = text.index(f"## {section}")
+    end = text.index("\n## ", begin)
+    table = re.search(r"(?m)^\|(.*\n\|)*.*$", text[begin:end])
+    if table is None:
+        return f"{text[:end]}\n{new}\n{text[end:]}"
+    return text[: begin + table.start()] + new + text[begin + table.end() :]
 
 
 def main() -> int:

@@ -76,20 +76,20 @@ def judged_by_suite(record: Variant) -> str | None:
 
 
 def run(columns: Mapping[str, Callable[[Variant], str | None]], file: Path) -> dict[str, Any]:
-    """Ask every column about every kernel that the file does not know, and keep what they say in it."""
-    found: dict[str, Any] = {"about": {}, "kernels": []}
+    """Ask every column about every kernel, where the file does not know the answer, and keep it there."""
+    known = {}
     if file.exists():
-        found = json.loads(file.read_text("utf-8"))
-    known = {each["name"] for each in found["kernels"]}
-    found["about"] = {"numpy": np.__version__, "python": platform.python_version(), "seed": SEED}
+        known = {each["name"]: each for each in json.loads(file.read_text("utf-8"))["kernels"]}
+    about = {"numpy": np.__version__, "python": platform.python_version(), "seed": SEED}
     for record in (*MUTANTS, *VARIANTS):
         name = f"{record.file.stem}.{record.name}"
-        if name not in known:
-            kind = "mutant" if isinstance(record, Mutant) else "variant"
-            says = {column: ask(record) for column, ask in columns.items()}
-            found["kernels"].append({"name": name, "kind": kind, "family": family(record), "says": says})
-            write(file, found)
-    return found
+        kind = "mutant" if isinstance(record, Mutant) else "variant"
+        entry = known.setdefault(name, {"name": name, "kind": kind, "family": family(record), "says": {}})
+        said = entry["says"]
+        entry["says"] = {name: said[name] if name in said else ask(record) for name, ask in columns.items()}
+        if entry["says"].keys() != said.keys():
+            write(file, {"about": about, "kernels": list(known.values())})
+    return {"about": about, "kernels": list(known.values())}
 
 
 def matrix(file: Path) -> dict[str, Any]:
@@ -100,7 +100,7 @@ def matrix(file: Path) -> dict[str, Any]:
         suite = {each["name"]: each["says"] for each in json.loads(recorded.read_text("utf-8"))["kernels"]}
         for each in found["kernels"]:
             each["says"] = {**suite.get(each["name"], {}), **each["says"]}
-        write(file, found)
+    write(file, found)
     return found
 
 

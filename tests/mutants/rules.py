@@ -10,7 +10,7 @@ TOSA 1.0 (dot-product test), WebNN (``webnn/resources/utils.js`` of the web plat
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from typing import Any
 
@@ -36,33 +36,75 @@ class Sizes:
     """Batch, channels, kernels, side of the image, side of the kernel, padding; stride 1."""
 
     sequences: tuple[tuple[int, int, int, int], ...] = ((3, 2, 4, 5),)
+    full: bool = False
+    """Whether the other arguments are tried: addends, factors, flags, strides, dilations, groups, axes."""
 
 
-def calls(operation: Operation, sizes: Sizes) -> Iterator[tuple[dict[str, tuple[int, ...]], dict[str, Any]]]:
+Asked = tuple[dict[str, tuple[int, ...]], dict[str, Any]]
+
+
+def calls(operation: Operation, sizes: Sizes) -> Iterator[Asked]:
     """Yield shapes and parameters of the calls of an operation at given sizes."""
     if operation.kind == "contraction":
         for m, n, k in sizes.products:
-            yield {"a": (m, k), "b": (k, n)}, {}
+            yield from _products(m, n, k, sizes.full)
     elif operation.kind == "recurrence":
         for sequence in sizes.sequences:
             yield dict(recurrence_shapes(operation, *sequence)), {}
     elif operation.kind in ("convolution", "pooling"):
-        for n, c, k, side, kernel, padding in sizes.images:
-            slides = Windows((kernel, kernel), (1, 1), ((padding, padding),) * 2, (1, 1))
-            if operation.kind == "pooling":
-                shapes, parameters = pool_call(operation.name, (n, c, side, side), slides)
-            else:
-                positions = side + 2 * padding - kernel + 1
-                whole = Convolution(
-                    (n, c, side, side), (k, c, kernel, kernel), (n, k, positions, positions), slides, 1
-                )
-                shapes, parameters = whole.call(operation.name, bias="bias" in operation.arrays)
-            yield dict(shapes), parameters
+        for image in sizes.images:
+            yield _slid(operation, *image)
+            if sizes.full:
+                yield _slid(operation, *image, stride=2)
+                yield _slid(operation, *image, dilation=2 if image[3] > 2 * image[4] else 1)
+                yield _slid(operation, *image, depthwise=True)
     else:
         for shape in sizes.rows if operation.kind == "rowwise" else sizes.maps:
             pairs = (*shape[:-1], 2 * (shape or (1,))[-1]) if operation.kind == "selection" else shape
             half = (*pairs[:-1], pairs[-1] // 2) if operation.kind == "selection" else shape
-            yield {name: half if name == "dy" else pairs for name in operation.arrays}, {}
+            shapes = {name: half if name == "dy" else pairs for name in operation.arrays}
+            yield shapes, {}
+            if sizes.full and operation.kind == "rowwise":
+                yield shapes, {"axis": 0}
+            if sizes.full and operation.kind == "elementwise":
+                yield from ((shapes, {name: p.legal[-1]}) for name, p in operation.parameters.items())
+
+
+def _products(m: int, n: int, k: int, full: bool) -> Iterator[Asked]:
+    """Yield a product, and with addends, factors and flags."""
+    plain = {"a": (m, k), "b": (k, n)}
+    yield plain, {}
+    if full:
+        for c in ((m, n), (n,), (m, 1)):
+            yield {**plain, "c": c}, {"alpha": 0.5, "beta": 0.25}
+        yield {**plain, "c": (m, n)}, {"beta": 1.0}
+        yield {"a": (k, m), "b": (n, k)}, {"transpose_a": True, "transpose_b": True}
+
+
+def _slid(
+    operation: Operation,
+    n: int,
+    c: int,
+    k: int,
+    side: int,
+    kernel: int,
+    padding: int,
+    *,
+    stride: int = 1,
+    dilation: int = 1,
+    depthwise: bool = False,
+) -> Asked:
+    """Return a convolution or a pooling of images."""
+    slides = Windows((kernel, kernel), (stride, stride), ((padding, padding),) * 2, (dilation, dilation))
+    if operation.kind == "pooling":
+        shapes, parameters = pool_call(operation.name, (n, c, side, side), slides)
+        return dict(shapes), parameters
+    k, groups = (c, c) if depthwise else (k, 1)
+    positions = (side + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
+    y = (n, k, positions, positions)
+    whole = Convolution((n, c, side, side), (k, c // groups, kernel, kernel), y, slides, groups)
+    shapes, parameters = whole.call(operation.name, bias="bias" in operation.arrays)
+    return dict(shapes), parameters
 
 
 @dataclass(frozen=True)
@@ -291,6 +333,7 @@ SAMPLES = Sizes(
     maps=((), (5,), (5, 10), (5, 5, 5)),
     rows=((5, 5), (5, 20), (1, 5)),
     images=((2, 4, 4, 6, 3, 1), (1, 4, 8, 5, 2, 0), (2, 3, 2, 7, 1, 0)),
+    full=True,
 )
 CASES = Sizes(
     products=((2, 4, 3), (3, 4, 5), (2, 4, 10)),
@@ -298,10 +341,12 @@ CASES = Sizes(
     rows=((1, 3), (2, 4), (3, 20)),
     images=((1, 1, 1, 5, 3, 1), (1, 1, 1, 5, 3, 0), (1, 3, 3, 32, 2, 0)),
     sequences=((1, 3, 2, 3), (1, 1, 3, 4)),
+    full=True,
 )
 ALIGNED = Sizes(
     products=((8, 8, 8), (136, 72, 136), (128, 128, 40)),
     images=((1, 8, 8, 9, 3, 1), (2, 8, 16, 8, 1, 0)),
+    full=True,
 )
 FUZZED = Sizes(
     products=(
@@ -337,7 +382,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule("ONNX node tests", CASES, (normal,), everywhere(1e-3, 1e-7), gradients=False),
     Rule("CUTLASS", ALIGNED, (integers(-2, 2), within(1.0)), cutlass, kinds=SUMS),
-    Rule("oneDNN benchdnn", FUZZED, (integers(-4, 4, 0.5),), benchdnn),
+    Rule("oneDNN benchdnn", replace(FUZZED, full=True), (integers(-4, 4, 0.5),), benchdnn),
     Rule(
         "TOSA dot product",
         DOTS,
@@ -348,6 +393,6 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule("WebNN", CASES, (within(1.0), within(10.0)), webnn, gradients=False),
     Rule("gpucheck", FUZZED, (normal,), gpucheck),
-    Rule("gpuemu", SAMPLES, (within(10.0),), gpuemu),
+    Rule("gpuemu", replace(SAMPLES, full=False), (within(10.0),), gpuemu),
 )
 """All rules, in the order of the table."""

@@ -53,6 +53,7 @@ def test_every_concept_is_found_in_the_table() -> None:
     assert f"\n\n{table()}\n\n" in README[README.index("## Where is …?") :], message
 
 
-def test_the_kill_matrix_is_that_of_the_record() -> None:
+def test_a_kill_matrix_in_the_readme_is_that_of_the_record() -> None:
     message = "run: python -m gaugeblock.conformance.document README.md"
-    assert f"\n\n{kill_table(ROOT)}\n\n" in README[README.index("## Why believe it") :], message
+    shown = re.search(r"(?m)^\| wrong, right (.*\n\|)*.*$", README)
+    assert shown is None or shown[0] == kill_table(ROOT), message
