@@ -155,7 +155,12 @@ def _product_factors(operation: Operation) -> Factors:
     ]
     batches = [{"batch": batch, "flags": flags, "m": "odd"} for batch in ("one", "two") for flags in FLAGS]
     columns = [{"addend": addend, "out lies": "columns", "m": "odd", "n": "odd"} for addend in ADDENDS[2:6]]
-    return Factors(values, rules, [*vectors, *batches, *columns])
+    lone = [
+        {size: "1", "batch": "none", f"{array} lies": lies}
+        for array, size in (("a", "m"), ("b", "n"), ("out", "m"), ("out", "n"))
+        for lies in ("gaps", "backwards")
+    ]
+    return Factors(values, rules, [*vectors, *batches, *columns, *lone])
 
 
 def _product(operation: Operation, row: Row, pick: Pick) -> Call:
