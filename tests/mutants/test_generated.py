@@ -21,9 +21,6 @@ FILE = Path(__file__).parent / "results" / "generated-sample.jsonl"
 SAMPLE = [json.loads(line) for line in FILE.read_text("utf-8").splitlines()]
 
 
-NAMES = ("file", "operator", "before", "after")
-
-
 @cache
 def everything() -> list[Change]:
     return subjects.enumerated()
@@ -33,9 +30,7 @@ def found(wanted: dict[str, Any]) -> Change:
     """Return the change that the sample describes, wherever its line is now."""
 
     def same(change: Change) -> bool:
-        return all(
-            getattr(change, name) == wanted[name] for name in ("file", "operator", "before", "after", "scope")
-        )
+        return all(getattr(change, name) == wanted[name] for name in ("file", "operator", "before", "after"))
 
     places = [
         change for change in everything() if same(change) and subjects.line_of(change) == wanted["text"]
@@ -64,12 +59,10 @@ def test_a_change_that_the_compiler_removes_is_equivalent_by_proof() -> None:
     text = "static constexpr int LOADS = 4;"
     file = "gpu/kernels/functions.cuh"
     unused = [c for c in everything() if c.file == file and subjects.line_of(c) == text and c.after == "5"]
-    # The first struct is relu's: no build of another function has it.
-    assert {name for name, _ in subjects.changed_builds(min(unused))} == {"relu", "relu_backward"}
+    # The first struct is relu's: no build of another function has it, and its gradient takes half, rounded down.
+    assert {name for name, _ in subjects.changed_builds(min(unused))} == {"relu"}
 
 
-@pytest.mark.parametrize(
-    "wanted", SAMPLE, ids=[f"{each['file']}-{each['line']}-{each['operator']}" for each in SAMPLE]
-)
+@pytest.mark.parametrize("wanted", SAMPLE, ids=[f"{each['file']}-{each['operator']}" for each in SAMPLE])
 def test_the_suite_kills_a_generated_mutant(wanted: dict[str, Any]) -> None:
     assert judged(found(wanted), limit=120.0)["verdict"] in (KILLED, EQUIVALENT)
