@@ -97,6 +97,8 @@ def _slid(
     """Return a convolution or a pooling of images."""
     slides = Windows((kernel, kernel), (stride, stride), ((padding, padding),) * 2, (dilation, dilation))
     if operation.kind == "pooling":
+        if "dilation" not in operation.parameters:
+            slides = replace(slides, dilation=(1, 1))
         shapes, parameters = pool_call(operation.name, (n, c, side, side), slides)
         return dict(shapes), parameters
     k, groups = (c, c) if depthwise else (k, 1)

@@ -59,7 +59,7 @@ def test_a_change_that_the_compiler_removes_is_equivalent_by_proof() -> None:
     text = "static constexpr int LOADS = 4;"
     file = "gpu/kernels/functions.cuh"
     unused = [c for c in everything() if c.file == file and subjects.line_of(c) == text and c.after == "5"]
-    # The first struct is relu's: no build of another function has it, and its gradient takes half, rounded down.
+    # The first struct is relu's: no other function has it, and the gradient takes half of it, rounded down.
     assert {name for name, _ in subjects.changed_builds(min(unused))} == {"relu"}
 
 
