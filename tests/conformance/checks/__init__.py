@@ -44,7 +44,7 @@ def checks_of(operation: Operation) -> Mapping[str, Check]:
     LookupError
         If the spec gives a clause a role that no check has.
     """
-    known = {**GENERIC, **OUTPUTS, **BY_KIND[operation.kind], REAL_DATA.role: REAL_DATA, LAYERS.role: LAYERS}
+    known = {**GENERIC, **OUTPUTS, REAL_DATA.role: REAL_DATA, LAYERS.role: LAYERS, **BY_KIND[operation.kind]}
     missing = operation.clauses.keys() - known.keys()
     if missing:
         raise LookupError(f"{operation.name}: no check has the role {', '.join(sorted(missing))}")

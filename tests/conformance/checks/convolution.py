@@ -210,7 +210,8 @@ def sparse_reductions(operation: Operation, dtype: str, arithmetic: Arithmetic) 
 def sums_all_terms(trial: Trial, problem: Problem) -> None:
     """A sum over many channels, taps or positions has all its terms, each once, with all its bits."""
     terms = problem.record.reduction(problem.shapes, problem.parameters) or 1
-    if trial.declared.slow and max(problem.elements, terms * prod(problem.result_shape) // 16) > SLOW:
+    much = SLOW // 16 if _transforms(trial, problem) else SLOW
+    if trial.declared.slow and max(problem.elements, terms * prod(problem.result_shape) // 16) > much:
         return  # the simulated device takes seconds for it
     if is_sparse(problem):
         exact = exactly(problem, trial.arithmetic(problem))
