@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from gaugeblock import gpu
+from gaugeblock.gpu.device import device
 
 ALL = ("conv", "conv_fused", "conv_transpose", "conv_backward_input", "conv_backward_weight")
 NARROW = ("float16", "bfloat16")
@@ -34,6 +35,7 @@ class Declared:
     """A backend: operations by one algorithm, and its declaration."""
 
     arrays = "cuda"
+    simulated = device().simulated
 
     def __init__(
         self, algorithm: str, declaration: Mapping[str, Any], operations: Sequence[str], dtypes: Sequence[str]
