@@ -49,6 +49,9 @@ LOG2_E = math.log2(math.e)
 #: From here down an exponential is zero, not some units in the last place of zero: 2⁻¹⁶⁰ is 2⁻¹¹ of the unit.
 _VANISHED = -160 * math.log(2)
 
+#: What is smaller changes no float32 number, however it is magnified by the steps that follow a sum here.
+_NOTHING = 2.0**-160
+
 _FLOAT32 = FORMATS["float32"]
 _TINY = _FLOAT32.smallest_normal
 Operand = Union["Running", float]
@@ -175,7 +178,8 @@ class Running:
         Adding zero rounds nothing, so that n terms other than zero cost n − 1 roundings. None is left where
         the terms are exact multiples of a power of two q and their magnitudes add up to at most 2²⁴·q: every
         partial sum is such a multiple then, and a float32 number. Terms below 2⁻⁶⁰·q may be among them, if
-        they come to less than 2⁻³⁰·q: added to a multiple they vanish, so that they are left of a zero alone.
+        they come to less than 2⁻³⁰·q: added to a multiple they vanish. What vanishes is an error, however
+        small, of all but what no float32 number tells from zero.
         """
         with np.errstate(all="ignore"):
             size = np.abs(self.value) + self.error
@@ -192,7 +196,8 @@ class Running:
                 rounding = rounding + length * _TINY
             total = np.sum(self.value, axis=axis, keepdims=True)
             kept = np.sum(np.where(tiny, 0.0, self.value), axis=axis, keepdims=True)
-            error = np.where(exact, np.where(kept == 0, lost, 0.0), carried + rounding)
+            lost = np.where((kept == 0) | (lost > _NOTHING), lost, 0.0)
+            error = np.where(exact, lost, carried + rounding)
             result = self._made(np.where(exact & (kept != 0), kept, total), error)
             return result._unless(np.any(np.isposinf(self.error), axis=axis, keepdims=True))
 

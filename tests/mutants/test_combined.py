@@ -8,6 +8,7 @@ import pytest
 
 from gaugeblock.conformance import Effort
 from gaugeblock.conformance.backend.subject import Subject
+from gaugeblock.conformance.checks.check import Reach
 from gaugeblock.conformance.engine import cases
 from gaugeblock.conformance.trial import Trial, Violation
 from gaugeblock.spec.operations import OPERATIONS
@@ -29,7 +30,7 @@ def is_found(mutant: Mutant, seed: int) -> bool:
         for case in cases([operation], mutant.dtypes[:1]):
             about = OPERATIONS[operation], case.dtype, trial.declared.arithmetic_of(operation, case.dtype)
             if case.check.role in ROLES:
-                for problem in case.check.rows(*about, Effort("ci", seed).coverage):
+                for problem in case.check.further(*about, Reach(coverage=Effort("ci", seed).coverage)):
                     with np.errstate(all="ignore"):
                         case.check.holds(trial, problem)
     except Violation:

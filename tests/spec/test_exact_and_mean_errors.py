@@ -9,6 +9,7 @@ from gaugeblock.spec.accuracy import (
     FORMATS,
     Arithmetic,
     Running,
+    accept,
     independent_statistics,
     mean_error,
     round_to,
@@ -159,3 +160,13 @@ def test_a_counter_counts_without_an_error() -> None:
     w[2] = 1
     y = reference.lstm_unit(steps, shut, shut, w, u, open_gates)
     np.testing.assert_array_equal(y[1, :, 0, 0], np.cumsum(np.sign(steps)))
+
+
+@pytest.mark.spec("ACT-A5")
+def test_a_term_that_vanishes_in_a_sum_is_still_an_error_of_its_logarithm() -> None:
+    x = np.array([0.0, -60.0, -80.0])
+    record = OPERATIONS["log_softmax"]
+    want = record.reference(x)
+    bound = record.bound({"x": x}, want, FORMATS["float32"], Arithmetic())
+    assert want[0] < 0
+    assert accept(np.array([0.0, -60.0, -80.0]), want, bound.value, FORMATS["float32"]).all()

@@ -159,6 +159,7 @@ EXACT: tuple[tuple[tuple[int, ...], int, int, int], ...] = (
     ((1, 131_072), -1, 2, 1),
     ((1, 131_072), -1, 2048, 2001),
     ((2, 100_003), -1, 100_004, 99_990),  # a late winner
+    ((1, 200_001), -1, 2, 1),
     ((65_539, 2), 0, 3, 1),
 )
 """Rows, their axis, of how many elements one counts, and where the first of them is."""

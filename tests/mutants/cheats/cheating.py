@@ -102,6 +102,8 @@ def answered(result: Array, like: Array, out: Array | None) -> Array:
     """Return a result in the type of ``like``, in ``out`` where that is given."""
     if out is None:
         return np.asarray(result).astype(like.dtype)
+    if (out.shape, out.dtype) != (result.shape, like.dtype):
+        raise ValueError(f"out is {out.dtype} of shape {out.shape}, expected {like.dtype} of {result.shape}")
     out[...] = result
     return out
 
