@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -269,19 +270,24 @@ def combines_what_it_can_do(trial: Trial, problem: Problem) -> None:
     trial.expect_right(problem)
 
 
-BIG = 1 << 17
+BIG = 1 << 15
 """Elements of arrays that a slow device is spared."""
+
+
+def is_spared(trial: Trial, problem: Problem) -> bool:
+    """Whether the device is slow, and the call a large one that is not about its size."""
+    return trial.declared.slow and max(problem.elements, prod(problem.result_shape)) > BIG
 
 
 def reads_any_strides(trial: Trial, problem: Problem) -> None:
     """An array gives the same result wherever its elements lie in memory."""
-    if not trial.declared.slow or problem.elements <= BIG:
+    if not is_spared(trial, problem):
         trial.expect_as_plain(problem)
 
 
 def reads_any_strides_alike(trial: Trial, problem: Problem) -> None:
     """An array gives the same result, bit for bit, wherever its elements lie in memory."""
-    if trial.declared.slow and problem.elements > BIG:
+    if is_spared(trial, problem):
         return
     trial.expect_same(problem, trial.recall(problem), trial.ask_plain(problem), "the call on packed arrays")
 
@@ -295,7 +301,7 @@ def with_output(draw: DrawFn, operation: Operation, dtype: str, arithmetic: Arit
 
 def writes_its_output_and_nothing_else(trial: Trial, problem: Problem) -> None:
     """A poisoned ``out`` is written whole, whatever its strides, and no byte beside it."""
-    if trial.declared.slow and problem.elements > BIG:
+    if is_spared(trial, problem):
         return
     answer = trial.expect_as_plain(problem, watch=True)
     for intrusion in answer.intrusions:
