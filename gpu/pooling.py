@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import math
 import struct
+from dataclasses import replace
 from typing import Any, Final
 
 from gaugeblock.gpu.arrays import Exchange
@@ -295,6 +296,12 @@ def _counting(include_pad: bool, divisor: Any) -> tuple[int, float]:
     return GIVEN, float32(divisor)
 
 
+def _settled(windows: Windows) -> Windows:
+    """Return the same windows with dilation 1 along axes on which they have one tap, which it cannot move."""
+    dilation = (1 if R == 1 else d for R, d in zip(windows.kernel, windows.dilation, strict=True))
+    return replace(windows, dilation=tuple(dilation))
+
+
 def _is_short(shape: tuple[int, ...], windows: Windows) -> bool:
     """Return whether every position fits 32 bits with room to spare; else the naive kernel answers."""
     w = windows
@@ -351,6 +358,7 @@ def _pool(
     exchange: Exchange, windows: Windows, wanted: str, counting: int, divisor: float, algorithm: str
 ) -> Any:
     batch, channels = exchange.shapes["x"][:2]
+    windows = _settled(windows)
     shape = (batch, channels, *windows.output)
     if 0 in shape:
         return exchange.result()
@@ -388,6 +396,7 @@ def _pool_backward(
     exchange: Exchange, windows: Windows, of_max: bool, counting: int, divisor: float, algorithm: str
 ) -> Any:
     batch, channels = exchange.shapes["dy"][:2]
+    windows = _settled(windows)
     shape = (batch, channels, *windows.size)
     if 0 in shape:
         return exchange.result()

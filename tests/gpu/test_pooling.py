@@ -220,3 +220,11 @@ def test_empty_images_have_empty_results(shape: tuple[int, ...]) -> None:
 def test_a_bad_argument_is_refused_with_its_clause(clause: str, error: type[Exception], run: Any) -> None:
     with pytest.raises(error, match=f"^{clause}"):
         run(numbers("float32", 1, 2, 5, 4))
+
+
+def test_a_dilation_that_moves_no_tap_takes_no_slower_kernel() -> None:
+    x = np.random.default_rng(1).standard_normal((1, 1, 3, 2049)).astype(np.float32)
+    y = gpu.max_pool(x, kernel=(2, 1), dilation=(1, 2**31 - 1))
+    np.testing.assert_array_equal(y, reference.max_pool(x, kernel=(2, 1), dilation=(1, 1), stride=(2, 1)))
+    dx = gpu.max_pool_backward(np.ones_like(y), x, kernel=(2, 1), dilation=(1, 2**31 - 1))
+    assert dx.sum() == y.size
