@@ -354,7 +354,7 @@ def _search(case: Case, run: _Run, effort: Effort) -> None:
         further = chain(listed(effort.given, *about), _in_time(run.trial.subject, further))
     always = chain(run.check.always(*about), further)
     if run.check.role == "answers":  # what another clause was declined
-        always = chain(run.trial.notes.declined, always)
+        always = chain(tuple(run.trial.notes.declined), always)  # asking may add to them
     known = _first_failure(run, always)
     if known is None and run.check.role == "semantics" and run.declined_all:
         known = _first_failure(run, _until_answered(run, probes(operation, case.dtype)))

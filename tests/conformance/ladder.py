@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
 from math import prod
-from typing import Any
 
 from gaugeblock.conformance.backend import arena
 from gaugeblock.conformance.backend.subject import Subject
@@ -21,49 +19,11 @@ from gaugeblock.conformance.planning import Plan
 from gaugeblock.conformance.problems.layers import TRUE, LayerCall, calls_of
 from gaugeblock.conformance.problems.problem import Problem
 from gaugeblock.conformance.problems.shapes import MOST
-from gaugeblock.conformance.reports.report import Report
+from gaugeblock.conformance.reports.report import Ladder, Report
 from gaugeblock.spec.accuracy import FORMATS
 from gaugeblock.spec.operations import OPERATIONS
 
 BATCHES = (2, 8, 32, 128)
-
-
-@dataclass
-class Ladder:
-    """How far a ladder got.
-
-    Attributes
-    ----------
-    budget, seconds
-        What it was given, and what it took.
-    problems, left_out
-        Calls that were tried, and those that memory does not hold.
-    batch
-        The largest batch of which all calls were tried or left out; 1 before the first rung is done.
-    complete
-        Whether it came to its end.
-    """
-
-    budget: float
-    seconds: float = 0.0
-    problems: int = 0
-    left_out: int = 0
-    batch: int = 1
-    complete: bool = False
-
-    def as_data(self) -> dict[str, Any]:
-        """Return it as the report writes it."""
-        return {**asdict(self), "seconds": round(self.seconds, 3)}
-
-    def in_words(self) -> str:
-        """Say how far it got."""
-        if not self.problems and not self.left_out:
-            return "ladder of layers: none, for want of time, or as the device is slow"
-        reached = "to its end" if self.complete else f"batch {self.batch} complete"
-        return (
-            f"ladder of layers: {self.problems} calls in {self.seconds:.0f} of {self.budget:g} s, {reached}; "
-            f"{self.left_out} too large for the shared memory"
-        )
 
 
 def climb(plan: Plan, report: Report) -> None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from gaugeblock.conformance.backend.subject import Answer, CallFailed, Subject, Unsupported
 from gaugeblock.conformance.evidence import SMALL, Evidence, Notebook
 from gaugeblock.conformance.problems.problem import Array, Floats, Problem
+from gaugeblock.conformance.problems.sparse import exactly
 from gaugeblock.spec import accuracy
 from gaugeblock.spec.domain import Domain
 
@@ -160,6 +161,19 @@ class Trial:
             return self.ask(problem)
         self.evidence.count(problem, answered=True)
         return Answer(known)
+
+    def widened(self, problem: Problem) -> Problem:
+        """Return a sparse sum with its integers as wide as every order of summation leaves exact.
+
+        Raises
+        ------
+        Outside
+            If the declared accumulator has no exact sum so long.
+        """
+        exact = exactly(problem, self.arithmetic(problem))
+        if exact is None:
+            raise Outside
+        return exact
 
     def ask_anew(self, problem: Problem) -> Answer:
         """Return the answer of the same backend in another process."""

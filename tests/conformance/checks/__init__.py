@@ -48,8 +48,8 @@ def checks_of(operation: Operation) -> Mapping[str, Check]:
     missing = operation.clauses.keys() - known.keys()
     if missing:
         raise LookupError(f"{operation.name}: no check has the role {', '.join(sorted(missing))}")
-    roles = sorted(operation.clauses, key=lambda role: FIRST.index(role) if role in FIRST else len(FIRST))
-    roles.sort(key=lambda role: LAST.index(role) + 1 if role in LAST else 0)
+    between = [role for role in operation.clauses if role not in (*FIRST, *LAST)]
+    roles = [role for role in (*FIRST, *between, *LAST) if role in operation.clauses]
     found = {operation.clauses[role]: known[role] for role in roles if role != "answers"}
     found.update((clause, constraint(clause)) for clause in operation.constraints)
     return found | {operation.clauses["answers"]: known["answers"]}

@@ -7,19 +7,54 @@ import math
 import os
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gaugeblock.conformance.engine import ESSENTIAL, NO_EVIDENCE, Case, Outcome
 from gaugeblock.conformance.evidence import total
 from gaugeblock.conformance.levels import LEVELS, up_to
 from gaugeblock.conformance.reports.data import worst
 
-if TYPE_CHECKING:
-    from gaugeblock.conformance.ladder import Ladder
-
 FORMAT = 2
+
+
+@dataclass
+class Ladder:
+    """How far a ladder of sizes got.
+
+    Attributes
+    ----------
+    budget, seconds
+        What it was given, and what it took.
+    problems, left_out
+        Calls that were tried, and those that memory does not hold.
+    batch
+        The largest batch of which all calls were tried or left out; 1 before the first rung is done.
+    complete
+        Whether it came to its end.
+    """
+
+    budget: float
+    seconds: float = 0.0
+    problems: int = 0
+    left_out: int = 0
+    batch: int = 1
+    complete: bool = False
+
+    def as_data(self) -> dict[str, Any]:
+        """Return it as the report writes it."""
+        return {**asdict(self), "seconds": round(self.seconds, 3)}
+
+    def in_words(self) -> str:
+        """Say how far it got."""
+        if not self.problems and not self.left_out:
+            return "ladder of layers: none, for want of time, or as the device is slow"
+        reached = "to its end" if self.complete else f"batch {self.batch} complete"
+        return (
+            f"ladder of layers: {self.problems} calls in {self.seconds:.0f} of {self.budget:g} s, {reached}; "
+            f"{self.left_out} too large for the shared memory"
+        )
 
 
 @dataclass
