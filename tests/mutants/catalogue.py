@@ -12,10 +12,10 @@ from types import ModuleType
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
+import arithmetics  # noqa: E402
 import combined  # noqa: E402
 import constructed  # noqa: E402
 import convolution  # noqa: E402
-import declared  # noqa: E402
 import elementwise  # noqa: E402
 import gemm  # noqa: E402
 import long  # noqa: E402
@@ -99,7 +99,7 @@ RECORDS = records(
     pooling,
     sliding_corners,
     lstm,
-    declared,
+    arithmetics,
     long,
 )
 MUTANTS: tuple[Mutant, ...] = tuple(record for record in RECORDS if isinstance(record, Mutant))

@@ -57,6 +57,7 @@ class Played:
     seen: dict[str, set[str]] = field(default_factory=dict)
     name: str = "played"
     peak_memory: int = 0
+    time_limit: float = 60.0
     wrong: int = 0
 
     @property

@@ -9,11 +9,11 @@ from gaugeblock.conformance import Effort, judge
 from gaugeblock.spec.arithmetic import Arithmetic
 
 sys.path.insert(0, str(Path(__file__).parent))
-import declared
+import arithmetics
 from workshop import Backend
 
 HERE = str(Path(__file__).parent)
-BACKENDS = {name: value for name, value in vars(declared).items() if isinstance(value, Backend)}
+BACKENDS = {name: value for name, value in vars(arithmetics).items() if isinstance(value, Backend)}
 
 #: The operation and the format in which a kernel shows that it is not plain. Nine products of bf16 are as
 #: good as one of fp32.
@@ -42,7 +42,8 @@ def test_a_kernel_that_computes_so_and_does_not_say_so_is_violating(name: str, t
     operation, dtype = VISIBLE[name]
     file = tmp_path / "silent.py"
     file.write_text(
-        f"import sys\nsys.path.insert(0, {HERE!r})\nfrom declared import {name}\n{name}.arithmetic = {{}}\n"
+        f"import sys\nsys.path.insert(0, {HERE!r})\n"
+        f"from arithmetics import {name}\n{name}.arithmetic = {{}}\n"
     )
     report = judge(
         f"{file}:{name}",
