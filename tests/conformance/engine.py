@@ -52,6 +52,9 @@ MOST_FITTED = 1 << 21
 SIZED_SECONDS = 120.0
 """How long ever larger problems are put to a backend that does not say that it is slow, and is."""
 
+LARGE = 1 << 17
+"""Work (:attr:`Problem.work`) beyond which a problem takes the simulated device about a second."""
+
 PROBE_SECONDS = 8.0
 """How long a call is searched for that a backend answers which has declined all others."""
 
@@ -348,11 +351,16 @@ def _search(case: Case, run: _Run, effort: Effort) -> None:
     operation = OPERATIONS[case.operation]
     arithmetic = run.trial.declared.arithmetic_of(case.operation, case.dtype)
     about = operation, case.dtype, arithmetic
-    reach = Reach(run.trial.declared.slow, effort.profile, effort.coverage)
-    further = run.check.further(*about, reach)
+    slow = run.trial.declared.slow
+    always = run.check.always(*about)
+    further = run.check.further(*about, Reach(slow, effort.profile, effort.coverage))
     if run.check is LAYERS:
         further = chain(listed(effort.given, *about), _in_time(run.trial.subject, further))
-    always = chain(run.check.always(*about), further)
+    elif slow and effort.profile != "deep":
+        formats = [dtype for dtype in operation.dtypes if dtype in run.domain.dtypes]
+        always = shared_out(always, formats, beyond=LARGE)
+        further = shared_out(further, formats)
+    always = chain(always, further)
     if run.check.role == "answers":  # what another clause was declined
         always = chain(tuple(run.trial.notes.declined), always)  # asking may add to them
     known = _first_failure(run, always)
@@ -403,6 +411,14 @@ def _in_time(subject: Subject, problems: Iterable[Problem]) -> Iterator[Problem]
         if now - last > subject.time_limit / 4 or now - start > SIZED_SECONDS:
             return
         last = now
+
+
+def shared_out(problems: Iterable[Problem], dtypes: Sequence[str], beyond: int = 0) -> Iterator[Problem]:
+    """Yield problems, of those of much work the ones that fall to their format: another has the others."""
+    for problem in problems:
+        share = zlib.crc32(repr((problem.shapes, problem.parameters)).encode()) % len(dtypes)
+        if problem.work <= beyond or dtypes[share] == problem.dtype:
+            yield problem
 
 
 def _until_answered(run: _Run, problems: Iterable[Problem]) -> Iterator[Problem]:

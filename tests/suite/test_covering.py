@@ -6,6 +6,7 @@ import pytest
 
 from gaugeblock.conformance import Array, Effort, Problem
 from gaugeblock.conformance.command import main
+from gaugeblock.conformance.engine import shared_out
 from gaugeblock.conformance.problems import factors
 from gaugeblock.conformance.problems.covering import Covering, Factors
 from gaugeblock.spec.operations import OPERATIONS, Operation
@@ -93,6 +94,17 @@ def test_profiles_differ_in_how_much_of_the_combinations_they_try() -> None:
         for effort in (Effort(p).coverage for p in ("quick", "ci", "deep"))
     ]
     assert strengths == [(2, True), (2, False), (3, False)]
+
+
+def test_the_formats_of_a_slow_device_share_what_is_large() -> None:
+    dtypes = ("float32", "float16", "bfloat16")
+
+    def tried(dtype: str, beyond: int) -> list[int]:
+        asked = [Problem("relu", dtype, {"x": Array((length,))}) for length in range(1, 40)]
+        return [problem.elements for problem in shared_out(asked, dtypes, beyond)]
+
+    assert sorted(n for dtype in dtypes for n in tried(dtype, 0)) == list(range(1, 40))
+    assert all(tried(dtype, 0) and tried(dtype, 30)[:30] == list(range(1, 31)) for dtype in dtypes)
 
 
 @pytest.mark.parametrize(

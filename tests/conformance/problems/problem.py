@@ -392,6 +392,13 @@ class Problem:
         """Number of elements of the largest argument."""
         return max(array.size for array in self.arrays.values())
 
+    @property
+    def work(self) -> int:
+        """What the call takes, about: elements read, and terms of sums."""
+        terms = self.record.reduction(self.shapes, self.parameters) or 1
+        sums = self.record.kind in ("contraction", "convolution", "pooling", "recurrence")
+        return max(self.elements, prod(self.result_shape) * (terms if sums else 1))
+
     @cached_property
     def _content(self) -> str:
         """The operation and its arguments, wherever they lie, as a text."""
