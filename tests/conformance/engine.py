@@ -356,7 +356,7 @@ def _search(case: Case, run: _Run, effort: Effort) -> None:
     further = run.check.further(*about, Reach(slow, effort.profile, effort.coverage))
     if run.check is LAYERS:
         further = chain(listed(effort.given, *about), _in_time(run.trial.subject, further))
-    elif slow and effort.profile != "deep":
+    elif slow and effort.profile != "deep" and run.check.role not in NO_EVIDENCE:
         formats = [dtype for dtype in operation.dtypes if dtype in run.domain.dtypes]
         always = shared_out(always, formats, beyond=LARGE)
         further = shared_out(further, formats)
