@@ -131,6 +131,11 @@ def _show_domains(console: Console, report: Report) -> None:
             console.print(f"{operation} is judged in its domain: {domain}", markup=False, soft_wrap=True)
         if entry.calls("declined") and domain is None:
             console.print(_declined(operation, dtype, entry), markup=False, soft_wrap=True)
+        if left_out := sum(outcome.left_out for outcome in entry.cases.values()):
+            words = (
+                f"{operation} {dtype}: {left_out} larger layers of networks were not tried, for want of time"
+            )
+            console.print(words, markup=False, soft_wrap=True)
 
 
 def _declined(operation: str, dtype: str, entry: Entry) -> str:

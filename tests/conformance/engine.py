@@ -99,6 +99,8 @@ class Outcome:
         Calls asked, answered and declined, by their size.
     largest
         Shapes of the largest call that was answered.
+    left_out
+        Layers of networks that were not tried for want of time.
     suggestion
         Where calls were declined: the declaration that would fit.
     level
@@ -117,6 +119,7 @@ class Outcome:
     problem: str | None = None
     by_size: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     largest: str = ""
+    left_out: int = 0
     suggestion: str | None = None
     level: str | None = None
     memory: Mapping[str, int] = field(default_factory=dict)
@@ -187,7 +190,7 @@ class _Run:
         self.trial.remembers = self.check.role == "layouts"
         self.domain = subject.declared.domain_of(case.operation)
         self.departures = subject.declared.departures_of(case.operation)
-        self.examples = 0
+        self.examples = self.left_out = 0
         self.failure: Violation | None = None
         self.failed_at = 0.0
 
@@ -300,6 +303,7 @@ class Examiner:
             Outcome,
             run.verdict(evidence["by_size"]),
             examples=run.examples,
+            left_out=run.left_out,
             seconds=seconds,
             worst_share_of_bound=run.trial.worst_share,
             memory={"suite": own_peak(), "backend": self.subject.peak_memory},
@@ -355,7 +359,7 @@ def _search(case: Case, run: _Run, effort: Effort) -> None:
     always = run.check.always(*about)
     further = run.check.further(*about, Reach(slow, effort.profile, effort.coverage))
     if run.check is LAYERS:
-        further = chain(listed(effort.given, *about), _in_time(run.trial.subject, further))
+        further = chain(listed(effort.given, *about), _in_time(run, further))
     elif slow and effort.profile != "deep" and run.check.role not in NO_EVIDENCE:
         formats = [dtype for dtype in operation.dtypes if dtype in run.domain.dtypes]
         always = shared_out(always, formats, beyond=LARGE)
@@ -402,14 +406,15 @@ def _first_failure(run: _Run, problems: Iterable[Problem]) -> Violation | None:
     return None
 
 
-def _in_time(subject: Subject, problems: Iterable[Problem]) -> Iterator[Problem]:
-    """Yield ever larger problems, until one of them took the backend long, or all together did."""
+def _in_time(run: _Run, problems: Iterable[Problem]) -> Iterator[Problem]:
+    """Yield ever larger problems until one takes the backend long, or all together do; count the others."""
     start = last = time.monotonic()
-    for problem in problems:
+    rest = iter(problems)
+    for problem in rest:
         yield problem
         now = time.monotonic()
-        if now - last > subject.time_limit / 4 or now - start > SIZED_SECONDS:
-            return
+        if now - last > run.trial.subject.time_limit / 4 or now - start > SIZED_SECONDS:
+            run.left_out = sum(1 for _ in rest)
         last = now
 
 

@@ -276,9 +276,12 @@ def test_a_layer_is_a_call_of_every_operation_in_both_directions() -> None:
     assert LayerCall("relu", {"x": (2, 3)}, {}, {}).work == 12
 
 
-def test_a_backend_that_takes_long_is_spared_what_is_larger_still(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_backend_that_takes_long_is_spared_what_is_larger_still_and_it_is_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     clock = iter((0.0, 1.0, 17.0, 17.5))
     monkeypatch.setattr(engine.time, "monotonic", lambda: next(clock))
-    subject: Any = SimpleNamespace(time_limit=60.0)
+    run: Any = SimpleNamespace(trial=SimpleNamespace(subject=SimpleNamespace(time_limit=60.0)), left_out=0)
     problems: Any = (1, 2, 3, 4)
-    assert list(engine._in_time(subject, problems)) == [1, 2]
+    assert list(engine._in_time(run, problems)) == [1, 2]
+    assert run.left_out == 2

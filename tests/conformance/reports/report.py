@@ -176,6 +176,7 @@ def _clause(case: Case, outcome: Outcome) -> dict[str, Any]:
         "seconds": round(outcome.seconds, 3),
         "by_size": outcome.by_size,
         "largest": outcome.largest,
+        "left_out": outcome.left_out,
         "failure": failure,
     }
 
