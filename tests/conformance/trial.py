@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gaugeblock.conformance.backend.subject import Answer, CallFailed, Subject, Unsupported
+from gaugeblock.conformance.comparison import Comparison, place
 from gaugeblock.conformance.evidence import SMALL, Evidence, Notebook
 from gaugeblock.conformance.problems.problem import Array, Floats, Problem
 from gaugeblock.conformance.problems.sparse import exactly
@@ -240,22 +241,16 @@ class Trial:
         places: tuple[NDArray[np.intp], ...] | None = None,
     ) -> None:
         """Hold every element of ``got`` to its bound around ``want``; ``places`` are theirs in the result."""
-        form = accuracy.FORMATS[problem.dtype]
-        accepted = accuracy.accept(got, want, bound, form)
+        found = Comparison.of(got, want, bound, accuracy.FORMATS[problem.dtype])
         self.compared += got.size
         self.bounded += int(np.sum(np.broadcast_to(np.isfinite(bound.value), got.shape) | ~np.isfinite(want)))
-        with np.errstate(all="ignore"):
-            error = np.abs(got - want)
-            share = np.where(error == 0, 0.0, error / bound.value)
-        share = np.where(np.isfinite(got) & np.isfinite(want), share, np.where(accepted, 0.0, np.inf))
-        if np.all(accepted):
-            self.worst_share = max(self.worst_share, float(np.max(share, initial=0.0)))
+        if not found.wrong:
+            self.worst_share = max(self.worst_share, float(np.max(found.share, initial=0.0)))
             return
-        worst = int(np.argmax(np.where(accepted, -1.0, share)))
-        reason = describe(got, want, bound, accepted, share, worst, places)
-        element = worst
-        if places is not None:
-            element = int(np.ravel_multi_index([axis[worst] for axis in places], problem.result_shape))
+        worst = found.worst
+        named = None if places is None else tuple(axis[worst] for axis in places)
+        reason = f"{found.describe(named)}\n{found.wrong} of {got.size} elements are outside their bounds"
+        element = worst if named is None else int(np.ravel_multi_index(named, problem.result_shape))
         raise Violation(problem, reason, element, wrong=True)
 
     def compare_zero_signs(self, problem: Problem, got: Floats, want: Floats) -> None:
@@ -268,7 +263,7 @@ class Trial:
         if np.any(wrong):
             worst = int(np.flatnonzero(wrong)[0])
             where = np.unravel_index(worst, got.shape)
-            raise Violation(problem, f"result{_index(where)} = {got[where]}, want {want[where]}", worst)
+            raise Violation(problem, f"{place(where)} = {got[where]}, want {want[where]}", worst)
 
     def expect_same(self, problem: Problem, got: Answer, want: Answer, relation: str) -> None:
         """Hold two answers to equality of all bits, NaNs aside; to their bounds where the order is free."""
@@ -283,7 +278,7 @@ class Trial:
             where = np.unravel_index(worst, got.raw.shape)
             raise Violation(
                 problem,
-                f"{relation}: result{_index(where)} is {float(got.values[where])!r}"
+                f"{relation}: {place(where)} is {float(got.values[where])!r}"
                 f" and {float(want.values[where])!r}"
                 f" ({int(different.sum())} of {different.size} elements differ)",
                 worst,
@@ -307,45 +302,9 @@ class Trial:
             where = np.unravel_index(worst, left.shape)
             raise Violation(
                 problem,
-                f"{relation} fails at {_index(where) or '()'}: {float(left[where])!r} against"
+                f"{relation} fails at {tuple(map(int, where))}: {float(left[where])!r} against"
                 f" {float(right[where])!r}, bound {bound[where]:.3g}",
             )
-
-
-def describe(
-    got: Floats,
-    want: Floats,
-    bound: accuracy.Bound,
-    accepted: NDArray[np.bool_],
-    share: Floats,
-    worst: int,
-    places: tuple[NDArray[np.intp], ...] | None = None,
-) -> str:
-    """Put the worst element, its bound and the bound's terms into words."""
-    where = np.unravel_index(worst, got.shape)
-    limit = np.broadcast_to(bound.value, got.shape)[where]
-    named = where if places is None else tuple(axis[worst] for axis in places)
-    lines = [f"result{_index(named)} = {float(got[where])!r}, want {float(want[where])!r}, bound {limit:.3g}"]
-    if np.isfinite(share[where]):
-        lines[0] += f" ({share[where]:.3g} times the bound)"
-    terms = _terms(bound.terms, got.shape, where)
-    if terms:
-        lines.append(f"bound = {terms}")
-    lines.append(f"{int((~accepted).sum())} of {accepted.size} elements are outside their bounds")
-    return "\n".join(lines)
-
-
-def _terms(
-    terms: Mapping[str, NDArray[np.float64]], shape: tuple[int, ...], where: tuple[np.intp, ...]
-) -> str:
-    """Write the terms of a bound at one element."""
-    written = ((name, float(np.broadcast_to(term, shape)[where])) for name, term in terms.items())
-    return " + ".join(f"{value:.3g} ({name})" for name, value in written if value)
-
-
-def _index(where: tuple[np.intp, ...]) -> str:
-    """Write an index as code, nothing for an array without axes."""
-    return f"[{', '.join(str(int(i)) for i in where)}]" if where else ""
 
 
 def at_one_element(problem: Problem, element: int) -> Problem | None:
