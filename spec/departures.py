@@ -41,7 +41,7 @@ from gaugeblock.spec.record import Arguments, Operation
 from gaugeblock.spec.running import Running, select, worst
 from gaugeblock.spec.transforms import larger
 
-__all__ = ["DEPARTURES", "Departure", "declared", "departed", "departing"]
+__all__ = ["DEPARTURES", "Departure", "declared", "departed", "departing", "nearest_of"]
 
 _FLOAT32 = FORMATS["float32"]
 
@@ -920,7 +920,7 @@ def declared(declaration: Mapping[str, Iterable[str]]) -> dict[str, tuple[str, .
     for operation in declaration:
         if operation not in OPERATIONS:
             raise ValueError(
-                f"GEN-C5: departures has {operation!r}, expected {_nearest_of(operation, OPERATIONS)}"
+                f"GEN-C5: departures has {operation!r}, expected {nearest_of(operation, OPERATIONS)}"
             )
     return {operation: _named(operation, names) for operation, names in declaration.items()}
 
@@ -932,7 +932,7 @@ def _named(operation: str, names: Any) -> tuple[str, ...]:
     for name in names:
         if name not in DEPARTURES:
             raise ValueError(
-                f"GEN-C5: departures of {operation} has {name!r}, expected {_nearest_of(name, DEPARTURES)}"
+                f"GEN-C5: departures of {operation} has {name!r}, expected {nearest_of(name, DEPARTURES)}"
             )
         departure = DEPARTURES[name]
         if operation not in departure.changes:
@@ -945,7 +945,7 @@ def _named(operation: str, names: Any) -> tuple[str, ...]:
     return tuple(name for name in DEPARTURES if name in names)
 
 
-def _nearest_of(name: object, known: Iterable[str]) -> str:
+def nearest_of(name: object, known: Iterable[str]) -> str:
     """Return the known names that are like a wrong one, or all of them."""
     names = list(known)
     close = difflib.get_close_matches(str(name), names, 3, 0.5)

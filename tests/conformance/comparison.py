@@ -50,8 +50,18 @@ class Comparison:
 
     @property
     def worst(self) -> int:
-        """Flat index of the wrong element that is farthest out."""
-        return int(np.argmax(np.where(self.accepted, -1.0, self.share)))
+        """Flat index of the element that is farthest out, of the wrong ones if there are any."""
+        return int(np.argmax(np.where(self.accepted & (self.wrong > 0), -1.0, self.share)))
+
+    @property
+    def largest(self) -> float:
+        """Share of the bound of that element."""
+        return float(self.share.flat[self.worst])
+
+    @property
+    def finite(self) -> bool:
+        """Whether it is a number, and should be."""
+        return bool(np.isfinite([self.got.flat[self.worst], self.want.flat[self.worst]]).all())
 
     def terms(self, element: int) -> dict[str, float]:
         """Return the terms of the bound at an element, zeros left out."""
