@@ -30,7 +30,7 @@ from gaugeblock.conformance.pieces import Call, Floats, Piece, cost, pieces
 from gaugeblock.conformance.problems.problem import every_value
 from gaugeblock.spec import accuracy
 from gaugeblock.spec.accuracy import FORMATS, Arithmetic, Bound
-from gaugeblock.spec.departures import departed, nearest_of
+from gaugeblock.spec.departures import declared, departing, nearest_of
 from gaugeblock.spec.operations import OPERATIONS, REQUIRED, Operation
 
 __all__ = ["Checked", "Limits", "Mismatch", "bound", "check"]
@@ -243,12 +243,14 @@ def _read(
     given, parameters = _arguments(record, arrays, named)
     on = {name: on_host(name, array) for name, array in given.items()}
     form = _format(record, on, **of_result)
-    declared = arithmetic if isinstance(arithmetic, Arithmetic) else Arithmetic.declared(arithmetic or {})
-    if declared.algorithm != "direct" and record.kind != "convolution":
+    plain = arithmetic is None or isinstance(arithmetic, Arithmetic)
+    how = (arithmetic or Arithmetic()) if plain else Arithmetic.declared(arithmetic)
+    if how.algorithm != "direct" and record.kind != "convolution":
         raise ValueError(f"GEN-C4: arithmetic of {operation} has 'algorithm', which convolutions have alone")
     if of_result.get("dtype") is not None:  # of which the arrays need not be
         on = {name: array.astype(np.float64) for name, array in on.items()}
-    return Call(departed(record, departures), form, on, parameters, declared)
+    otherwise = declared({operation: departures})[operation]
+    return Call(departing(operation, otherwise), form, on, parameters, how)
 
 
 def _arguments(
@@ -301,7 +303,7 @@ def _name_of(dtype: Any) -> str:
     try:
         return str(np.dtype(dtype).name)
     except TypeError:
-        return str(dtype).rpartition(".")[2]
+        return str(getattr(dtype, "name", dtype)).rpartition(".")[2]
 
 
 def _known(name: str, form: str) -> str:
@@ -356,14 +358,18 @@ def _expect_operands(call: Call, result: NDArray[Any]) -> int:
 
 
 def _shape(call: Call, result: NDArray[Any]) -> tuple[int, ...]:
-    """Return the shape of the result, which is that of the operation's."""
+    """Return the shape of the result, which is that of the operation's; refuse illegal arguments."""
     try:
         shape = call.result_shape
-    except Exception:  # of rules that are made for legal arguments
+        least = call
+        for axis in call.axes():
+            least = least.cut(axis, slice(0, 1))
+        if call.axes():
+            least.want()
+    except Exception:  # of an operation on few elements, or of rules that are made for legal arguments
         call.want()
         raise
     if result.shape != shape:
-        shape = call.want().shape  # refuses illegal arguments
         raise ValueError(f"result has shape {result.shape}, {call.operation} gives {shape}")
     return shape
 

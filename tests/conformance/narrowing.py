@@ -8,6 +8,7 @@ operands makes, which can be computed.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -86,9 +87,9 @@ def narrowed(call: Call, got: Floats) -> str | None:
     strength = np.mean(np.square(error))
     if not strength > 1.6 * terms * u**2 * (q + np.mean(np.square(sums) / 3 + np.square(want - sums))):
         return None
-    for arithmetic in _narrower():
-        arrays = {name: _rounded(array, arithmetic) for name, array in factors.items()}
-        moved = _centred(replace(product, arrays=arrays).want() - sums)
+    for arithmetic, names in _narrower(factors):
+        narrow = {name: _rounded(factors[name], arithmetic) for name in names}
+        moved = _centred(replace(product, arrays=factors | narrow).want() - sums)
         independent = np.mean(np.square(moved)) <= 4 * arithmetic.operand_roundoff**2 * q
         if independent and np.mean(np.square(error - moved)) <= ALIKE * strength:
             return str(arithmetic.multiplier)
@@ -99,13 +100,12 @@ def _centred(values: Floats) -> Floats:
     return np.asarray(values - np.mean(values))
 
 
-def _narrower() -> list[Arithmetic]:
-    """Return the ways in which operands may have been made narrower."""
-    return [
-        Arithmetic(multiplier=multiplier, truncates=cut)
-        for multiplier in ("tf32", "bfloat16", "float16")
-        for cut in (False, True)
-    ]
+def _narrower(factors: Collection[str]) -> Iterator[tuple[Arithmetic, tuple[str, ...]]]:
+    """Yield the ways in which operands may have been made narrower: both, or one of them."""
+    for multiplier in ("tf32", "bfloat16", "float16"):
+        for cut in (False, True):
+            for names in (tuple(factors), *((name,) for name in factors)):
+                yield Arithmetic(multiplier=multiplier, truncates=cut), names
 
 
 def _rounded(array: Floats, arithmetic: Arithmetic) -> Floats:
