@@ -8,7 +8,7 @@ operands makes, which can be computed.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from gaugeblock.conformance.pieces import Call, Floats
 from gaugeblock.spec.accuracy import FORMATS, Arithmetic, ulp
 
-__all__ = ["ADDENDS", "applies", "narrowed", "sample"]
+__all__ = ["ADDENDS", "FEWEST", "applies", "narrowed", "sample"]
 
 ADDENDS = ("c", "bias", "residual")
 
@@ -71,16 +71,18 @@ def narrowed(call: Call, got: Floats) -> str | None:
 
     No order of summation is known to which all this happens by chance, but it is evidence and no proof.
     """
-    if got.size < FEWEST:
-        return None
     wide = {name: array.astype(np.float64) for name, array in call.arrays.items()}
     factors = {name: array for name, array in wide.items() if name not in ADDENDS}
-    no_addend = {name: value for name, value in call.parameters.items() if name != "beta"}
-    product = replace(call, arrays=factors, parameters=no_addend)
-    want, sums = replace(call, arrays=wide).want(), product.want()
+    nothing = {name: np.zeros_like(array) for name, array in wide.items() if name in ADDENDS}
+
+    def product(arrays: Mapping[str, Floats]) -> Floats:
+        return replace(call, arrays={**arrays, **nothing}).want()
+
+    want, sums = replace(call, arrays=wide).want(), product(factors)
     alpha = float(call.parameters.get("alpha", 1.0))
-    squares = replace(product, arrays={name: np.square(array) for name, array in factors.items()})
-    q = np.mean(alpha * squares.want())  # which has one factor alpha already
+    q = np.mean(
+        alpha * product({name: np.square(array) for name, array in factors.items()})
+    )  # which has one factor alpha already
     terms = call.record.reduction(call.shapes, call.parameters) or 1
     u = FORMATS["float32"].unit_roundoff
     error = _centred(got - want)
@@ -89,7 +91,7 @@ def narrowed(call: Call, got: Floats) -> str | None:
         return None
     for arithmetic, names in _narrower(factors):
         narrow = {name: _rounded(factors[name], arithmetic) for name in names}
-        moved = _centred(replace(product, arrays=factors | narrow).want() - sums)
+        moved = _centred(product({**factors, **narrow}) - sums)
         independent = np.mean(np.square(moved)) <= 4 * arithmetic.operand_roundoff**2 * q
         if independent and np.mean(np.square(error - moved)) <= ALIKE * strength:
             return str(arithmetic.multiplier)
