@@ -33,6 +33,18 @@ def test_the_example_of_a_kernel_fails_as_shown(tmp_path: Path) -> None:
     assert missing == []
 
 
+def test_the_example_of_a_test_passes_and_fails_with_the_kernel(tmp_path: Path) -> None:
+    kernels, example = (block for block in blocks("python") if block.startswith("# "))
+    (tmp_path / "test_my_kernels.py").write_text(example)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--import-mode=prepend"]
+    for kernel, code in ((kernels, 0), (kernels.replace("x > 0", "x > 1"), 1)):
+        (tmp_path / "my_kernels.py").write_text(kernel)
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == code, done.stdout
+    assert "ACT-A3 violated by relu in float32" in done.stdout
+    assert "checking.py" not in done.stdout
+
+
 def test_the_example_of_a_call_runs() -> None:
     example = next(block for block in blocks("python") if ">>>" in block)
     test = doctest.DocTestParser().get_doctest(example, {}, "README", "README.md", 0)
