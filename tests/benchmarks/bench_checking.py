@@ -1,7 +1,7 @@
 """What it costs to hold every element of a product to its bound, beside comparing with another product.
 
-The peer is what one would write without the suite: `assert_allclose` with a product of NumPy in float32, and a
-tolerance that is guessed.
+The peer is what one would write without the suite: `assert_allclose` with a product of NumPy in float32, and
+a tolerance that is guessed.
 """
 
 from __future__ import annotations

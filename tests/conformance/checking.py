@@ -444,7 +444,7 @@ def _may_be_near(call: Call) -> bool:
     return (
         call.operation == "gemm"
         and call.arithmetic.accumulator == "float32"
-        and prod(call.result_shape) >= 1 << 16
+        and cost(call) * prod(call.result_shape) >= 1 << 22
         and cost(call) >= 256
     )
 

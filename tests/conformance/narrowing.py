@@ -14,7 +14,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from gaugeblock.conformance.pieces import Call, Floats
+from gaugeblock.conformance.pieces import Call, Floats, cost
 from gaugeblock.spec.accuracy import FORMATS, Arithmetic, ulp
 
 __all__ = ["ADDENDS", "FEWEST", "applies", "narrowed", "sample"]
@@ -22,7 +22,7 @@ __all__ = ["ADDENDS", "FEWEST", "applies", "narrowed", "sample"]
 ADDENDS = ("c", "bias", "residual")
 
 GRID = 32
-"""Rows and columns of a matrix product that are looked at: as many elements as their product."""
+"""Rows and columns of a matrix product that are looked at, fewer in sums of more than 65536 terms."""
 
 FEWEST = 64
 """Elements of which errors can be told from each other."""
@@ -48,8 +48,12 @@ def sample(call: Call) -> tuple[Call, tuple[NDArray[np.intp], ...]]:
     shape = call.result_shape
     places = [np.arange(size) for size in shape]
     rng = np.random.default_rng(0)
+    few = min(max((1 << 21) // cost(call), 8), GRID)
     for axis in call.axes():
-        count = GRID if call.record.kind == "contraction" and axis >= len(shape) - 2 else 1
+        count = 1
+        if call.record.kind == "contraction" and axis >= len(shape) - 2:
+            other = shape[-1] + shape[-2] - shape[axis]
+            count = max(few, few**2 // max(other, 1))
         places[axis] = np.sort(rng.permutation(shape[axis])[:count])
         call = call.cut(axis, places[axis])
     return call, tuple(places)
