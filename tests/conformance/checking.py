@@ -35,7 +35,7 @@ from gaugeblock.spec.operations import OPERATIONS, REQUIRED, Operation
 __all__ = ["Checked", "Limits", "Mismatch", "bound", "check"]
 
 LIMIT = 1 << 39
-"""Cost up to which every element of a result is looked at, in products of a matrix product."""
+"""Cost up to which every sum of products is looked at, in products of a matrix product (half a minute)."""
 
 
 class Mismatch(AssertionError):
@@ -132,9 +132,9 @@ def check(
     Arrays may be of any library, on a GPU too. The format is that of the result, and of all arrays.
 
     Every element must lie within the bound of its page, around the exact result (GEN-A1). Sums of products of
-    integers that no order of summation rounds must be exact (GEMM-A2, CONV-A2). Results so large that this
-    would take more than about a minute are looked at in parts, of which the first and the last are two, and
-    the value returned says how much that was; a wrong element elsewhere is then not seen. For sums in
+    integers that no order of summation rounds must be exact (GEMM-A2, CONV-A2). Matrix products beyond 8192³,
+    and convolutions beyond a sixteenth of that, are looked at in parts, the first and the last among them,
+    and the value returned says how much that was; a wrong element elsewhere is then not seen. For sums in
     ``float32`` some elements are asked besides whether their errors are those of operands in TF32, bfloat16
     or float16, which no bound shows in long sums (:func:`gaugeblock.conformance.narrowing.narrowed`).
 
@@ -402,10 +402,10 @@ def _whole(array: Floats) -> bool:
 
 
 def _chosen(call: Call, size: int) -> Iterator[Piece]:
-    """Yield all pieces of a result, or of a very large one the first, the last and some between."""
+    """Yield all pieces of a result, or of very large sums the first, the last and some between."""
     parts = list(pieces(call, whole=_tabled(call)))
     able = max(len(parts) * LIMIT // max(cost(call) * size, 1), 2)
-    if able < len(parts) and not _tabled(call):
+    if call.record.kind in ("contraction", "convolution") and able < len(parts):
         between = np.random.default_rng(size).permutation(np.arange(1, len(parts) - 1))[: able - 2]
         parts = [parts[i] for i in sorted((0, *between, len(parts) - 1))]
     yield from parts

@@ -200,22 +200,20 @@ def test_a_function_of_a_16_bit_format_is_looked_up_by_its_numbers() -> None:
     assert found.value.element == (77, 7)
 
 
-def test_of_a_very_large_result_parts_are_looked_at_and_it_is_said_how_much(
+def test_of_a_very_large_product_parts_are_looked_at_and_it_is_said_how_much(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    x = normal(100)
-    monkeypatch.setattr(pieces, "ELEMENTS", 10)
-    monkeypatch.setattr(
-        checking, "LIMIT", pieces.cost(Call(OPERATIONS["relu"], "float32", {"x": x}, {}, Arithmetic())) * 40
-    )
-    done = check("relu", np.maximum(x, 0), x)
-    assert done.compared < done.elements == 100
-    assert f"{done.compared} of 100 elements" in str(done)
-    for place in (0, 99):
-        wrong = np.maximum(x, 0)
-        wrong[place] = -1
-        with pytest.raises(Mismatch):
-            check("relu", wrong, x)
+    a, b = normal(64, 32), normal(32, 16)
+    monkeypatch.setattr(pieces, "ELEMENTS", 16)
+    monkeypatch.setattr(checking, "LIMIT", 8 * 16 * 32)
+    done = check("gemm", a @ b, a, b)
+    assert done.compared == 8 * 16
+    assert "128 of 1024 elements" in str(done)
+    for place in ((0, 0), (-1, -1)):
+        wrong = a @ b
+        wrong[place] += 1
+        with pytest.raises(Mismatch, match="1 of 128 elements"):
+            check("gemm", wrong, a, b)
 
 
 # What is declared ------------------------------------------------------------------------------------------
