@@ -172,8 +172,9 @@ def check(
     """
     __tracebackhide__ = True
     try:
-        host = on_host("result", result)
-        return _check(_read(operation, arrays, named, arithmetic, departures, result=host), host)
+        with np.errstate(all="ignore"):
+            host = on_host("result", result)
+            return _check(_read(operation, arrays, named, arithmetic, departures, result=host), host)
     except (Mismatch, ValueError, TypeError) as error:
         raise error.with_traceback(None) from None
 
@@ -214,9 +215,10 @@ def bound(
     """
     __tracebackhide__ = True
     try:
-        call = _read(operation, arrays, named, arithmetic, departures, dtype=dtype)
-        call.want()  # refuses illegal arguments
-        want, found = _answer(call, _sums_exactly(call))
+        with np.errstate(all="ignore"):
+            call = _read(operation, arrays, named, arithmetic, departures, dtype=dtype)
+            call.want()  # refuses illegal arguments
+            want, found = _answer(call, _sums_exactly(call))
     except (ValueError, TypeError) as error:
         raise error.with_traceback(None) from None
     shape = want.shape
@@ -330,18 +332,14 @@ def _check(call: Call, result: NDArray[Any]) -> Checked:
         found, rows = _compared(piece.call, result[piece.where].astype(np.float64), exact, finite)
         wrong += found.wrong
         if found.wrong and (worst is None or found.largest > worst[0].largest):
-            worst = (
-                found,
-                [part.start + own for part, own in zip(piece.where, _places(found, rows), strict=True)],
-            )
+            worst = found, _place(piece, found, rows)
     compared = sum(prod(part.stop - part.start for part in piece.where) for piece in parts)
     if worst is not None:
         found, element = worst
         role = "exact" if exact else "accuracy" if found.finite else "special_values"
         clause = call.record.clauses.get(role) or call.record.clauses["accuracy"]
-        raise _mismatch(
-            call, clause, found, element, f"{wrong} of {compared} elements are outside their bounds"
-        )
+        says = f"{wrong} of {compared} elements are outside their bounds"
+        raise _mismatch(call, clause, found, element, says)
     return Checked(call.operation, call.dtype, result.size, compared, exact, samples)
 
 
@@ -489,12 +487,12 @@ def _tabled(call: Call) -> bool:
     )
 
 
-def _places(found: Comparison, rows: NDArray[np.intp] | None) -> list[int]:
-    """Return where in its piece the worst element lies, of which only some rows may have been compared."""
+def _place(piece: Piece, found: Comparison, rows: NDArray[np.intp] | None) -> list[int]:
+    """Return where in the result the worst element of a piece lies, of which some rows may be compared."""
     places = [int(i) for i in np.unravel_index(found.worst, found.got.shape)]
     if rows is not None:
         places[-2] = int(rows[places[-2]])
-    return places
+    return [part.start + own for part, own in zip(piece.where, places, strict=True)]
 
 
 def _mismatch(call: Call, clause: str, found: Comparison, element: list[Any], says: str) -> Mismatch:

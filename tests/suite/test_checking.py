@@ -180,6 +180,9 @@ def test_what_is_no_number_must_be_wanted(value: float) -> None:
     with pytest.raises(Mismatch, match="ACT-X2") as found:
         check("relu", np.float32([value, max(value, 0)]), x)
     assert found.value.element == (0,)
+    a, b = np.float32([[value, -value]]), np.float32([[1], [0.1]])
+    check("gemm", right("gemm", "float32", a, b), a, b)
+    assert bound("gemm", a, b).bound.shape == (1, 1)
 
 
 def test_the_sign_of_zero_counts_where_the_function_keeps_it() -> None:
