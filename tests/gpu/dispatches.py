@@ -47,6 +47,7 @@ def recording() -> Iterator[list[Dispatch]]:
     recorder = SimpleNamespace(
         driver=SimpleNamespace(mem_alloc=mem_alloc, Context=current.driver.Context),
         function=function,
+        blocks=current.blocks,
         multiprocessors=current.multiprocessors,
         compute_capability=current.compute_capability,
     )

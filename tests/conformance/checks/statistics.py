@@ -34,7 +34,7 @@ def rounds_without_bias(trial: Trial, problem: Problem) -> None:
     arguments = {**problem.arguments(), **problem.parameters}
     output = FORMATS[problem.dtype]
     centred = all(array.values == "normal" and array.shift == 0 for array in problem.arrays.values())
-    rounds = declared.accumulator == "float32" and declared.multiplier is None
+    rounds = declared.accumulator == "float32" and declared.multiplier is None and declared.splits == 1
     plain = problem.parameters.get("alpha", 1.0) == 1.0 and not problem.parameters.get("beta")
     divisor = _divisor(problem)
     constants = 0 if np.frexp(divisor)[0] == 0.5 else 2  # a reciprocal, and the product with it
