@@ -4,6 +4,9 @@
 how they ended; with ``--collect-only``, which there are. ``gaugeblock spec --build DIR --trace FILE.json``
 shows it.
 
+``@pytest.mark.one_of(3)`` leaves every third of a test's cases to a run, the same ones each time; with the
+Hypothesis profile ``deep``, before a release, all are run.
+
 ``record_property(NOTE, "a sentence")`` has a test that passes tell a number: it stands at the end of the run.
 """
 
@@ -12,6 +15,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import zlib
 from collections import Counter
 from pathlib import Path
 
@@ -22,7 +26,8 @@ settings.register_profile(
     "ci", max_examples=60, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.register_profile("deep", max_examples=5000, deadline=None, suppress_health_check=list(HealthCheck))
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "ci")
+settings.load_profile(PROFILE)
 
 CLAUSES = "spec clauses"
 """Name of the user property by which a test's report carries its clauses, also from another process."""
@@ -43,11 +48,20 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(Tracer(config.option.spec_trace.resolve()), "spec-trace")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let every report say which clauses its test names."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out cases of tests that have many, and let every report say which clauses its test names."""
+    left_out = [item for item in items if not in_the_sample(item)]
+    items[:] = [item for item in items if in_the_sample(item)]
+    config.hook.pytest_deselected(items=left_out)
     for item in items:
         clauses = sorted({clause for mark in item.iter_markers("spec") for clause in mark.args})
         item.user_properties.append((CLAUSES, clauses))
+
+
+def in_the_sample(item: pytest.Item) -> bool:
+    """Whether a case is one of those of its test that every run has."""
+    marks = [] if PROFILE == "deep" else item.iter_markers("one_of")
+    return all(zlib.crc32(item.name.encode()) % mark.args[0] == 0 for mark in marks)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

