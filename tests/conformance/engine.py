@@ -150,9 +150,9 @@ class Effort:
     shrink: bool = True
     given: tuple[Given, ...] = ()
 
-    def examples(self, check: Check) -> int:
-        """Return the number of examples for a check."""
-        return max(2, round(PROFILES[self.profile] * check.share))
+    def examples(self, check: Check, formats: int = 1) -> int:
+        """Return the number of examples for a check, of each of so many formats that share them."""
+        return max(2, round(PROFILES[self.profile] * check.share * 2 / (1 + formats)))
 
     @property
     def coverage(self) -> Coverage:
@@ -356,12 +356,14 @@ def _search(case: Case, run: _Run, effort: Effort) -> None:
     arithmetic = run.trial.declared.arithmetic_of(case.operation, case.dtype)
     about = operation, case.dtype, arithmetic
     slow = run.trial.declared.slow
+    formats = [case.dtype]  # that share the work
+    if slow and effort.profile != "deep":
+        formats = [dtype for dtype in operation.dtypes if dtype in run.domain.dtypes]
     always = run.check.always(*about)
     further = run.check.further(*about, Reach(slow, effort.profile, effort.coverage))
     if run.check is LAYERS:
         further = chain(listed(effort.given, *about), _in_time(run, further))
-    elif slow and effort.profile != "deep" and run.check.role not in NO_EVIDENCE:
-        formats = [dtype for dtype in operation.dtypes if dtype in run.domain.dtypes]
+    elif run.check.role not in NO_EVIDENCE:
         always = shared_out(always, formats, beyond=LARGE)
         further = shared_out(further, formats)
     always = chain(always, further)
@@ -375,7 +377,7 @@ def _search(case: Case, run: _Run, effort: Effort) -> None:
     problems = run.check.problems(*about)
     phases = (Phase.generate, Phase.shrink) if effort.shrink else (Phase.generate,)
     configure = settings(
-        max_examples=effort.examples(run.check),
+        max_examples=effort.examples(run.check, len(formats)),
         phases=phases,
         database=None,
         deadline=None,
