@@ -1,6 +1,6 @@
 """GEMM, convolution, pooling, activations and LSTM units as CUDA kernels, on a GPU or on a simulated device.
 
-A GPU is reached through PyCUDA; without one the kernels run on the simulator.
+A GPU is reached through PyCUDA or the driver alone; without one the kernels run on the simulator.
 Importing this package touches no GPU; the first call chooses the device (:mod:`gaugeblock.gpu.device`).
 
 Attributes
@@ -24,6 +24,7 @@ from gaugeblock.gpu.convolution import (
 )
 from gaugeblock.gpu.device import DeviceArray, DeviceUnavailable, to_device
 from gaugeblock.gpu.gemm import gemm
+from gaugeblock.gpu.launcher import Kernel, LaunchError, Struct
 from gaugeblock.gpu.pooling import (
     avg_pool,
     avg_pool_backward,
@@ -53,6 +54,9 @@ __all__ = [
     "CompilerUnavailable",
     "DeviceArray",
     "DeviceUnavailable",
+    "Kernel",
+    "LaunchError",
+    "Struct",
     "avg_pool",
     "avg_pool_backward",
     "conv",

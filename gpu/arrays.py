@@ -267,4 +267,7 @@ def _foreign_stream(value: Any) -> bool:
     """Return whether an array says that work on it is queued elsewhere than on the default stream."""
     if value is None or isinstance(value, (np.ndarray, DeviceArray)):
         return False
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(value, torch.Tensor):  # whose interface does not say
+        return bool(torch.cuda.current_stream(value.device).cuda_stream)
     return value.__cuda_array_interface__.get("stream") not in (None, 1)

@@ -1,9 +1,9 @@
 """Choose the device that answers, and hold arrays on it.
 
-:func:`device` decides once per process: PyCUDA with a GPU that passes a small test, else the simulated
-device, with the reason in one line. The environment variable ``GAUGEBLOCK_DEVICE`` (``cuda`` or
-``simulator``) overrules the choice. Nothing is decided, and no context is created, before the first operation
-asks.
+:func:`device` decides once per process: a GPU that passes a small test, through PyCUDA or where that is
+missing through the driver alone, else the simulated device, with the reason in one line. The environment
+variable ``GAUGEBLOCK_DEVICE`` (``cuda`` or ``simulator``) overrules the choice. Nothing is decided, and no
+context is created, before the first operation asks.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import importlib
 import os
+import threading
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ import numpy as np
 from ml_dtypes import bfloat16
 from numpy.typing import NDArray
 
-from gaugeblock.gpu import compiler
+from gaugeblock.gpu import compiler, cuda_driver
 
 __all__ = [
     "DTYPES",
@@ -54,7 +55,10 @@ class Device:
     Attributes
     ----------
     driver : module
-        ``pycuda.driver``, or the simulator's module with the same names.
+        ``pycuda.driver``; without PyCUDA :mod:`gaugeblock.gpu.cuda_driver`, or the simulator's, both with the
+        same names.
+    loader : module
+        Which of the last two loads and launches kernels.
     name : str
         What the device calls itself.
     simulated : bool
@@ -72,6 +76,7 @@ class Device:
     """
 
     driver: Any
+    loader: Any
     name: str
     simulated: bool
     compute_capability: tuple[int, int]
@@ -80,6 +85,7 @@ class Device:
     versions: dict[str, str] = field(default_factory=dict)
     most_blocks: int = (1 << 31) - 1
     _functions: dict[tuple[object, ...], Any] = field(default_factory=dict, repr=False)
+    _limits: dict[str, int] = field(default_factory=dict, repr=False)
 
     def blocks(self, parts: int) -> int:
         """Return in how many blocks a kernel is launched whose blocks loop over so many parts of its work.
@@ -109,24 +115,42 @@ class Device:
         """
         key = (source, entry, defines)
         if key not in self._functions:
-            module = self.driver.module_from_buffer(self._binary(source, dict(defines)))
+            module = self.load(self._binary(source, dict(defines)))
             function = module.get_function(entry)
             function.prepare(signature)
             # The module is kept beside the function: unloading it would take the code away.
             self._functions[key] = (function, module)
         return self._functions[key][0]
 
-    def _binary(self, source: str, defines: Mapping[str, object]) -> bytes:
+    def load(self, binary: bytes | str) -> Any:
+        """Return a module with ``get_function``, of PTX or of a cubin."""
+        return self.loader.module_from_buffer(binary)
+
+    def limits(self) -> Mapping[str, int]:
+        """Return the limits of a launch, by the names of ``device_attribute``."""
+        if not self._limits:
+            chip = self.loader.Context.get_device()
+            for attribute in self.loader.device_attribute:
+                if attribute.name.startswith("MAX_"):
+                    self._limits[attribute.name] = chip.get_attribute(attribute)
+        return self._limits
+
+    def target(self) -> tuple[compiler.Target, int]:
+        """Return what to compile for, PTX or machine code, and the architecture."""
         if self.simulated:
-            return compiler.compile(source, defines=defines, target="ptx")
+            return "ptx", compiler.DEFAULT_ARCHITECTURE
         major, minor = self.compute_capability
         own, known = 10 * major + minor, compiler.supported_architectures()
         if own in known:
-            return compiler.compile(source, defines=defines, target="cubin", arch=own)
+            return "cubin", own
         older = [architecture for architecture in known if architecture < own]
         if not older:
             raise compiler.CompileError(f"NVRTC {compiler.nvrtc_version()} knows no GPU as old as {own / 10}")
-        return compiler.compile(source, defines=defines, target="ptx", arch=older[-1])
+        return "ptx", older[-1]
+
+    def _binary(self, source: str, defines: Mapping[str, object]) -> bytes:
+        target, architecture = self.target()
+        return compiler.compile(source, defines=defines, target=target, arch=architecture)
 
 
 # Which device --------------------------------------------------------------------------------------------
@@ -139,7 +163,7 @@ def device() -> Device:
     Returns
     -------
     Device
-        A GPU through PyCUDA if there is a usable one, else the simulated device.
+        A GPU if there is a usable one, else the simulated device.
 
     Raises
     ------
@@ -152,7 +176,7 @@ def device() -> Device:
     if wish == "simulator":
         return _simulated("GAUGEBLOCK_DEVICE=simulator")
     try:
-        return _cuda("GAUGEBLOCK_DEVICE=cuda" if wish else "PyCUDA found a usable GPU")
+        return _cuda("GAUGEBLOCK_DEVICE=cuda" if wish else "there is a usable GPU")
     except Exception as error:
         # Whatever goes wrong with a driver we did not write is a reason to go on without it.
         reason = _why_not(error)
@@ -162,34 +186,69 @@ def device() -> Device:
 
 
 def _why_not(error: Exception) -> str:
-    if isinstance(error, ModuleNotFoundError) and error.name == "pycuda":
-        return "PyCUDA is not installed (pip install pycuda)"
+    if isinstance(error, cuda_driver.NoDriver):
+        return str(error)
     text = " ".join(f"{type(error).__name__}: {error}".split())
     return f"the GPU is not usable: {text}"
 
 
 def _cuda(reason: str) -> Device:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        driver = importlib.import_module("pycuda.driver")
-        # The primary context is the one that torch, CuPy and JAX use: arrays can be passed to and fro.
-        context = importlib.import_module("pycuda.autoprimaryctx")
-    gpu = context.device
+    """Return a GPU through PyCUDA, or where that is not installed through the driver alone."""
+    driver: Any = cuda_driver
+    versions: dict[str, str] = {}
+    cuda_driver.init()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            driver = importlib.import_module("pycuda.driver")
+            # The primary context is the one that torch, CuPy and JAX use: arrays can be passed to and fro.
+            importlib.import_module("pycuda.autoprimaryctx")
+        versions["pycuda"] = importlib.import_module("pycuda").VERSION_TEXT
+    except ModuleNotFoundError as error:
+        if error.name != "pycuda":
+            raise
+    number = cuda_driver.ordinal()
+    gpu = cuda_driver.Device(number)
     found = Device(
-        driver=driver,
+        driver=_InAnyThread(driver, number) if versions else driver,
+        loader=cuda_driver,
         name=gpu.name(),
         simulated=False,
         compute_capability=gpu.compute_capability(),
-        multiprocessors=gpu.get_attribute(driver.device_attribute.MULTIPROCESSOR_COUNT),
+        multiprocessors=gpu.get_attribute(cuda_driver.device_attribute.MULTIPROCESSOR_COUNT),
         reason=reason,
-        versions=_compiler_version()
-        | {
-            "pycuda": importlib.import_module("pycuda").VERSION_TEXT,
-            "driver": str(driver.get_driver_version()),
-        },
+        versions=_compiler_version() | versions | {"driver": str(cuda_driver.get_driver_version())},
     )
     _probe(found)
     return found
+
+
+class _InAnyThread:
+    """PyCUDA's driver, its primary context made current in whichever thread asks for something.
+
+    PyCUDA keeps a stack of contexts for each thread, which must be empty when the thread ends.
+    """
+
+    def __init__(self, driver: Any, number: int) -> None:
+        self._driver, self._number = driver, number
+        self._held = threading.local()
+        self._held.context = None  # of this thread PyCUDA takes care
+
+    def __getattr__(self, name: str) -> Any:
+        if not hasattr(self._held, "context"):
+            self._held.context = _Current(self._driver.Device(self._number).retain_primary_context())
+        return getattr(self._driver, name)
+
+
+class _Current:
+    """A context that is current until its thread ends."""
+
+    def __init__(self, context: Any) -> None:
+        self._context = context
+        context.push()
+
+    def __del__(self) -> None:
+        self._context.pop()
 
 
 def _simulated(reason: str) -> Device:
@@ -198,6 +257,7 @@ def _simulated(reason: str) -> Device:
     simulated = driver.Device(0)
     return Device(
         driver=driver,
+        loader=driver,
         name=simulated.name(),
         simulated=True,
         compute_capability=simulated.compute_capability(),
@@ -377,7 +437,18 @@ def as_device_array(value: Any) -> DeviceArray:
     if strides is not None and any(stride % dtype.itemsize for stride in strides):
         raise TypeError(f"strides {tuple(strides)} are no multiples of the element size {dtype.itemsize}")
     pointer, read_only = interface["data"]
+    if not device().simulated:
+        _refuse_elsewhere(pointer)
     return DeviceArray(shape, dtype, strides, pointer, owner=value, writable=not read_only)
+
+
+def _refuse_elsewhere(pointer: int) -> None:
+    """Refuse memory of another GPU than the one that the kernels run on."""
+    place = cuda_driver.ordinal_of(pointer) if pointer else None
+    if place not in (None, cuda_driver.ordinal()):
+        raise TypeError(
+            f"an array lies on GPU {place}, the kernels run on GPU {cuda_driver.ordinal()} (CUDA_DEVICE)"
+        )
 
 
 def to_device(array: NDArray[Any]) -> DeviceArray:

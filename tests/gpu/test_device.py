@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+import threading
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -10,49 +12,33 @@ import numpy as np
 import pytest
 
 from gaugeblock import gpu
+from gaugeblock.gpu import cuda_driver
 from gaugeblock.gpu import device as devices
 from gaugeblock.gpu.device import DTYPES, DeviceArray, as_device_array, to_device
+from gaugeblock.gpu.simulator import driver as simulator
 from gaugeblock.spec.operations import OPERATIONS
 
-
-def choose() -> devices.Device:
-    """Choose as the first call of a process does."""
-    return devices.device.__wrapped__()
+sys.path.insert(0, str(Path(__file__).parent))
+from fake_cuda import FakeCuda, choose, install
 
 
-class FakeGpu:
-    """A GPU as PyCUDA would show it, whose kernels run on the simulated device, or fail."""
+class FakeGpu(FakeCuda):
+    """A GPU with PyCUDA beside it, whose own functions are those of the simulated device."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int] = (8, 0)) -> None:
-        simulator: Any = devices.importlib.import_module("gaugeblock.gpu.simulator.driver")
-        self.driver = SimpleNamespace(
-            **{name: getattr(simulator, name) for name in ("mem_alloc", "memcpy_dtoh")},
-            device_attribute=SimpleNamespace(MULTIPROCESSOR_COUNT="multiprocessors"),
-            get_driver_version=lambda: 13000,
-            module_from_buffer=self.load,
-        )
-        self.capability = capability
-        self.loaded: list[bytes] = []
-        self.simulator = simulator
-        package, context = ModuleType("pycuda"), ModuleType("pycuda.autoprimaryctx")
+        super().__init__(capability)
+        install(monkeypatch, self)
+        names = ("mem_alloc", "memcpy_dtoh", "memcpy_htod")
+        self.driver = SimpleNamespace(**{name: getattr(simulator, name) for name in names})
+        package = ModuleType("pycuda")
         package.VERSION_TEXT = "2026.1"  # type: ignore[attr-defined]
-        context.device = SimpleNamespace(  # type: ignore[attr-defined]
-            name=lambda: "Fake GPU",
-            compute_capability=lambda: self.capability,
-            get_attribute=lambda attribute: 132,
-        )
+        context = ModuleType("pycuda.autoprimaryctx")
         for name, module in (
             ("pycuda", package),
             ("pycuda.driver", self.driver),
             ("pycuda.autoprimaryctx", context),
         ):
             monkeypatch.setitem(sys.modules, name, module)
-        monkeypatch.delenv("GAUGEBLOCK_DEVICE", raising=False)
-
-    def load(self, binary: bytes) -> Any:
-        """Run the PTX of the same kernel instead of a cubin."""
-        self.loaded.append(binary)
-        return self.simulator.module_from_buffer(devices.compiler.compile("probe.cu"))
 
 
 def test_importing_the_package_creates_no_context_and_chooses_nothing() -> None:
@@ -81,19 +67,65 @@ def hide_pycuda(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "meta_path", [Hiding(), *sys.meta_path])
 
 
-def test_without_pycuda_the_simulated_device_answers_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+def hide_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+    def library() -> None:
+        raise cuda_driver.NoDriver("there is no CUDA driver (libcuda.so.1)")
+
+    monkeypatch.setattr(cuda_driver, "library", library)
+
+
+def test_without_a_driver_the_simulated_device_answers_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GAUGEBLOCK_DEVICE", raising=False)
-    hide_pycuda(monkeypatch)
+    hide_driver(monkeypatch)
     chosen = choose()
     assert chosen.simulated
-    assert chosen.reason == "PyCUDA is not installed (pip install pycuda)"
+    assert chosen.reason == "there is no CUDA driver (libcuda.so.1)"
+
+
+def test_a_driver_without_pycuda_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeCuda((8, 0))
+    install(monkeypatch, fake)
+    hide_pycuda(monkeypatch)
+    chosen = choose()
+    assert (chosen.name, chosen.simulated, chosen.driver) == ("Fake GPU", False, cuda_driver)
+    assert "pycuda" not in chosen.versions
 
 
 def test_a_pycuda_that_lacks_a_part_of_itself_is_not_called_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("GAUGEBLOCK_DEVICE", raising=False)
+    install(monkeypatch, FakeCuda())
     monkeypatch.setitem(sys.modules, "pycuda.driver", None)
     monkeypatch.setitem(sys.modules, "pycuda", ModuleType("pycuda"))
     assert choose().reason.startswith("the GPU is not usable: ModuleNotFoundError")
+
+
+def test_another_thread_is_given_pycudas_context_until_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake, calls = FakeGpu(monkeypatch), []
+    chosen = choose()
+    context = SimpleNamespace(push=lambda: calls.append("push"), pop=lambda: calls.append("pop"))
+    fake.driver.Device = lambda number: SimpleNamespace(retain_primary_context=lambda: context)
+
+    def work() -> None:
+        chosen.driver.mem_alloc(4)
+        chosen.driver.mem_alloc(4)
+        calls.append("work")
+
+    for _ in range(2):
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+    chosen.driver.mem_alloc(4)
+    assert calls == ["push", "work", "pop"] * 2
+
+
+def test_an_array_on_another_gpu_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeGpu(monkeypatch)
+    chosen = choose()
+    monkeypatch.setattr(devices, "device", lambda: chosen)
+    interface = {"shape": (4,), "typestr": "<f4", "data": (4096, False), "version": 3}
+    assert as_device_array(SimpleNamespace(__cuda_array_interface__=interface)).pointer == 4096
+    fake.ordinal_of_memory = 1
+    with pytest.raises(TypeError, match="lies on GPU 1, the kernels run on GPU 0"):
+        as_device_array(SimpleNamespace(__cuda_array_interface__=interface))
 
 
 def test_a_usable_gpu_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,14 +152,10 @@ def test_a_gpu_older_than_the_compiler_is_not_usable(monkeypatch: pytest.MonkeyP
 def test_a_gpu_that_fails_is_passed_over_with_the_reason_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     fake = FakeGpu(monkeypatch)
 
-    def fail(binary: bytes) -> None:
-        raise RuntimeError("cuModuleLoadData failed:\nno kernel image is available")
-
-    fake.driver.module_from_buffer = fail
+    fake.cuModuleLoadData = lambda handle, binary: 209  # type: ignore[method-assign]
     chosen = choose()
     assert chosen.simulated
-    expected = "the GPU is not usable: RuntimeError: cuModuleLoadData failed: no kernel image is available"
-    assert chosen.reason == expected
+    assert chosen.reason == "the GPU is not usable: LogicError: cuModuleLoadData failed: some error"
 
 
 def test_a_gpu_that_computes_wrongly_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,9 +173,9 @@ def test_the_simulator_can_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_a_gpu_that_is_asked_for_and_missing_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GAUGEBLOCK_DEVICE", "cuda")
-    hide_pycuda(monkeypatch)
+    hide_driver(monkeypatch)
     with pytest.raises(
-        devices.DeviceUnavailable, match="GAUGEBLOCK_DEVICE=cuda, but PyCUDA is not installed"
+        devices.DeviceUnavailable, match="GAUGEBLOCK_DEVICE=cuda, but there is no CUDA driver"
     ):
         choose()
 
@@ -224,5 +252,6 @@ def test_the_public_names_are_the_operations_and_what_they_need() -> None:
 
     operations = {name for name in gpu.__all__ if name in reference.__all__}
     others = {"CompileError", "CompilerUnavailable", "DeviceArray", "DeviceUnavailable", "to_device"}
+    others |= {"Kernel", "LaunchError", "Struct"}
     assert set(gpu.__all__) == operations | others
     assert operations == set(OPERATIONS)

@@ -1,4 +1,4 @@
-"""Our own CUDA kernels: on a GPU where PyCUDA finds one, on the simulated device otherwise."""
+"""Our own CUDA kernels: on a GPU where there is one, on the simulated device otherwise."""
 
 from gaugeblock import gpu
 from gaugeblock.gpu.device import device as _current
