@@ -23,7 +23,7 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Final, Literal
@@ -111,7 +111,24 @@ def compile_source(
     target: Target = "ptx",
     arch: int = DEFAULT_ARCHITECTURE,
 ) -> bytes:
-    """Compile any CUDA C++ text.
+    """Compile any CUDA C++ text; see `compile_instances`, which this is without names."""
+    return compile_instances(
+        text, name, (), headers=headers, defines=defines, options=options, target=target, arch=arch
+    )[0]
+
+
+def compile_instances(
+    text: str,
+    name: str,
+    instances: Sequence[str],
+    *,
+    headers: Mapping[str, str] | None = None,
+    defines: Mapping[str, object] | None = None,
+    options: Iterable[str] = (),
+    target: Target = "ptx",
+    arch: int = DEFAULT_ARCHITECTURE,
+) -> tuple[bytes, dict[str, str]]:
+    """Compile any CUDA C++ text, with instances of its templates.
 
     Parameters
     ----------
@@ -119,6 +136,8 @@ def compile_source(
         The source.
     name : str
         Its file name, which line information and error messages show.
+    instances : sequence of str
+        Kernels as the language names them, such as ``gemm<float, 16>``.
     headers : mapping, optional
         Name as written in ``#include "…"`` to text.
     defines, options, target, arch
@@ -126,8 +145,10 @@ def compile_source(
 
     Returns
     -------
-    bytes
+    binary : bytes
         The PTX text or the cubin.
+    names : dict of str to str
+        The name in it of each instance.
     """
     if target not in ("ptx", "cubin"):
         raise ValueError(f"target is {target!r}, expected 'ptx' or 'cubin'")
@@ -139,12 +160,13 @@ def compile_source(
         *options,
     )
     files = tuple(sorted((headers or {}).items()))
-    key = _cache_key(text, name, files, arguments, target)
-    binary = _load(key)
-    if binary is None:
-        binary = _nvrtc().compile(text, name, files, arguments, target)
-        _store(key, binary)
-    return binary
+    key = _cache_key(text, name, files, (*arguments, *instances), target)
+    entry = _load(key)
+    if entry is None:
+        entry = _nvrtc().compile(text, name, files, arguments, target, instances)
+        _store(key, entry)
+    names, _, binary = entry.partition(b"\n") if instances else (b"{}", b"", entry)
+    return binary, json.loads(names)
 
 
 def nvrtc_version() -> tuple[int, int]:
@@ -201,7 +223,7 @@ def _included(text: str, files: Mapping[str, str]) -> frozenset[str]:
     found: set[str] = set()
     waiting = [text]
     while waiting:
-        for header in re.findall(r'^\s*#\s*include\s*"([^"]+)"', waiting.pop(), re.MULTILINE):
+        for header in re.findall(r'^\s*#\s*include\s*["<]([^">]+)[">]', waiting.pop(), re.MULTILINE):
             if header in files and header not in found:
                 found.add(header)
                 waiting.append(files[header])
@@ -272,9 +294,12 @@ class _Nvrtc:
         files: tuple[tuple[str, str], ...],
         arguments: tuple[str, ...],
         target: Target,
+        instances: Sequence[str],
     ) -> bytes:
-        if self._include is not None:
-            arguments = (*arguments, f"-I{self._include}")
+        """Return the binary; behind a line with the names of the instances, if there are any."""
+        # Of CUDA's C++ libraries the headers lie in a folder of their own.
+        folders = () if self._include is None else (self._include, self._include / "cccl")
+        arguments = (*arguments, *(f"-I{folder}" for folder in folders if folder.is_dir()))
         program = ctypes.c_void_p()
         self._check(
             self._library.nvrtcCreateProgram(
@@ -288,15 +313,26 @@ class _Nvrtc:
             "nvrtcCreateProgram",
         )
         try:
+            for instance in instances:
+                self._check(self._library.nvrtcAddNameExpression(program, instance.encode()), instance)
             status = self._library.nvrtcCompileProgram(program, len(arguments), _strings(arguments))
             if status != 0:
                 log = self._text(program, "ProgramLog").rstrip(b"\0").decode(errors="replace").strip()
                 raise CompileError(f"{name} does not compile ({self._error(status)}):\n{log}")
+            names = {instance: self._lowered(program, instance) for instance in instances}
+            head = json.dumps(names).encode() + b"\n" if instances else b""
             if target == "ptx":
-                return self._text(program, "PTX").rstrip(b"\0")
-            return self._text(program, "CUBIN")
+                return head + self._text(program, "PTX").rstrip(b"\0")
+            return head + self._text(program, "CUBIN")
         finally:
             self._library.nvrtcDestroyProgram(ctypes.byref(program))
+
+    def _lowered(self, program: ctypes.c_void_p, instance: str) -> str:
+        name = ctypes.c_char_p()
+        self._check(
+            self._library.nvrtcGetLoweredName(program, instance.encode(), ctypes.byref(name)), instance
+        )
+        return (name.value or b"").decode()
 
     def _text(self, program: ctypes.c_void_p, what: str) -> bytes:
         size = ctypes.c_size_t()

@@ -31,6 +31,7 @@ __all__ = [
     "ADDENDS",
     "LAYOUTS",
     "PADDINGS",
+    "SIZES",
     "VALUES",
     "WHOLE",
     "Domain",
@@ -47,7 +48,7 @@ __all__ = [
 SPATIAL: Final = (("D", "H", "W"), ("T", "R", "S"), ("Z", "P", "Q"))
 """Names of the lengths of the input, of the kernel and of the result along three spatial axes."""
 
-_SIZES: Final[Mapping[str, tuple[str, ...]]] = {
+SIZES: Final[Mapping[str, tuple[str, ...]]] = {
     "contraction": ("M", "N", "K", "batch"),
     "elementwise": ("size",),
     "rowwise": ("size", "length"),
@@ -461,7 +462,7 @@ class _Reader:
         if self.operation.kind == "contraction":
             general.append("broadcast")
         parameters = [n for n, parameter in self.operation.parameters.items() if parameter.kind != "shape"]
-        return (*general, *_SIZES[self.operation.kind], *parameters, *self.operation.arrays)
+        return (*general, *SIZES[self.operation.kind], *parameters, *self.operation.arrays)
 
     def _hint(self, key: Any) -> str:
         names = self.names()

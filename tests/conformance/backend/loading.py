@@ -1,5 +1,7 @@
 """Finding a backend: a file, an importable name, or one of the adapters that come with the suite.
 
+Files that are not Python come in through a door (:mod:`gaugeblock.conformance.doors`).
+
 A backend is any object with functions named like the operations of the spec. It may also have
 
 ``domain``
@@ -103,8 +105,8 @@ def load(name: str) -> Backend:
     Parameters
     ----------
     name
-        ``FILE.py``, an importable module, or an adapter (``gpu``, ``numpy``, ``onnxruntime``, ``torch``);
-        ``:ATTRIBUTE`` behind it selects an object inside.
+        ``FILE.py``, ``FILE.cu``, ``FILE.ptx``, ``FILE.cubin``, an importable module, or an adapter (``gpu``,
+        ``numpy``, ``onnxruntime``, ``torch``); ``:ATTRIBUTE`` behind it selects an object inside.
 
     Raises
     ------
@@ -174,8 +176,9 @@ def _module(path: str) -> Any:
         loader = spec.loader
         _imported(lambda: loader.exec_module(module), path)
         return module
-    if path.endswith(".cu"):
-        raise BackendError(f"{path}: CUDA source needs a Python file around it (one function an operation)")
+    if path.endswith((".cu", ".ptx", ".cubin")):
+        cuda_source = importlib.import_module("gaugeblock.conformance.doors.cuda_source")
+        return _imported(lambda: cuda_source.load(path), path)
     return _imported(lambda: importlib.import_module(path), path)
 
 
