@@ -319,7 +319,8 @@ def _check_axes(operation: Operation, shapes: Mapping[str, Shape], arguments: Ar
         ones = {name: np.zeros((1,) * len(shape)) for name, shape in shapes.items()}
         operation.reference(**ones, **{name: arguments[name] for name in operation.parameters})
     if operation.kind == "contraction":
-        result_shape(**shapes, **{name: arguments[name] for name in operation.parameters})
+        legal: Any = result_shape
+        legal(**shapes, **{name: arguments[name] for name in operation.parameters})
     known: dict[str, tuple[str, int]] = {}
     for name, shape in shapes.items():
         if (operation.kind, name) == ("contraction", "c"):
