@@ -145,8 +145,9 @@ def _line(statement: Statement) -> _Line:
 
 
 def _signature(operation: Operation) -> str:
-    arrays = (f"{name}]" if name in operation.optional else name for name in operation.arrays)
-    return f"{operation.name}({', '.join(arrays)})".replace(", " + "c]", "[, c]").replace("]", "]")
+    """Return how an operation is written, such as ``gemm(a, b[, c])``."""
+    needed = ", ".join(name for name in operation.arrays if name not in operation.optional)
+    return f"{operation.name}({needed}{''.join(f'[, {name}]' for name in operation.optional)})"
 
 
 def _check_steps(line: _Line) -> None:
@@ -349,6 +350,7 @@ def _domain(operation: Operation, found: Sequence[tuple[Variant, _Line]]) -> dic
 
 def _two(one: _Line, other: _Line) -> BackendError:
     """Return the error for two statements that are for different calls."""
+    one, other = sorted((one, other), key=lambda line: line.statement.text.line)
     text, first = other.statement.text, one.statement.text
     return BackendError(
         f"{text.file}:{text.line}: {other.operation.name} is for other calls than in line {first.line}: "

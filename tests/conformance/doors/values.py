@@ -242,7 +242,7 @@ def expect(node: Node, names: Mapping[str, Kind], wanted: Kind) -> Kind:
     stands = {"real": ("whole", "several"), "whole": ("several", "flag"), "grid": ("whole", "several")}
     if kind != wanted and kind not in stands.get(wanted, ()):
         raise Misread(node.at, f"expected {ARTICLES[wanted]}, got {ARTICLES[kind]}")
-    if kind == "several" and isinstance(node, syntax.Member):
+    if kind == "several" != wanted and isinstance(node, syntax.Member):
         raise Misread(node.at, f"expected {ARTICLES[wanted]}: which one? {node.name}[0] is the first")
     return "whole" if kind == "several" and wanted != "several" else kind
 

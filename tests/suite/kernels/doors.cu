@@ -10,8 +10,8 @@ __global__ void relu_kernel(const T* x, T* out, int n) {
         out[i] = float(x[i]) < 0.0f ? T(0.0f) : x[i];
 }
 
-// One block a row: each thread takes every 128th element, a tree in shared memory adds up.
-// gaugeblock: softmax(x) = softmax_kernel<<<rows(x), 128, 128 * 4>>>(x, out, cols(x))
+// One block of a warp a row: each thread takes every 32nd element, a tree in shared memory adds up.
+// gaugeblock: softmax(x) = softmax_kernel<<<rows(x), 32, 32 * 4>>>(x, out, cols(x)) where cols(x) <= 1024
 __global__ void softmax_kernel(const float* x, float* out, int length) {
     extern __shared__ float partial[];
     const float* row = x + (size_t)blockIdx.x * length;
@@ -20,7 +20,7 @@ __global__ void softmax_kernel(const float* x, float* out, int length) {
         largest = row[i] > largest || isnan(row[i]) ? row[i] : largest;
     partial[threadIdx.x] = largest;
     __syncthreads();
-    for (int step = 64; step > 0; step /= 2) {
+    for (int step = 16; step > 0; step /= 2) {
         if (threadIdx.x < step) {
             float other = partial[threadIdx.x + step];
             if (other > partial[threadIdx.x] || isnan(other))
@@ -36,7 +36,7 @@ __global__ void softmax_kernel(const float* x, float* out, int length) {
         sum += expf(row[i] - largest);
     partial[threadIdx.x] = sum;
     __syncthreads();
-    for (int step = 64; step > 0; step /= 2) {
+    for (int step = 16; step > 0; step /= 2) {
         if (threadIdx.x < step)
             partial[threadIdx.x] += partial[threadIdx.x + step];
         __syncthreads();
