@@ -1,5 +1,7 @@
 """A .cu file is a backend: what its comments say is launched and declared, and refused where it is wrong."""
 
+import doctest
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,14 +11,16 @@ import numpy as np
 import pytest
 
 from gaugeblock import reference
-from gaugeblock.conformance import Effort, judge
+from gaugeblock.conformance import Effort, doors, judge
 from gaugeblock.conformance.backend import loading
 from gaugeblock.conformance.backend.loading import Backend, BackendError
 from gaugeblock.conformance.backend.subject import Subject
 from gaugeblock.conformance.command import main
+from gaugeblock.conformance.doors import values
 from gaugeblock.conformance.engine import Examiner, cases
 from gaugeblock.gpu import compiler, to_device
 from gaugeblock.gpu.device import DeviceArray
+from gaugeblock.spec.domain import ADDENDS, LAYOUTS, PADDINGS, VALUES
 
 SAMPLE = Path(__file__).parent / "kernels" / "doors.cu"
 RELU = """
@@ -279,6 +283,17 @@ def test_headers_beside_the_file_and_habits_of_the_host_do_not_disturb(load: Loa
     assert call(load(CALL, source + host), "relu", array(3)).shape == (3,)
     (tmp_path / "deep" / "zero.cuh").write_text("#define ZERO 5.0f")
     assert call(load(CALL, source), "relu", np.full(1, -1, np.float32)) == [5]
+
+
+def test_the_page_tells_the_truth(load: Load) -> None:
+    page = (Path(doors.__file__).parent / "README.md").read_text(encoding="utf-8")
+    (source,) = re.findall(r"```cuda\n(.*?)```", page, re.DOTALL)
+    assert call(load("", source), "relu", array(300)).shape == (300,)
+    (example,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    test = doctest.DocTestParser().get_doctest(example, {}, "doors", "README.md", 0)
+    assert doctest.DocTestRunner().run(test).failed == 0
+    words = {*values.FUNCTIONS, *LAYOUTS, *VALUES, *PADDINGS, *ADDENDS[2:]} - {"any"}
+    assert [word for word in words if not re.search(rf"`[^`|]*\b{word}\b", page)] == []
 
 
 # PTX -------------------------------------------------------------------------------------------------------

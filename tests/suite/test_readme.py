@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from gaugeblock.conformance.document import kill_table, table
 
 ROOT = Path(__file__).parents[2]
@@ -22,14 +24,16 @@ def test_ci_runs_exactly_the_test_command() -> None:
     assert command in (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
 
 
-def test_the_example_of_a_kernel_fails_as_shown(tmp_path: Path) -> None:
-    (tmp_path / "my_kernels.py").write_text(blocks("python")[0])
-    arguments = ["conform", "my_kernels.py", "--operation", "relu", "--dtype", "fp32", "--seed", "1"]
+@pytest.mark.parametrize(("language", "name"), [("python", "my_kernels.py"), ("cuda", "my_kernels.cu")])
+def test_the_example_of_a_kernel_fails_as_shown(language: str, name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(blocks(language)[0])
+    arguments = ["conform", name, "--operation", "relu", "--dtype", "fp32", "--seed", "1"]
     command = [sys.executable, "-m", "gaugeblock.conformance.command", *arguments]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    shown = next(block for block in blocks("console") if "conform" in block).partition("\n")[2].splitlines()
-    missing = [line for line in shown[1:] if line not in done.stdout]
+    shown = next(block for block in blocks("console") if f"conform {name}" in block).splitlines()
+    said = " ".join(done.stdout.split())
+    missing = [line for line in shown[1:] if " ".join(line.split()) not in said]
     assert missing == []
 
 

@@ -193,7 +193,7 @@ def compile_file(path: Path, text: str, instances: Sequence[str]) -> dict[str, C
                 arch=architecture,
             )
         except compiler.CompileError as error:
-            raise _in_one_line(str(error), path.name) from error
+            raise _in_one_line(str(error), path) from error
 
     ptx, names = compiled("ptx", architecture if target == "ptx" else compiler.DEFAULT_ARCHITECTURE)
     binary = ptx if target == "ptx" else compiled(target, architecture)[0]
@@ -228,16 +228,17 @@ def _answer(ptx: bytes, number: int) -> tuple[Type, ...]:
     return tuple(Type(types[each % _POINTER], each >= _POINTER) for each in numbers[: numbers.index(_END)])
 
 
-def _in_one_line(log: str, file: str) -> NotCompiled:
+def _in_one_line(log: str, path: Path) -> NotCompiled:
     """Return a compiler's log as one line: the first error, and how many follow."""
     errors = re.findall(r"(?m)^(.+)\((\d+)\): (?:catastrophic )?error: (.+)$", log)
     if not errors:
-        return NotCompiled(f"{file}: {' '.join(log.split())[:400]}")
+        return NotCompiled(f"{path.name}: {' '.join(log.split())[:400]}")
     place, line, words = errors[0]
     if place == "gaugeblock kernel":
         return NotCompiled(words, int(line) - 1)
     more = f" (and {len(errors) - 1} more)" * (len(errors) > 1)
-    return NotCompiled(f"{Path(place).name}:{line}: {words}{_hint(words)}{more}")
+    within = "" if place == str(path) else f"{path.name}: in "
+    return NotCompiled(f"{within}{Path(place).name}:{line}: {words}{_hint(words)}{more}")
 
 
 def _hint(words: str) -> str:
