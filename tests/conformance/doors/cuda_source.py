@@ -158,18 +158,26 @@ def _check_steps(line: _Line) -> None:
                 if name in names:
                     raise Misread(step.at, f"{name} has a meaning already")
                 names[name] = values.kind_of(value, names)
-            case syntax.Call(function="zero", arguments=(syntax.Name(text=text),)) if names.get(text) in (
-                "array",
-                "buffer",
-            ):
-                if text in line.arrays:
-                    raise Misread(step.at, f"zero({text}) would change an argument")
+            case syntax.Call(function="zero" | "copy"):
+                _check_call(step, line, names)
             case syntax.Call():
-                raise Misread(step.at, "expected a launch, name = value, or zero(out)")
+                raise Misread(step.at, "expected a launch, name = value, zero(out) or copy(x, out)")
             case Launch():
                 check_sizes(step, names)
                 for node in step.arguments:
                     values.kind_of(node, names)
+
+
+def _check_call(step: syntax.Call, line: _Line, names: Mapping[str, Kind]) -> None:
+    """Check what is filled or copied."""
+    expected = 1 if step.function == "zero" else 2
+    if len(step.arguments) != expected:
+        raise Misread(step.at, f"{step.function} takes {expected} arguments, got {len(step.arguments)}")
+    for node in step.arguments:
+        if not isinstance(node, syntax.Name) or names.get(node.text) not in ("array", "buffer"):
+            raise Misread(node.at, "expected the name of an array or a workspace")
+    if set(conditions.names_in(step.arguments[-1])) & set(line.arrays):
+        raise Misread(step.at, f"{step.function} would change an argument")
 
 
 # Kernels ---------------------------------------------------------------------------------------------------

@@ -117,9 +117,14 @@ class Variant:
             match step:
                 case syntax.Binding(name=name, value=value):
                     scope.bound[name] = self._held(values.value_of(value, scope), held)
-                case syntax.Call(arguments=(syntax.Name(text=name),)):
+                case syntax.Call(function="zero", arguments=(syntax.Name(text=name),)):
                     place = scope.value(name)
                     device().driver.memset_d8(place.pointer, 0, place.nbytes)
+                case syntax.Call(arguments=(syntax.Name(text=name), syntax.Name(text=to))):
+                    source, place = scope.value(name), scope.value(to)
+                    if source.nbytes != place.nbytes:
+                        raise Missing(f"{name} has {source.nbytes} bytes, {to} {place.nbytes}")
+                    device().driver.memcpy_dtod(place.pointer, source.pointer, place.nbytes)
                 case syntax.Launch():
                     self._launch(step, next(kernels), scope, held)
 

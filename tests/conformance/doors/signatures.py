@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from gaugeblock.conformance.doors.host_code import HEADERS, without_host_code
 from gaugeblock.gpu import compiler
 from gaugeblock.gpu.device import device
 from gaugeblock.gpu.launcher import Kernel
@@ -81,6 +82,10 @@ _PRELUDE: Final = """
 #define FLT_EPSILON 1.192092896e-07f
 #define INT_MAX 2147483647
 #define INT_MIN (-INT_MAX - 1)
+#define M_PI 3.14159265358979323846
+typedef unsigned short ushort;
+typedef unsigned int uint;
+typedef unsigned long ulong;
 typedef signed char int8_t;
 typedef unsigned char uint8_t;
 typedef short int16_t;
@@ -89,19 +94,12 @@ typedef int int32_t;
 typedef unsigned int uint32_t;
 typedef signed long long int64_t;
 typedef unsigned long long uint64_t;
+#ifndef NULL
+#define NULL nullptr
+#endif
 #endif
 """
 """What sources use and the compiler for kernels does not know by itself."""
-
-_HEADERS: Final[Mapping[str, str]] = {
-    "gaugeblock_prelude.h": _PRELUDE,
-    **dict.fromkeys(("stdio.h", "math.h", "float.h", "limits.h", "stdint.h", "assert.h", "stdlib.h"), ""),
-    **dict.fromkeys(
-        ("cstdio", "cmath", "cfloat", "climits", "cstdint", "cassert", "cstdlib", "string.h"), ""
-    ),
-    **dict.fromkeys(("iostream", "vector", "string", "algorithm", "random", "chrono", "cstring"), ""),
-}
-"""Headers of the host's that sources include out of habit: the compiler has none, and knows the functions."""
 
 
 class NotCompiled(Exception):
@@ -146,7 +144,7 @@ def kernels_in(source: str) -> tuple[str, ...]:
 
 
 def headers_of(path: Path, text: str) -> dict[str, str]:
-    """Return the headers that a source includes from its own folder, directly or through others."""
+    """Return the headers that a source includes from its own folder, and in place of the host's nothing."""
     found: dict[str, str] = {}
     waiting = [(path.parent, text)]
     while waiting:
@@ -154,9 +152,11 @@ def headers_of(path: Path, text: str) -> dict[str, str]:
         for name in re.findall(r'^\s*#\s*include\s*"([^"]+)"', body, re.MULTILINE):
             file = next((root / name for root in (folder, path.parent) if (root / name).is_file()), None)
             if file is not None and name not in found:
-                found[name] = file.read_text(encoding="utf-8", errors="replace")
+                found[name] = without_host_code(file.read_text(encoding="utf-8", errors="replace"))
                 waiting.append((file.parent, found[name]))
-    return found
+    unneeded = (each for body in (text, *found.values()) for each in HEADERS.findall(body))
+    formats = "#include <cuda_fp16.h>\n#include <cuda_bf16.h>\n"  # which those of libraries include
+    return {name: formats if name.startswith(("cublas", "cudnn")) else "" for name in unneeded} | found
 
 
 def compile_file(path: Path, text: str, instances: Sequence[str]) -> dict[str, Compiled]:
@@ -176,8 +176,8 @@ def compile_file(path: Path, text: str, instances: Sequence[str]) -> dict[str, C
     CompilerUnavailable
         There is no compiler.
     """
-    headers = dict(_HEADERS) | headers_of(path, text)
-    whole = text + _questions(instances)
+    headers = {"gaugeblock_prelude.h": _PRELUDE} | headers_of(path, text)
+    whole = without_host_code(text) + _questions(instances)
     target, architecture = device().target()
     options = ["-default-device", "--pre-include=gaugeblock_prelude.h"]
 
