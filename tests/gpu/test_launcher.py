@@ -1,6 +1,7 @@
 """Any kernel can be launched with typed arguments; what does not fit is refused in one line."""
 
 import ctypes
+import re
 import shutil
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 from gaugeblock import gpu, reference
-from gaugeblock.gpu import Kernel, LaunchError, Struct, cuda_driver, launcher, to_device
+from gaugeblock.gpu import Kernel, LaunchError, Struct, compiler, cuda_driver, launcher, to_device
 from gaugeblock.gpu import device as devices
 from gaugeblock.gpu.compiler import compile_source
 
@@ -189,3 +190,21 @@ def test_a_driver_in_c_is_called_with_what_it_declares(
     monkeypatch.delitem(sys.modules, "pycuda")
     chosen = choose()
     assert (chosen.name, chosen.reason) == ("Stub", "there is a usable GPU")
+
+
+def test_the_drivers_functions_and_numbers_are_those_of_its_header() -> None:
+    folder = compiler._nvrtc()._include
+    header = Path() if folder is None else folder / "cuda.h"
+    if not header.is_file():
+        pytest.skip("cuda.h is not installed")
+    declared, source = header.read_text(), Path(cuda_driver.__file__).read_text()
+    called = set(re.findall(r"\"(cu[A-Z]\w+)\"|\.(cu[A-Z]\w+)\b", source))
+    for name in (one or other for one, other in called):
+        assert re.search(rf"CUDAAPI {name.removesuffix('_v2')}(_v2)?\(", declared), name
+        assert not name.endswith("_v2") or re.search(rf"#define {name[:-3]} +(\w+\()?{name}\b", declared), (
+            name
+        )
+    numbers = {"DEVICE": cuda_driver.device_attribute, "FUNC": cuda_driver.function_attribute}
+    for prefix, known in numbers.items():
+        for each in known:
+            assert re.search(rf"CU_{prefix}_ATTRIBUTE_{each.name} = {each.value},", declared), each

@@ -63,11 +63,11 @@ def load(name: str) -> Source:
     if not path.is_file():
         raise BackendError(f"there is no file {name}")
     try:
-        text = "" if path.suffix == ".cubin" else path.read_text(encoding="utf-8")
+        text = "" if path.suffix == ".cubin" else path.read_text(encoding="utf-8", errors="replace")
         texts = [*syntax.statements(path.name, text)]
         if path.suffix != ".cu" and beside.is_file():
-            texts += syntax.statements(beside.name, beside.read_text(encoding="utf-8"))
-    except (OSError, UnicodeError) as error:
+            texts += syntax.statements(beside.name, beside.read_text(encoding="utf-8", errors="replace"))
+    except OSError as error:
         raise BackendError(f"{name} cannot be read: {error}") from error
     if not texts:
         example = "// gaugeblock: relu(x) = relu_kernel<<<(size(x) + 255) / 256, 256>>>(x, out, size(x))"
@@ -76,6 +76,8 @@ def load(name: str) -> Source:
         return _source([_checked(each) for each in texts], path, text)
     except (NotCompiled, CompilerUnavailable) as error:
         raise BackendError(str(error)) from error
+    except LaunchError as error:
+        raise BackendError(f"{path.name}: {error}") from error
 
 
 # Statements ------------------------------------------------------------------------------------------------
@@ -188,7 +190,7 @@ def _source(lines: Sequence[_Line], path: Path, text: str) -> Source:
     wanted = [
         (line, dtype, [_instance(launch, dtype) for launch in line.launches])
         for line in lines
-        for dtype in _instances(line, text)
+        for dtype in _instances(line, "".join((text, *signatures.headers_of(path, text).values())))
     ]
     instances = list(dict.fromkeys(each for _, _, names in wanted for each in names))
     compiled = _compiled(path, text, instances, lines)
