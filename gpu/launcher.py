@@ -94,6 +94,13 @@ def parameters(ptx: bytes | str, entry: str) -> tuple[Parameter, ...]:
     return tuple(listed)
 
 
+def _bounds(ptx: bytes | str, entry: str) -> int | None:
+    """Return how many threads of a block a kernel says that it is for."""
+    head = re.search(rf"\.entry\s+{re.escape(entry)}\b[^{{]*", _text(ptx))
+    found = head and re.search(r"\.(?:maxntid|reqntid)\s+([\d,\s]+)", head[0])
+    return math.prod(map(int, found[1].replace(" ", "").strip(",\n").split(","))) if found else None
+
+
 def unknown(entry: str, known: Iterable[str]) -> LaunchError:
     """Return the error for a kernel that is not found."""
     known = tuple(known)
@@ -136,6 +143,10 @@ class Kernel:
             self._function = self._device.load(binary).get_function(entry)
         except Exception as error:
             raise LaunchError(f"{entry}: {' '.join(str(error).split())}") from error
+        attributes = self._device.loader.function_attribute
+        self._static = self._function.get_attribute(attributes.SHARED_SIZE_BYTES)
+        bounds = None if text is None else _bounds(text, entry)
+        self._threads = bounds or self._function.get_attribute(attributes.MAX_THREADS_PER_BLOCK)
         if self.parameters is None and (sizes := self._function.parameter_sizes()) is not None:
             self.parameters = tuple(Parameter(f"b8[{size}]", size, 1) for size in sizes)
 
@@ -169,7 +180,7 @@ class Kernel:
         values = [_value(self.name, place, argument) for place, argument in enumerate(arguments, 1)]
         self._check(values)
         grid, block = _three(self.name, "grid", grid), _three(self.name, "block", block)
-        check_limits(self.name, grid, block, shared, self._device)
+        self.check(grid, block, shared)
         if shared > _STATIC_SHARED:
             limit = self._device.loader.function_attribute.MAX_DYNAMIC_SHARED_SIZE_BYTES
             self._function.set_attribute(limit, shared)
@@ -181,6 +192,27 @@ class Kernel:
             alignment = max(parameter.alignment, alignment)
             packed += bytes(-len(packed) % alignment) + bytes(value)
         self._function.prepare(f"{len(packed)}s").prepared_call(grid, block, packed, shared_size=shared)
+
+    def check(self, grid: Sequence[int], block: Sequence[int], shared: int = 0) -> None:
+        """Refuse a launch beyond the limits of the kernel or of the device.
+
+        Raises
+        ------
+        LaunchError
+            With the size and its limit.
+        """
+        check_limits(self.name, grid, block, shared, self._device)
+        if math.prod(block) > self._threads:
+            raise LaunchError(f"{self.name}: {math.prod(block)} threads per block, it is for {self._threads}")
+        if self._static > _STATIC_SHARED:
+            raise LaunchError(
+                f"{self.name}: {self._static} bytes of static shared memory, allowed are {_STATIC_SHARED}"
+            )
+        most = self._device.limits()["MAX_SHARED_MEMORY_PER_BLOCK_OPTIN"] - self._static
+        if shared > most:
+            raise LaunchError(
+                f"{self.name}: {shared} bytes of dynamic shared memory, allowed are 0 to {most}"
+            )
 
     def _check(self, values: Sequence[tuple[Any, int]]) -> None:
         """Hold arguments against the parameters."""

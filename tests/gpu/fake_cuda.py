@@ -121,6 +121,10 @@ class FakeCuda:
         self.kernels.append((loaded.get_function(entry), text, entry))
         return put(handle, len(self.kernels))
 
+    def cuFuncGetAttribute(self, value: Any, attribute: Any, kernel: Any) -> int:
+        name = simulator.function_attribute(attribute.value)
+        return put(value, self.kernels[kernel.value - 1][0].get_attribute(name))
+
     def cuFuncSetAttribute(self, kernel: Any, attribute: Any, value: Any) -> int:
         name = simulator.function_attribute(attribute.value)
         self.kernels[kernel.value - 1][0].set_attribute(name, value.value)

@@ -448,6 +448,18 @@ SOURCES = {
         RELU.replace("float* out", "__half* out"),
         "relu_kernel takes out as __half*, expected float32",
     ),
+    "launch bounds": (
+        RELU.replace("void relu", "void __launch_bounds__(128) relu"),
+        "256 threads per block, it is for 128",
+    ),
+    "static shared memory": (
+        RELU.replace("if (i < n)", "__shared__ float s[20000]; s[i] = x[i]; if (s[n] < n)"),
+        "80000 bytes of static shared memory, allowed are 49152",
+    ),
+    "template": (
+        RELU.replace("__global__", "template <int N> __global__"),
+        "1:26: no kernel is relu_kernel: templates need fitting arguments, overloads names",
+    ),
     "struct": (
         RELU.replace("int n", "float4 n4").replace("n)", "4)"),
         "argument 3 of relu_kernel is a float4",

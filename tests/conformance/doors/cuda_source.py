@@ -246,7 +246,11 @@ def _compiled(path: Path, text: str, instances: Sequence[str], lines: Sequence[_
             instance = instances[error.question]
             known = signatures.kernels_in(text)
             kernel = re.sub(r"<.*", "", instance)
-            words = str(error) if kernel.rpartition("::")[2] in known else str(unknown(kernel, known))
+            words = str(unknown(kernel, known))
+            if kernel.rpartition("::")[2] in known:
+                words = (
+                    f"no kernel is {instance}: templates need fitting arguments, overloads names of their own"
+                )
             raise place(instance, words) from None
     binary: bytes = path.read_bytes() if path.suffix == ".cubin" else text.encode()
     found = {}
@@ -270,6 +274,7 @@ def _formats(line: _Line, dtype: str | None, kernels: Sequence[Compiled]) -> tup
     names, found = line.names(), dict[str, str]()
     for launch, compiled in zip(line.launches, kernels, strict=True):
         check_arguments(launch, compiled, names)
+        check_sizes(launch, names, compiled.kernel)
         for node, type in zip(launch.arguments, compiled.types or (), strict=False):
             element = ELEMENTS.get(type.name) if type.pointer else None
             if not isinstance(node, syntax.Name) or names.get(node.text) != "array" or element is None:

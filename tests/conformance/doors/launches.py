@@ -14,7 +14,7 @@ from gaugeblock.conformance.doors.signatures import INTEGERS, REALS, Compiled, T
 from gaugeblock.conformance.doors.syntax import Misread, Statement
 from gaugeblock.conformance.doors.values import Buffer, Kind, Missing, Scope
 from gaugeblock.gpu.device import DTYPES, DeviceArray, as_device_array, device, span, view_of_span
-from gaugeblock.gpu.launcher import LaunchError, Parameter, Struct, check_limits
+from gaugeblock.gpu.launcher import Kernel, LaunchError, Parameter, Struct, check_limits
 from gaugeblock.gpu.layout import overlaps_itself
 from gaugeblock.gpu.packing import copy, is_packed, packed
 from gaugeblock.reference.gemm import result_shape
@@ -241,8 +241,8 @@ def _shown(each: Type | Parameter) -> str:
     return str(each) if isinstance(each, Type) else each.type
 
 
-def check_sizes(launch: syntax.Launch, names: Mapping[str, Kind]) -> None:
-    """Refuse what are no sizes, and those beyond every device's limits in every call.
+def check_sizes(launch: syntax.Launch, names: Mapping[str, Kind], kernel: Kernel | None = None) -> None:
+    """Refuse what are no sizes, and those beyond a kernel's limits, or every device's, in every call.
 
     Raises
     ------
@@ -260,7 +260,10 @@ def check_sizes(launch: syntax.Launch, names: Mapping[str, Kind]) -> None:
         given: dict[str, Any] = {"grid": (1,), "block": (1,), "shared": 0}
         given[what] = size if what == "shared" else _sizes(size)
         try:
-            check_limits(launch.kernel, **given)
+            if kernel is None:
+                check_limits(launch.kernel, **given)
+            else:
+                kernel.check(**given)
         except LaunchError as error:
             raise Misread(node.at, str(error)) from None
 
