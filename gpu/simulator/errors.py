@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -63,13 +64,27 @@ class Fault(LaunchError):
         self.source, self.instruction, self.address = source, instruction, address
         who = f" by thread {thread} of block {block}" if thread is not None else ""
         what = f" [{instruction}]" if instruction else ""
-        super().__init__(f"{source or '?'}: {kind} in kernel {kernel}{who}: {detail}{what}")
+        super().__init__(f"{source or '?'}: {kind} in kernel {plain_name(kernel)}{who}: {detail}{what}")
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (
             _rebuild,
             (self.kind, self.detail, {k: v for k, v in self.__dict__.items() if k not in ("kind", "detail")}),
         )
+
+
+def plain_name(mangled: str) -> str:
+    """Return a kernel's name as C++ has it, without types and the arguments of templates.
+
+    >>> plain_name("_ZN4mine11relu_kernelIfEEvPKT_PS1_i"), plain_name("relu")
+    ('mine::relu_kernel', 'relu')
+    """
+    rest, names = mangled.removeprefix("_Z").removeprefix("N"), []
+    while mangled.startswith("_Z") and (length := re.match(r"\d+", rest)):
+        end = length.end() + int(length[0])
+        names.append(rest[length.end() : end])
+        rest = rest[end:] if mangled.startswith("_ZN") else ""
+    return "::".join(names) or mangled
 
 
 def _rebuild(kind: str, detail: str, rest: dict[str, Any]) -> Fault:

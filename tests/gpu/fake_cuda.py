@@ -5,6 +5,7 @@ Arguments are read as the driver reads them, from addresses and by the sizes of 
 # ruff: noqa: D102 the methods are documented in cuda.h
 
 import ctypes
+import sys
 import threading
 from typing import Any
 
@@ -151,8 +152,24 @@ class FakeCuda:
         return 0
 
 
+class Hiding:
+    """A finder that knows of one package that it is not there."""
+
+    def find_spec(self, name: str, *_: object) -> None:
+        """Say so."""
+        if name.partition(".")[0] == "pycuda":
+            raise ModuleNotFoundError("No module named 'pycuda'", name="pycuda")
+
+
+def hide_pycuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] == "pycuda"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(sys, "meta_path", [Hiding(), *sys.meta_path])
+
+
 def install(monkeypatch: pytest.MonkeyPatch, fake: Any) -> None:
-    """Put a driver in the place of the machine's own."""
+    """Put a driver in the place of the machine's own, without PyCUDA."""
+    hide_pycuda(monkeypatch)
     monkeypatch.setattr(cuda_driver, "library", lambda: fake)
     monkeypatch.delenv("GAUGEBLOCK_DEVICE", raising=False)
     for cached in (cuda_driver._primary, cuda_driver.ordinal):
@@ -162,3 +179,15 @@ def install(monkeypatch: pytest.MonkeyPatch, fake: Any) -> None:
 def choose() -> devices.Device:
     """Choose as the first call of a process does."""
     return devices.device.__wrapped__()
+
+
+def through_driver(monkeypatch: pytest.MonkeyPatch) -> tuple[devices.Device, FakeCuda]:
+    """Let this process reach its device as it reaches a GPU without PyCUDA."""
+    fake = FakeCuda()
+    install(monkeypatch, fake)
+    chosen = choose()
+    assert not chosen.simulated, chosen.reason
+    for name, module in list(sys.modules.items()):
+        if name.startswith("gaugeblock.") and callable(getattr(module, "device", None)):
+            monkeypatch.setattr(module, "device", lambda: chosen)
+    return chosen, fake

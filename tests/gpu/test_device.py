@@ -52,21 +52,6 @@ assert not any("pycuda" in name or "simulator" in name for name in sys.modules)
     subprocess.run([sys.executable, "-c", program], check=True, env=os.environ)
 
 
-class Hiding:
-    """A finder that knows of one package that it is not there."""
-
-    def find_spec(self, name: str, *_: object) -> None:
-        """Say so."""
-        if name.partition(".")[0] == "pycuda":
-            raise ModuleNotFoundError("No module named 'pycuda'", name="pycuda")
-
-
-def hide_pycuda(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in sys.modules if name.partition(".")[0] == "pycuda"]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setattr(sys, "meta_path", [Hiding(), *sys.meta_path])
-
-
 def hide_driver(monkeypatch: pytest.MonkeyPatch) -> None:
     def library() -> None:
         raise cuda_driver.NoDriver("there is no CUDA driver (libcuda.so.1)")
@@ -85,7 +70,6 @@ def test_without_a_driver_the_simulated_device_answers_and_says_why(monkeypatch:
 def test_a_driver_without_pycuda_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     fake = FakeCuda((8, 0))
     install(monkeypatch, fake)
-    hide_pycuda(monkeypatch)
     chosen = choose()
     assert (chosen.name, chosen.simulated, chosen.driver) == ("Fake GPU", False, cuda_driver)
     assert "pycuda" not in chosen.versions

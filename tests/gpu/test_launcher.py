@@ -13,12 +13,14 @@ import numpy as np
 import pytest
 
 from gaugeblock import gpu, reference
+from gaugeblock.conformance import Effort, judge
+from gaugeblock.conformance.backend import loading
 from gaugeblock.gpu import Kernel, LaunchError, Struct, compiler, cuda_driver, launcher, to_device
 from gaugeblock.gpu import device as devices
 from gaugeblock.gpu.compiler import compile_source
 
 sys.path.insert(0, str(Path(__file__).parent))
-from fake_cuda import FakeCuda, choose, install
+from fake_cuda import choose, install, through_driver
 
 SOURCE = """
 struct __align__(64) Map { float scale[16]; };
@@ -47,19 +49,6 @@ def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> A
     if request.param == "simulated":
         return devices.device()
     return through_driver(monkeypatch)[0]
-
-
-def through_driver(monkeypatch: pytest.MonkeyPatch) -> tuple[devices.Device, FakeCuda]:
-    fake = FakeCuda()
-    install(monkeypatch, fake)
-    monkeypatch.setitem(sys.modules, "pycuda", None)
-    monkeypatch.delitem(sys.modules, "pycuda")
-    chosen = choose()
-    assert not chosen.simulated, chosen.reason
-    for name, module in list(sys.modules.items()):
-        if name.startswith("gaugeblock.gpu.") and callable(getattr(module, "device", None)):
-            monkeypatch.setattr(module, "device", lambda: chosen)
-    return chosen, fake
 
 
 @pytest.mark.parametrize("pair", [PAIR, Pair(3, 100000), Struct(PAIR.tobytes(), 4)], ids=repr)
@@ -146,6 +135,32 @@ def test_our_kernels_run_through_the_driver_alone(monkeypatch: pytest.MonkeyPatc
     assert len(fake.launches) == 3  # the probe, and these
 
 
+def test_a_cu_file_runs_through_the_driver_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    path = Path(__file__).parents[1] / "suite" / "kernels" / "doors.cu"
+    a = np.arange(12, dtype=np.float32).reshape(3, 4) - 5
+    through_driver(monkeypatch)
+    backend = loading.load(str(path))
+    assert (backend.device, backend.declared.simulated) == ("Fake GPU", False)
+    assert np.array_equal(backend.functions["gemm"](to_device(a), to_device(a).T).get(), a @ a.T)
+    assert np.allclose(backend.functions["softmax"](to_device(a)).get(), reference.softmax(a.astype(float)))
+
+
+def test_conform_gpu_needs_no_more_than_a_driver(tmp_path: Path) -> None:
+    (tmp_path / "driver.py").write_text(f"""
+import sys
+import pytest
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from fake_cuda import FakeCuda, install
+install(pytest.MonkeyPatch(), FakeCuda())
+from gaugeblock.conformance.adapters.gpu import *
+assert device == "Fake GPU"
+""")
+    effort = Effort("quick", 1, shrink=False)
+    report = judge(str(tmp_path / "driver.py"), operations=("relu",), dtypes=("float16",), effort=effort)
+    levels = report.as_data()["operations"]["relu"]["float16"]["levels"]
+    assert set(levels.values()) == {"conforming"}
+
+
 def test_any_thread_and_any_stream_can_launch(monkeypatch: pytest.MonkeyPatch) -> None:
     _, fake = through_driver(monkeypatch)
     out, errors = to_device(np.zeros(16)), list[Exception]()
@@ -186,8 +201,6 @@ def test_a_driver_in_c_is_called_with_what_it_declares(
     subprocess.run(["gcc", "-shared", "-fPIC", "-o", library, source], check=True)
     monkeypatch.setattr(cuda_driver.ctypes, "CDLL", lambda name, load=ctypes.CDLL: load(str(library)))
     install(monkeypatch, cuda_driver.library.__wrapped__())
-    monkeypatch.setitem(sys.modules, "pycuda", None)
-    monkeypatch.delitem(sys.modules, "pycuda")
     chosen = choose()
     assert (chosen.name, chosen.reason) == ("Stub", "there is a usable GPU")
 

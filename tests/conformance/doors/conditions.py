@@ -55,6 +55,18 @@ def strides_in(*nodes: object) -> Iterator[str]:
             yield from strides_in(*vars(node).values())
 
 
+def _axes_in(*nodes: object) -> Iterator[int]:
+    """Yield the spatial axes of which a parameter is named, as in ``stride[1]``."""
+    for node in nodes:
+        match node:
+            case syntax.Index(of=syntax.Name(), index=syntax.Number(value=int(value))):
+                yield value
+            case tuple():
+                yield from _axes_in(*node)
+            case _ if hasattr(node, "__dataclass_fields__") and not isinstance(node, syntax.Text):
+                yield from _axes_in(*vars(node).values())
+
+
 def dtypes_of(statement: Statement) -> tuple[str, ...] | None:
     """Return the formats that the conditions allow; None where they do not say."""
     for node in statement.conditions:
@@ -305,5 +317,6 @@ class _Reader:
                 self.found["rank"] = 2
         if self.operation.kind in ("convolution", "pooling") and "rank" not in named | set(self.found):
             used = [2 - names.index(name) for names in SPATIAL for name in names if name in named]
+            used += _axes_in(statement.steps)
             if used:
                 self.found["rank"] = 3 + max(used)
