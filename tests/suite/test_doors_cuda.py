@@ -354,6 +354,21 @@ __global__ void k(const float* a, const float* b, float* c, int N, int K, float 
     assert np.array_equal(call(backend, "gemm", a, b, c, alpha=2.0, beta=0.5), 2 * (a @ b) + c / 2)
 
 
+PLACES = {
+    "a block comment": "/*\n * gaugeblock: {}\n *    where rank == 1\n */\n{}",
+    "one line of it": "/* gaugeblock: {} where rank == 1 */\n{}",
+    "lines that end as on Windows": "// gaugeblock: {}\r\n//    where rank == 1\r\n{}",
+    "the end": "{1}// gaugeblock: {0} where rank == 1",
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_launch_comment_is_found_wherever_comments_are(load: Load, place: str) -> None:
+    backend = load("", PLACES[place].format(CALL, f'extern "C" {RELU.strip()}'))
+    assert backend.declared.given["domain"]["relu"] == {"rank": 1, "dtypes": ["float32"]}
+    assert np.array_equal(call(backend, "relu", array(300)), np.maximum(array(300), 0))
+
+
 # PTX -------------------------------------------------------------------------------------------------------
 
 
@@ -412,7 +427,7 @@ BAD = {
         CALL.replace("256>>>", "256, 1 << 20>>>").replace("1 << 20", "1000000"),
         "1000000 bytes of dyna",
     ),
-    "format": (f"{CALL} where dtype == float16", "takes x as float*, the formats are float16"),
+    "format": (f"{CALL} where dtype == float16", "takes x as float*, expected float16"),
     "unknown format": (f"{CALL} where dtype == int8", "unknown format 'int8'"),
     "layout": (f"{CALL} where blocked(x)", "unknown condition 'blocked'"),
     "unmappable": (f"{CALL} where size(x) != 4", "a domain says what a value is, not what it is not"),
@@ -420,6 +435,10 @@ BAD = {
     "unmappable sum": (f"{CALL} where size(x) + 1 == 4", "a domain has conditions on size, rank alone"),
     "two conditions": (f"{CALL} where size == 4, size == 5", "a second condition on size"),
     "value": (f"{CALL} where size >= 10, size <= 4", "GEN-C6: domain of relu: size is"),
+    "four sizes": (CALL.replace("256>>>", "(1, 1, 1, 1)>>>"), "expected one to three sizes, got 4"),
+    "no result": (CALL.replace("out", "x"), "1:16: no kernel is given out, the result"),
+    "too deep": (CALL.replace("256>>>", "(" * 4000 + "256>>>"), "this is nested too deeply"),
+    "division by zero": (CALL.replace("256>>>", "256 / 0>>>"), "division by zero"),
     "no launch": ("relu(x) = zero(out)", "1:16: no kernel is launched"),
     "changed argument": (f"{CALL}; zero(x)", "zero would change an argument"),
 }
@@ -442,7 +461,11 @@ SOURCES = {
     "header": ("#include <nothing.h>\n" + RELU, 'mine.cu:2: cannot open source file "nothing.h"'),
     "double": (
         RELU.replace("float*", "double*"),
-        "its kernels do not tell the format: write where dtype == float32",
+        "takes x as double*, expected float32 or float16 or bfloat16",
+    ),
+    "any pointer": (
+        RELU.replace("float*", "void*").replace("x[i]", "0").replace("out[i]", "i"),
+        "do not tell the",
     ),
     "mixture": (
         RELU.replace("float* out", "__half* out"),

@@ -115,6 +115,8 @@ def _said(text: syntax.Text, do: Callable[[], Any]) -> Any:
         return do()
     except Misread as misread:
         raise BackendError(text.complaint(misread)) from None
+    except RecursionError:
+        raise BackendError(text.complaint(Misread(0, "this is nested too deeply"))) from None
 
 
 def _checked(text: syntax.Text) -> _Line:
@@ -143,6 +145,8 @@ def _line(statement: Statement) -> _Line:
     if not line.launches:
         raise Misread(name.at, "no kernel is launched")
     _check_steps(line)
+    if "out" not in conditions.names_in(*(launch.arguments for launch in line.launches)):
+        raise Misread(name.at, "no kernel is given out, the result")
     return line
 
 
@@ -271,7 +275,7 @@ def _mangled(ptx: str, name: str) -> str:
 
 def _formats(line: _Line, dtype: str | None, kernels: Sequence[Compiled]) -> tuple[str, ...]:
     """Return the formats of a statement, from what its kernels point to or what it says."""
-    names, found = line.names(), dict[str, str]()
+    names, found = line.names(), list[str]()
     for launch, compiled in zip(line.launches, kernels, strict=True):
         check_arguments(launch, compiled, names)
         check_sizes(launch, names, compiled.kernel)
@@ -279,32 +283,20 @@ def _formats(line: _Line, dtype: str | None, kernels: Sequence[Compiled]) -> tup
             element = ELEMENTS.get(type.name) if type.pointer else None
             if not isinstance(node, syntax.Name) or names.get(node.text) != "array" or element is None:
                 continue
-            wanted = "int64" if node.text == "out" and line.operation.result_dtype == "int64" else ""
-            if (wanted or found.setdefault(launch.kernel, element)) != element or (
-                not wanted and element not in line.operation.dtypes
-            ):
-                other = wanted or found[launch.kernel]
-                raise Misread(node.at, f"{launch.kernel} takes {node.text} as {type}, expected {other}")
-            if (
-                line.dtypes is not None
-                and not wanted
-                and element not in (line.dtypes if dtype is None else (dtype,))
-            ):
-                raise Misread(
-                    node.at,
-                    f"{launch.kernel} takes {node.text} as {type}, the formats are {', '.join(line.dtypes)}",
-                )
-    formats = tuple(dict.fromkeys(found.values()))
-    if len(formats) > 1:
-        raise Misread(
-            line.statement.operation.at, f"its kernels are for different formats: {', '.join(formats)}"
-        )
-    known = ((dtype,) if dtype else ()) or formats or line.dtypes
-    if not known:
+            whole = node.text == "out" and line.operation.result_dtype == "int64"
+            allowed = (dtype,) if dtype else line.dtypes or line.operation.dtypes
+            known = ("int64",) if whole else tuple(found) or allowed
+            if element not in known:
+                expected = " or ".join(known)
+                raise Misread(node.at, f"{launch.kernel} takes {node.text} as {type}, expected {expected}")
+            if not whole:
+                found = [element]
+    formats = ((dtype,) if dtype else ()) or tuple(found) or line.dtypes
+    if not formats:
         raise Misread(
             line.statement.operation.at, "its kernels do not tell the format: write where dtype == float32"
         )
-    return known
+    return formats
 
 
 # Declarations ----------------------------------------------------------------------------------------------

@@ -24,13 +24,14 @@ ELEMENTS: Final[Mapping[str, str]] = {
     **dict.fromkeys(("float", "float2", "float3", "float4"), "float32"),
     **dict.fromkeys(("__half", "__half2"), "float16"),
     **dict.fromkeys(("__nv_bfloat16", "__nv_bfloat162"), "bfloat16"),
+    **dict.fromkeys(("double", "double2"), "float64"),
     **dict.fromkeys(("long long", "unsigned long long", "long", "unsigned long"), "int64"),
 }
 """What an array is made of, by the type that a kernel points to."""
 
 _TYPES: Final = (
     *("bool", "char", "signed char", "unsigned char", "short", "unsigned short", "int", "unsigned int"),
-    *("double", "uint4", "int4", "double2", *ELEMENTS),
+    *("uint4", "int4", *ELEMENTS),
 )
 """Types of parameters by their number; one more is any other."""
 

@@ -78,7 +78,7 @@ class Text:
         return f"{self.file}:{place[0]}:{place[1] + at - start}: {misread}: {cut[0]}^{cut[1]}"
 
 
-_BEGINS: Final = re.compile(r"\s*(?://+|\*|#)?\s*gaugeblock:[ \t]*")
+_BEGINS: Final = re.compile(r"(?:^\s*[*#]?|//+|/\*+)\s*gaugeblock:[ \t]*")
 _GOES_ON: Final = re.compile(r"\s*(?://+|\*|#)(?: {2,}|\t)\s*")
 
 
@@ -86,7 +86,8 @@ def statements(file: str, source: str) -> Iterator[Text]:
     """Yield the statements among the comments of a file."""
     found: list[tuple[int, int, str]] = []
     for number, line in enumerate(source.splitlines(), 1):
-        begins, goes_on = _BEGINS.match(line), _GOES_ON.match(line)
+        line, _, _ = line.partition("*/")
+        begins, goes_on = _BEGINS.search(line), _GOES_ON.match(line)
         if found and (begins or not goes_on):
             yield Text(file, tuple(found))
             found = []

@@ -97,6 +97,7 @@ FUNCTIONS: Final[Mapping[str, Function]] = {
     "min": Function(("whole", "whole"), "whole", min, 2),
     "max": Function(("whole", "whole"), "whole", max, 2),
     "dim3": Function(("whole", "whole", "whole"), "grid", lambda *sizes: sizes),
+    "sizeof": Function(("words",), "whole", lambda t: _ITEMSIZES[t]),
     "workspace": Function(("whole", "words"), "buffer", lambda n, t: Buffer(n, _ITEMSIZES[t], False), 2),
     "zeros": Function(("whole", "words"), "buffer", lambda n, t: Buffer(n, _ITEMSIZES[t], True), 2),
 }
@@ -209,6 +210,8 @@ def kind_of(node: Node, names: Mapping[str, Kind]) -> Kind:
         case syntax.Tuple(items=items):
             for item in items:
                 expect(item, names, "whole")
+            if not 1 <= len(items) <= 3:
+                raise Misread(node.at, f"expected one to three sizes, got {len(items)}")
             return "grid"
         case syntax.Call():
             return _kind_of_call(node, names)
