@@ -28,7 +28,16 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Final, Literal
 
-__all__ = ["CompileError", "CompilerUnavailable", "compile", "compile_source", "kernel_path", "nvrtc_version"]
+__all__ = [
+    "CompileError",
+    "CompilerUnavailable",
+    "compile",
+    "compile_instances",
+    "compile_source",
+    "kernel_path",
+    "nvrtc_version",
+    "plain_name",
+]
 
 Target = Literal["ptx", "cubin"]
 
@@ -182,6 +191,20 @@ def supported_architectures() -> tuple[int, ...]:
 def kernel_path(source_name: str) -> Path:
     """Return where a kernel's source lies on this machine (in a zip, where it would lie)."""
     return Path(str(_kernels() / source_name))
+
+
+def plain_name(mangled: str) -> str:
+    """Return a kernel's name as C++ has it, without types and the arguments of templates.
+
+    >>> plain_name("_ZN4mine11relu_kernelIfEEvPKT_PS1_i"), plain_name("relu")
+    ('mine::relu_kernel', 'relu')
+    """
+    rest, names = mangled.removeprefix("_Z").removeprefix("N"), []
+    while mangled.startswith("_Z") and (length := re.match(r"\d+", rest)):
+        end = length.end() + int(length[0])
+        names.append(rest[length.end() : end])
+        rest = rest[end:] if mangled.startswith("_ZN") else ""
+    return "::".join(names) or mangled
 
 
 # The package's sources -----------------------------------------------------------------------------------

@@ -33,6 +33,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from gaugeblock.gpu.compiler import plain_name
 from gaugeblock.gpu.device import Device, device
 
 __all__ = ["Kernel", "LaunchError", "Parameter", "Struct", "entries", "parameters"]
@@ -123,6 +124,8 @@ class Kernel:
 
     Attributes
     ----------
+    name : str
+        Its name in C++.
     parameters : tuple of Parameter or None
         What the kernel takes; None where nobody knows.
 
@@ -133,7 +136,7 @@ class Kernel:
     """
 
     def __init__(self, binary: bytes | str, entry: str, *, ptx: bytes | str | None = None) -> None:
-        self.name, self._device = entry, device()
+        self.name, self._device = plain_name(entry), device()
         is_cubin = isinstance(binary, bytes) and binary[:4] == b"\x7fELF"
         if is_cubin and self._device.simulated:
             raise LaunchError(f"{entry}: a cubin is machine code of a GPU, the simulated device runs PTX")
@@ -142,7 +145,7 @@ class Kernel:
         try:
             self._function = self._device.load(binary).get_function(entry)
         except Exception as error:
-            raise LaunchError(f"{entry}: {' '.join(str(error).split())}") from error
+            raise LaunchError(" ".join(str(error).split()).replace(entry, self.name)) from error
         attributes = self._device.loader.function_attribute
         self._static = self._function.get_attribute(attributes.SHARED_SIZE_BYTES)
         bounds = None if text is None else _bounds(text, entry)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
+
+from gaugeblock.gpu.compiler import plain_name
 
 if TYPE_CHECKING:
     from gaugeblock.gpu.simulator.vm.operands import Lowered
@@ -71,20 +72,6 @@ class Fault(LaunchError):
             _rebuild,
             (self.kind, self.detail, {k: v for k, v in self.__dict__.items() if k not in ("kind", "detail")}),
         )
-
-
-def plain_name(mangled: str) -> str:
-    """Return a kernel's name as C++ has it, without types and the arguments of templates.
-
-    >>> plain_name("_ZN4mine11relu_kernelIfEEvPKT_PS1_i"), plain_name("relu")
-    ('mine::relu_kernel', 'relu')
-    """
-    rest, names = mangled.removeprefix("_Z").removeprefix("N"), []
-    while mangled.startswith("_Z") and (length := re.match(r"\d+", rest)):
-        end = length.end() + int(length[0])
-        names.append(rest[length.end() : end])
-        rest = rest[end:] if mangled.startswith("_ZN") else ""
-    return "::".join(names) or mangled
 
 
 def _rebuild(kind: str, detail: str, rest: dict[str, Any]) -> Fault:

@@ -121,7 +121,9 @@ def _parser() -> argparse.ArgumentParser:
         epilog=EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    conform.add_argument("backend", help=f"a Python file, an importable module, or {', '.join(ADAPTERS)}")
+    conform.add_argument(
+        "backend", help=f"a Python or .cu file, PTX, an importable module, or {', '.join(ADAPTERS)}"
+    )
     conform.add_argument(
         "--operation", action="append", default=[], metavar="NAME", help="only this operation (repeatable)"
     )
@@ -199,7 +201,7 @@ def _parser() -> argparse.ArgumentParser:
         again.add_argument(
             f"--{name}", action="append", default=[], metavar="NAME", help=f"only this {name} (repeatable)"
         )
-    again.add_argument("--backend", metavar="FILE.py", help="this backend, not the one that the report names")
+    again.add_argument("--backend", metavar="FILE", help="this backend, not the one that the report names")
     again.set_defaults(run=replay_report)
 
     mutants = commands.add_parser(

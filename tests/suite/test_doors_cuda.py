@@ -372,13 +372,12 @@ def test_a_launch_comment_is_found_wherever_comments_are(load: Load, place: str)
 # PTX -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("suffix", ["ptx", "cu"])
 @pytest.mark.parametrize("beside", [False, True])
-def test_ptx_has_its_comments_inside_or_beside(load: Load, beside: bool) -> None:
-    ptx = compiler.compile_source(RELU, "relu.cu").decode()
-    line = f"{CALL} where dtype == float32"
-    backend = (
-        load("", ptx, "mine.ptx", gaugeblock=f"gaugeblock: {line}") if beside else load(line, ptx, "mine.ptx")
-    )
+def test_comments_stand_inside_or_beside(load: Load, beside: bool, suffix: str) -> None:
+    source = compiler.compile_source(RELU, "relu.cu").decode() if suffix == "ptx" else RELU
+    line, name = f"{CALL} where dtype == float32", f"mine.{suffix}"
+    backend = load("", source, name, gaugeblock=f"gaugeblock: {line}") if beside else load(line, source, name)
     assert np.array_equal(call(backend, "relu", array(300)), np.maximum(array(300), 0))
 
 
@@ -522,6 +521,13 @@ def test_ptx_without_a_format_or_without_the_kernel_is_refused(load: Load) -> No
         load(CALL.replace("relu_kernel", "other"), ptx, "mine.ptx")
     with pytest.raises(BackendError, match=r"takes 3 arguments \(u64, u64, u32\), got 2"):
         load(f"{CALL.replace(', size(x))', ')')} where dtype == float32", ptx, "mine.ptx")
+
+
+def test_a_cubin_needs_a_gpu(load: Load, tmp_path: Path) -> None:
+    (tmp_path / "mine.cubin").write_bytes(b"\x7fELF\xff")
+    (tmp_path / "mine.gaugeblock").write_text(f"gaugeblock: {CALL} where dtype == float32")
+    with pytest.raises(BackendError, match="a cubin is machine code of a GPU, the simulated device runs PTX"):
+        loading.load(str(tmp_path / "mine.cubin"))
 
 
 def test_a_file_without_a_comment_shows_one(load: Load) -> None:

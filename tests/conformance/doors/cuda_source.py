@@ -1,7 +1,7 @@
 """The door for CUDA: a ``.cu`` file, PTX or a cubin, whose comments say which operation each kernel is.
 
-``README.md`` beside this file describes the comments. Those of PTX may also stand in a file of the same name
-that ends in ``.gaugeblock``; those of a cubin have to.
+``README.md`` beside this file describes the comments. They may also stand in a file of the same name that
+ends in ``.gaugeblock``; those of a cubin have to.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def load(name: str) -> Source:
     try:
         text = "" if path.suffix == ".cubin" else path.read_text(encoding="utf-8", errors="replace")
         texts = [*syntax.statements(path.name, text)]
-        if path.suffix != ".cu" and beside.is_file():
+        if beside.is_file():
             texts += syntax.statements(beside.name, beside.read_text(encoding="utf-8", errors="replace"))
     except OSError as error:
         raise BackendError(f"{name} cannot be read: {error}") from error
