@@ -341,6 +341,33 @@ def test_a_whole_program_for_the_host_is_taken_as_it_is(load: Load) -> None:
         load(CALL.replace("relu_kernel", "mine::relu_kernel"), PROGRAM.replace("n & 1", "m & 1"))
 
 
+MACROS = """
+#define KERNEL __global__ void
+#define INLINE __device__ __forceinline__
+#include "helpers.cuh"
+INLINE float positive(float x) { return x < 0 ? number(zero(x)) : x; }
+__attribute__((noinline)) float number(float x) { return x; }
+KERNEL relu_kernel(const float* x, float* out, int n) {
+    if (threadIdx.x < n) out[threadIdx.x] = positive(x[threadIdx.x]);
+}
+#ifdef NEVER
+int main() {
+#else
+static void host() {
+#endif
+    printf("not called");
+}
+"""
+
+
+def test_what_kernels_call_is_kept_whatever_it_looks_like(load: Load, tmp_path: Path) -> None:
+    (tmp_path / "helpers.cuh").write_text(
+        "template <class T> T zero(T) { return T(0); }\nint two() { return open(); }"
+    )
+    source = MACROS.replace("INLINE float", "float number(float x);\nINLINE float")
+    assert np.array_equal(call(load(CALL, source), "relu", array(30)), np.maximum(array(30), 0))
+
+
 def test_a_kernel_may_update_its_result_in_place(load: Load) -> None:
     source = """
 __global__ void k(const float* a, const float* b, float* c, int N, int K, float alpha, float beta) {

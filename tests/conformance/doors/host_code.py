@@ -31,7 +31,6 @@ _HOST: Final = re.compile(
 )
 _DEVICE: Final = re.compile(r"__(?:global|device|constant|shared|managed)__")
 _TRANSPARENT: Final = re.compile(r'(?:\bnamespace\b[\w\s:]*|\bextern\s*"C"\s*)\Z')
-_FUNCTION: Final = re.compile(r"(?<!\boperator)\b(\w+)\s*\([^={}]*\)[\w\s>-]*\{")
 _SKIP: Final = re.compile(
     r"""(?P<comment>//[^\n]*|/\*.*?\*/)|(?P<words>"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*')
     |^(?P<line>[ \t]*\#(?:\\\n|[^\n])*)""",
@@ -39,25 +38,36 @@ _SKIP: Final = re.compile(
 )
 
 
-def without_host_code(text: str) -> str:
+def without_host_code(text: str, elsewhere: str = "") -> str:
     """Return a source with functions and declarations for the host blanked.
 
     A function is for the host if only a host can mean what is in it, or if no code of the device calls it.
 
+    Parameters
+    ----------
+    text : str
+        The source.
+    elsewhere : str
+        Code that may call its functions: other files, names of kernels.
+
+    Examples
+    --------
     >>> without_host_code("int main() { k<<<1, 1>>>(); } __global__ void k() {}").strip()
     '__global__ void k() {}'
     """
     code = _SKIP.sub(_placeholder, text)
     pieces = list(_pieces(code))
-    called = " ".join(found["line"] for found in _SKIP.finditer(text) if found["line"])
-    called += " ".join(code[start:end] for start, end, name in pieces if not name)
-    kept, waiting = list(text), [piece for piece in pieces if piece[2]]
-    while found := [piece for piece in waiting if re.search(rf"\b{piece[2]}\b", called)]:
-        waiting = [piece for piece in waiting if piece not in found]
-        called += " ".join(code[start:end] for start, end, _ in found)
-    for start, end, name in pieces:
+    waiting = [piece for piece in pieces if piece[2]]
+    called = {found["line"] for found in _SKIP.finditer(text) if found["line"]} | {elsewhere}
+    called |= {code[start:end] for start, end, names in pieces if not names}
+    words = set(re.findall(r"\w+", " ".join(called)))
+    while found := [piece for piece in waiting if piece[2] & words]:
+        waiting = [piece for piece in waiting if not piece[2] & words]
+        words.update(*(re.findall(r"\w+", code[start:end]) for start, end, _ in found))
+    kept = list(text)
+    for start, end, names in pieces:
         host = _HOST.search(code, start, end) and not _DEVICE.search(code, start, end)
-        if host or (start, end, name) in waiting:
+        if host or (start, end, names) in waiting:
             for at in range(start, end):
                 if not code[at].isspace():  # comments and lines of the preprocessor are, here
                     kept[at] = " "
@@ -71,20 +81,26 @@ def _placeholder(found: re.Match[str]) -> str:
     return re.sub(r"[^\n]", "." if found["words"] else " ", found[0])
 
 
-def _pieces(code: str) -> Iterator[tuple[int, int, str]]:
-    """Yield where each declaration begins and ends, and the name of one that is a function of no device."""
-    start = depth = 0
+def _pieces(code: str) -> Iterator[tuple[int, int, frozenset[str]]]:
+    """Yield where each declaration begins and ends, and what a function of no device may be called."""
+    start = body = depth = 0
     for at, sign in enumerate(code):
         if sign == "{" and depth == 0 and _TRANSPARENT.search(code, start, at):
             start = at + 1
         elif sign == "{":
-            depth += 1
+            body, depth = body if depth else at, depth + 1
         elif sign == "}" or (sign == ";" and depth == 0):
             depth = max(0, depth - 1)
             if depth == 0:
-                function = None if _DEVICE.search(code, start, at) else _FUNCTION.search(code, start, at)
-                plain = function is not None and not re.search(
-                    r"\b(?:struct|class|union|enum)\b", function.string[start : function.start()]
-                )
-                yield start, at + 1, function[1] if function is not None and plain else ""
+                plain = sign == "}" and not _DEVICE.search(code, start, at)
+                yield start, at + 1, _names(code[start:body]) if plain else frozenset()
                 start = at + 1
+
+
+def _names(head: str) -> frozenset[str]:
+    """Return what may be the name of a function: whatever stands before a bracket."""
+    if re.search(
+        r"=|\b(?:struct|class|union|enum|operator|namespace)\b", re.sub(r"template\s*<[^{]*?>", "", head)
+    ):
+        return frozenset()
+    return frozenset(re.findall(r"(\w+)\s*\(", head))

@@ -153,7 +153,7 @@ def headers_of(path: Path, text: str) -> dict[str, str]:
         for name in re.findall(r'^\s*#\s*include\s*"([^"]+)"', body, re.MULTILINE):
             file = next((root / name for root in (folder, path.parent) if (root / name).is_file()), None)
             if file is not None and name not in found:
-                found[name] = without_host_code(file.read_text(encoding="utf-8", errors="replace"))
+                found[name] = file.read_text(encoding="utf-8", errors="replace")
                 waiting.append((file.parent, found[name]))
     unneeded = (each for body in (text, *found.values()) for each in HEADERS.findall(body))
     formats = "#include <cuda_fp16.h>\n#include <cuda_bf16.h>\n"  # which those of libraries include
@@ -177,31 +177,57 @@ def compile_file(path: Path, text: str, instances: Sequence[str]) -> dict[str, C
     CompilerUnavailable
         There is no compiler.
     """
-    headers = {"gaugeblock_prelude.h": _PRELUDE} | headers_of(path, text)
-    whole = without_host_code(text) + _questions(instances)
+    headers = headers_of(path, text)
+    everything = {"": text, **headers}
+
+    def kernels_of(name: str) -> str:
+        others = (each for other, each in everything.items() if other != name)
+        return without_host_code(everything[name], "\n".join((*others, *instances)))
+
     target, architecture = device().target()
-    options = ["-default-device", "--pre-include=gaugeblock_prelude.h"]
-
-    def compiled(target: compiler.Target, architecture: int) -> tuple[bytes, dict[str, str]]:
+    first: NotCompiled | None = None
+    for sources in ({name: kernels_of(name) for name in everything}, everything):
+        whole = sources[""] + _questions(instances)
+        files = {name: sources[name] for name in headers} | {"gaugeblock_prelude.h": _PRELUDE}
         try:
-            return compiler.compile_instances(
-                whole,
-                str(path),
-                instances,
-                headers=headers,
-                options=options,
-                target=target,
-                arch=architecture,
+            ptx, names = _compiled(
+                path, whole, instances, files, "ptx", architecture if target == "ptx" else None
             )
-        except compiler.CompileError as error:
-            raise _in_one_line(str(error), path) from error
+            binary = ptx
+            if target != "ptx":
+                binary, _ = _compiled(path, whole, instances, files, target, architecture)
+        except NotCompiled as error:
+            first = first or error  # with all that is for the host, there are more
+            continue
+        return {
+            instance: Compiled(Kernel(binary, names[instance], ptx=ptx), _answer(ptx, number))
+            for number, instance in enumerate(instances)
+        }
+    assert first is not None
+    raise first
 
-    ptx, names = compiled("ptx", architecture if target == "ptx" else compiler.DEFAULT_ARCHITECTURE)
-    binary = ptx if target == "ptx" else compiled(target, architecture)[0]
-    return {
-        instance: Compiled(Kernel(binary, names[instance], ptx=ptx), _answer(ptx, number))
-        for number, instance in enumerate(instances)
-    }
+
+def _compiled(
+    path: Path,
+    text: str,
+    instances: Sequence[str],
+    headers: Mapping[str, str],
+    target: compiler.Target,
+    architecture: int | None,
+) -> tuple[bytes, dict[str, str]]:
+    """Compile a source; what the compiler says against it becomes one line."""
+    try:
+        return compiler.compile_instances(
+            text,
+            str(path),
+            instances,
+            headers=headers,
+            options=["-default-device", "--pre-include=gaugeblock_prelude.h"],
+            target=target,
+            arch=architecture or compiler.DEFAULT_ARCHITECTURE,
+        )
+    except compiler.CompileError as error:
+        raise _in_one_line(str(error), path) from error
 
 
 def _questions(instances: Iterable[str]) -> str:
