@@ -141,11 +141,23 @@ def _call(function: str, *arguments: Any) -> None:
 
 def _here(function: str, *arguments: Any) -> None:
     """Call a function that needs a context, in the primary one where the thread has none."""
+    _enter()
+    _call(function, *arguments)
+
+
+def _enter() -> None:
     current = c_void_p()
     _call("cuCtxGetCurrent", byref(current))
     if not current.value:
         _call("cuCtxSetCurrent", _primary())
-    _call(function, *arguments)
+
+
+@functools.cache
+def _launcher() -> Any:
+    """Return ``cuLaunchKernel``, told its types: that is faster than to make an object of each number."""
+    function = library().cuLaunchKernel
+    function.argtypes = [c_void_p, *[c_uint] * 7, c_void_p, c_void_p, c_void_p]
+    return function
 
 
 @functools.cache
@@ -316,7 +328,7 @@ class DeviceAllocation:
         if self._held:
             try:
                 self.free()
-            except Error:  # the context is lost, and the memory with it
+            except Exception:  # the context is lost, and the memory with it, or the interpreter ends
                 return
 
 
@@ -465,7 +477,7 @@ class Function:
         if len(args) != len(self._types):
             raise LogicError(f"{self.name}: {len(args)} arguments, the signature has {len(self._types)}")
         values = [
-            each.from_buffer_copy(value) if isinstance(value, bytes) else each(_plain(value))
+            each.from_buffer_copy(value) if type(value) is bytes else each(_plain(value))
             for each, value in zip(self._types, args, strict=True)
         ]
         self.launch(grid, block, values, shared_size, stream)
@@ -474,9 +486,11 @@ class Function:
         self, grid: Sequence[int], block: Sequence[int], values: Sequence[Any], shared: int, stream: Any
     ) -> None:
         """Launch with objects of :mod:`ctypes`, one for each parameter."""
-        addresses = (c_void_p * max(1, len(values)))(*(ctypes.addressof(value) for value in values))
-        sizes = [c_uint(size) for size in (*(*grid, 1, 1)[:3], *(*block, 1, 1)[:3], shared)]
-        _here("cuLaunchKernel", self._handle, *sizes, c_void_p(stream_handle(stream)), addresses, None)
+        addresses = (c_void_p * len(values))(*map(ctypes.addressof, values))
+        handle = 0 if stream is None else stream_handle(stream)
+        sizes = (*(*grid, 1, 1)[:3], *(*block, 1, 1)[:3], shared)
+        _enter()
+        _check(_launcher()(self._handle, *sizes, handle, addresses, None), "cuLaunchKernel")
 
     def set_attribute(self, attribute: function_attribute, value: int) -> None:
         """Set an attribute, such as the limit of dynamic shared memory."""
@@ -491,4 +505,6 @@ class Function:
 
 def _plain(value: Any) -> Any:
     """Return a number; of memory, its address."""
-    return value if isinstance(value, int | float) else int(getattr(value, "gpudata", value))
+    if type(value) in (int, float, bool):
+        return value
+    return value.item() if isinstance(value, np.generic) else int(getattr(value, "gpudata", value))

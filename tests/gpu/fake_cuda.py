@@ -7,6 +7,7 @@ Arguments are read as the driver reads them, from addresses and by the sizes of 
 import ctypes
 import sys
 import threading
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,7 @@ class FakeCuda:
         self.launches: list[tuple[str, tuple[int, ...], int]] = []
         self.loaded: list[bytes] = []
         self.ordinal_of_memory = 0
+        self.cuLaunchKernel = partial(FakeCuda._launch, self)  # which takes the attribute argtypes
 
     def cuGetErrorString(self, status: int, text: Any) -> int:
         text._obj.value = b"named symbol not found" if status == NOT_FOUND else b"some error"
@@ -136,16 +138,16 @@ class FakeCuda:
         known = launcher.parameters(text, entry)
         return put(size, known[number.value].size) if number.value < len(known) else 1
 
-    def cuLaunchKernel(self, kernel: Any, *rest: Any) -> int:
+    def _launch(self, kernel: Any, *rest: Any) -> int:
         *sizes, stream, addresses, extra = rest
-        gx, gy, gz, bx, by, bz, shared = (size.value for size in sizes)
+        gx, gy, gz, bx, by, bz, shared = sizes
         assert extra is None
         assert getattr(self.contexts, "current", None)
         function, text, entry = self.kernels[kernel.value - 1]
         packed = b""
         for address, parameter in zip(addresses, launcher.parameters(text, entry), strict=False):
             packed += bytes(-len(packed) % parameter.alignment) + ctypes.string_at(address, parameter.size)
-        self.launches.append((entry, (gx, gy, gz, bx, by, bz, shared), stream.value or 0))
+        self.launches.append((entry, (gx, gy, gz, bx, by, bz, shared), stream))
         function.prepare(f"{len(packed)}s").prepared_call(
             (gx, gy, gz), (bx, by, bz), packed, shared_size=shared
         )
@@ -172,7 +174,7 @@ def install(monkeypatch: pytest.MonkeyPatch, fake: Any) -> None:
     hide_pycuda(monkeypatch)
     monkeypatch.setattr(cuda_driver, "library", lambda: fake)
     monkeypatch.delenv("GAUGEBLOCK_DEVICE", raising=False)
-    for cached in (cuda_driver._primary, cuda_driver.ordinal):
+    for cached in (cuda_driver._primary, cuda_driver.ordinal, cuda_driver._launcher):
         monkeypatch.setattr(cuda_driver, cached.__name__, cached.__wrapped__)
 
 

@@ -192,6 +192,16 @@ def test_a_signature_that_does_not_fit_the_kernel_is_refused(monkeypatch: pytest
         function.prepare("Pi")
 
 
+def test_prepared_calls_take_numbers_of_numpy_and_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    through_driver(monkeypatch)
+    source = 'extern "C" __global__ void fill(float* x, float a, short n) { x[threadIdx.x] = a + n; }'
+    fill = cuda_driver.module_from_buffer(compile_source(source, "fill.cu")).get_function("fill")
+    memory, host = cuda_driver.mem_alloc(16), np.zeros(4, np.float32)
+    fill.prepare("Pfh").prepared_call((1,), (4,), memory, np.float32(0.5), np.int16(2))
+    cuda_driver.memcpy_dtoh(host, memory)
+    assert host.tolist() == [2.5] * 4
+
+
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="needs a C compiler")
 def test_a_driver_in_c_is_called_with_what_it_declares(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -199,7 +209,11 @@ def test_a_driver_in_c_is_called_with_what_it_declares(
     library = tmp_path / "libcuda.so.1"
     source = Path(__file__).with_name("stub_cuda.c")
     subprocess.run(["gcc", "-shared", "-fPIC", "-o", library, source], check=True)
-    monkeypatch.setattr(cuda_driver.ctypes, "CDLL", lambda name, load=ctypes.CDLL: load(str(library)))
+    names = {"libcuda.so.1": str(library)}
+    real = ctypes.CDLL
+    monkeypatch.setattr(
+        ctypes, "CDLL", lambda name, *rest, **more: real(names.get(name, name), *rest, **more)
+    )
     install(monkeypatch, cuda_driver.library.__wrapped__())
     chosen = choose()
     assert (chosen.name, chosen.reason) == ("Stub", "there is a usable GPU")
