@@ -18,7 +18,7 @@ from gaugeblock.gpu.launcher import Kernel, LaunchError, Parameter, Struct, chec
 from gaugeblock.gpu.layout import overlaps_itself
 from gaugeblock.gpu.packing import copy, is_packed, packed
 from gaugeblock.reference.gemm import result_shape
-from gaugeblock.spec.domain import Domain, Strides, axes_of
+from gaugeblock.spec.domain import Domain, Strides, axes_of, sizes_of
 from gaugeblock.spec.record import Arguments, Operation, Shape
 
 __all__ = ["Door", "Variant", "check_arguments", "check_sizes"]
@@ -185,8 +185,11 @@ class Door:
         arguments = operation.complete(parameters)
         dtype = _dtype(given)
         shapes = {name: array.shape for name, array in given.items()}
-        _check_axes(operation, shapes, arguments)
-        shape = operation.shape(shapes, {name: arguments[name] for name in operation.parameters})
+        try:
+            _check_axes(operation, shapes, arguments)
+            shape = operation.shape(shapes, {name: arguments[name] for name in operation.parameters})
+        except ArithmeticError as error:  # of a number that no call has, such as no pieces
+            raise ValueError(f"{operation.name}: {parameters}: {error}") from error
         if out is not None:
             out = as_device_array(out)
             _check_output(out, shape, _result_dtype(operation, dtype))
@@ -329,7 +332,11 @@ def _check_axes(operation: Operation, shapes: Mapping[str, Shape], arguments: Ar
     if operation.kind == "contraction":
         legal: Any = result_shape
         legal(**shapes, **{name: arguments[name] for name in operation.parameters})
-    known: dict[str, tuple[str, int]] = {}
+    for name, parameter in operation.parameters.items():
+        rank = len(shapes[operation.arrays[0]])
+        if parameter.kind == "axis" and not -rank <= arguments[name] < rank:
+            raise ValueError(f"{operation.name}: {name} is {arguments[name]}, the arrays have {rank} axes")
+    sizes = sizes_of(operation, shapes, {name: arguments[name] for name in operation.parameters})
     for name, shape in shapes.items():
         if (operation.kind, name) == ("contraction", "c"):
             continue
@@ -337,9 +344,10 @@ def _check_axes(operation: Operation, shapes: Mapping[str, Shape], arguments: Ar
         if len(axes) != len(shape):
             raise ValueError(f"{operation.name}: {name} has {len(shape)} axes, expected {len(axes)}")
         for axis, length in zip(axes, shape, strict=True):
-            if axis is not None and known.setdefault(axis, (name, length))[1] != length:
-                other, wanted = known[axis]
-                raise ValueError(f"{operation.name}: {axis} is {length} in {name}, {wanted} in {other}")
+            if sizes.get(axis or "", length) != length:
+                raise ValueError(
+                    f"{operation.name}: {axis} is {length} in {name}, expected {sizes[axis or '']}"
+                )
 
 
 def _lie(array: DeviceArray) -> Strides:
