@@ -236,7 +236,9 @@ _memory: dict[str, bytes] = {}
 def _cache_key(
     text: str, name: str, files: tuple[tuple[str, str], ...], arguments: tuple[str, ...], target: Target
 ) -> str:
-    used = [(header, body) for header, body in files if header in _included(text, dict(files))]
+    first = [argument.partition("=")[2] for argument in arguments if argument.startswith("--pre-include=")]
+    included = _included("".join((*(f'#include "{header}"\n' for header in first), text)), dict(files))
+    used = [(header, body) for header, body in files if header in included]
     parts = [text, name, used, arguments, target, _nvrtc().version]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 

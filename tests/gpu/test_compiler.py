@@ -136,6 +136,25 @@ def test_a_header_that_is_not_included_does_not_matter(empty_cache: Path) -> Non
     assert len(list(empty_cache.iterdir())) == 1
 
 
+def test_a_header_that_is_included_before_all_is_part_of_a_compilation(empty_cache: Path) -> None:
+    for value in ("3.0f", "4.0f", "4.0f"):
+        headers = {"first.cuh": f"#define FACTOR {value}\n"}
+        compiler.compile_source(KERNEL, "twice.cu", headers=headers, options=["--pre-include=first.cuh"])
+    assert len(list(empty_cache.iterdir())) == 2
+
+
+def test_instances_of_templates_have_names_that_are_remembered(compilations: list[str]) -> None:
+    source = "template <class T, int N> __global__ void fill(T* x) { x[threadIdx.x] = N; }"
+    instances = ("fill<float, 2>", "fill<int, 3>")
+    for target in ("ptx", "cubin"):
+        first = compiler.compile_instances(source, "fill.cu", instances, target=target)
+        forget()
+        assert compiler.compile_instances(source, "fill.cu", instances, target=target) == first
+        assert first[1] == {"fill<float, 2>": "_Z4fillIfLi2EEvPT_", "fill<int, 3>": "_Z4fillIiLi3EEvPT_"}
+        assert all(name.encode() in first[0] for name in first[1].values())
+    assert len(compilations) == 2
+
+
 def test_an_error_in_the_source_is_told_with_file_and_line() -> None:
     with pytest.raises(compiler.CompileError, match=r"bad\.cu\(2\): error: identifier \"y\" is undefined"):
         compiler.compile_source('extern "C" __global__ void k(float* x) {\n    *x = y;\n}\n', "bad.cu")
