@@ -574,7 +574,7 @@ def test_the_command_says_it_in_one_line_and_exits_with_2(
 def test_a_launch_beyond_a_limit_in_one_call_names_both_numbers(load: Load) -> None:
     backend = load(CALL.replace("256>>>", "size(x)>>>"))
     assert call(backend, "relu", array(1024)).size == 1024
-    with pytest.raises(RuntimeError, match=r"block.x is 1025, allowed are 1 to 1024"):
+    with pytest.raises(RuntimeError, match=r"mine.cu:1: relu_kernel: block.x is 1025, allowed are 1 to 1024"):
         call(backend, "relu", array(1025))
 
 

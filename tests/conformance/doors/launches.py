@@ -203,6 +203,8 @@ class Door:
                     raise NotImplementedError(f"{variant.place}: {missing}") from None
                 except Misread as misread:
                     raise LaunchError(variant.statement.text.complaint(misread)) from None
+                except LaunchError as error:
+                    raise LaunchError(f"{variant.place}: {error}") from None
         said = {f"{variant.place} {reason}" for variant, reason in zip(self.variants, reasons, strict=True)}
         raise NotImplementedError("; ".join(sorted(said)))
 
