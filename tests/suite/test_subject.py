@@ -96,7 +96,7 @@ def test_a_file_that_is_no_backend_is_refused_with_a_reason(
             "no_such_backend",
             "no adapter (gpu, numpy, onnxruntime, torch), no importable module and no .py file",
         ),
-        ("kernels.cu", "needs a Python file around it"),
+        ("kernels.cu", "there is no file kernels.cu"),
         ("json", "has none of the spec's operations"),
         ("json:gemm", "json has no attribute 'gemm'"),
     ],
