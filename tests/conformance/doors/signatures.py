@@ -190,9 +190,7 @@ def compile_file(path: Path, text: str, instances: Sequence[str]) -> dict[str, C
         whole = sources[""] + _questions(instances)
         files = {name: sources[name] for name in headers} | {"gaugeblock_prelude.h": _PRELUDE}
         try:
-            ptx, names = _compiled(
-                path, whole, instances, files, "ptx", architecture if target == "ptx" else None
-            )
+            ptx, names = _compiled(path, whole, instances, files, "ptx", architecture)
             binary = ptx
             if target != "ptx":
                 binary, _ = _compiled(path, whole, instances, files, target, architecture)
@@ -213,7 +211,7 @@ def _compiled(
     instances: Sequence[str],
     headers: Mapping[str, str],
     target: compiler.Target,
-    architecture: int | None,
+    architecture: int,
 ) -> tuple[bytes, dict[str, str]]:
     """Compile a source; what the compiler says against it becomes one line."""
     try:
@@ -224,7 +222,7 @@ def _compiled(
             headers=headers,
             options=["-default-device", "--pre-include=gaugeblock_prelude.h"],
             target=target,
-            arch=architecture or compiler.DEFAULT_ARCHITECTURE,
+            arch=architecture,
         )
     except compiler.CompileError as error:
         raise _in_one_line(str(error), path) from error
