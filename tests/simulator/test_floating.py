@@ -2,6 +2,7 @@
 
 import ctypes
 import ctypes.util
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from fractions import Fraction
@@ -393,3 +394,21 @@ def test_packed_instructions_are_the_same_functions_on_wider_views() -> None:
     a = np.array([0x3C004000], np.uint32)  # (1.0, 2.0) as f16x2
     total = floating.add(a.view(np.float16), a.view(np.float16)).view(np.uint32)
     assert total.tolist() == [0x40004400]
+
+
+@pytest.mark.parametrize("rounding", DIRECTIONS)
+@pytest.mark.parametrize("dtype", FORMATS, ids=str)
+def test_a_value_that_all_lanes_share_may_stand_as_any_operand(
+    dtype: np.dtype[Any], rounding: Direction
+) -> None:
+    lanes = np.array([1.0, -0.0, 0.0, 3.25, np.inf, np.nan, 1e-6, -7.0, 2.0**13]).astype(dtype)
+    directions: tuple[Direction, ...] = (rounding,) if dtype in (np.float32, np.float64) else ("rn",)
+    for function, count in ((floating.fma, 3), (floating.add, 2), (floating.mul, 2), (floating.div, 2)):
+        if function is floating.div and dtype.itemsize < 4:
+            continue
+        for direction, uniform in itertools.product(directions, itertools.product((0, 1), repeat=count)):
+            given = [lanes[3:4] if one else np.roll(lanes, at) for at, one in enumerate(uniform)]
+            full = [np.ascontiguousarray(np.broadcast_to(each, lanes.shape)) for each in given]
+            wanted = bits_of(function(*full, direction))
+            got = bits_of(function(*given, direction))
+            assert np.array_equal(np.broadcast_to(got, lanes.shape), wanted)

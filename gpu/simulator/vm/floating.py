@@ -321,6 +321,7 @@ def _fma64(a: Array, b: Array, c: Array) -> Array:
     Error-free transformations need room: products below 2⁻⁹⁰⁰ or above 2⁹⁰⁰ and addends above 2¹⁰⁰⁰ go
     through exact integers instead.
     """
+    a, b, c = np.broadcast_arrays(a, b, c)
     product = a * b
     error = _product_error(a, b, product)
     high = c + error
