@@ -119,6 +119,24 @@ def test_dynamic_shared_memory_ends_where_the_launch_said(cuda):
         cuda(text, 1, 32, x, shared=124)
 
 
+@pytest.mark.parametrize("static", [1, 4, 20, 32])
+def test_dynamic_shared_memory_has_all_its_bytes_behind_a_static_array_of_any_size(cuda, static):
+    text = """
+        extern "C" __global__ void k(char* y) {
+            __shared__ volatile char s[SIZE]; extern __shared__ char d[];
+            if (threadIdx.x == 0) s[SIZE - 1] = 1;
+            __syncthreads();
+            d[threadIdx.x] = threadIdx.x + s[SIZE - 1];
+            y[threadIdx.x] = d[threadIdx.x];
+        }
+        """.replace("SIZE", str(static))
+    y = np.zeros(32, np.int8)
+    cuda(text, 2, 32, y, shared=32)
+    assert y.tolist() == list(range(1, 33))
+    with pytest.raises(Fault, match="out of bounds"):
+        cuda(text, 2, 32, y, shared=31)
+
+
 def test_shared_memory_must_be_written_before_it_is_read(cuda):
     with pytest.raises(Fault, match=r"uninitialised read.*which no thread has written"):
         cuda(

@@ -78,7 +78,7 @@ class Batch:
         self.count = len(place.lanes)
         self.all_lanes, self.lane_of = place.lanes, place.lane_of
         self.warps, self.warp_place, self.whole_warps = place.warps, place.warp_place, place.whole_warps
-        self.shared_bytes = program.shared + dynamic_shared
+        self.shared_bytes = program.shared_bytes(dynamic_shared)
         self.shared = Window("shared", self.shared_bytes, blocks, None)
         if blocks > 1 and self.shared_bytes:
             self.shared.base = place.block_of * self.shared.stride

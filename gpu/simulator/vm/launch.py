@@ -91,7 +91,7 @@ def _check(program: Program, grid: Dim, block: Dim, dynamic_shared: int, allowed
         raise LaunchError(
             f"{program.name}: {program.shared} bytes of static shared memory, {MAX_STATIC_SHARED} allowed"
         )
-    if dynamic_shared > allowed_dynamic or program.shared + dynamic_shared > MAX_SHARED:
+    if dynamic_shared > allowed_dynamic or program.shared_bytes(dynamic_shared) > MAX_SHARED:
         raise LaunchError(
             f"invalid value: {program.shared} + {dynamic_shared} bytes of shared memory, allowed are "
             f"{allowed_dynamic} dynamic (set_attribute raises that) and {MAX_SHARED} in all"
