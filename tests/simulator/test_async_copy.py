@@ -93,3 +93,33 @@ def test_a_source_out_of_bounds_is_blamed_on_the_copy(cuda):
             np.zeros(12, np.float32),
             np.zeros(16, np.float32),
         )
+
+
+COPY = """
+.visible .entry k(.param .u64 x, .param .u64 y, .param .u32 n) {{
+    .reg .b64 %x, %y, %policy; .reg .b32 %s, %n, %v; .reg .pred %p; .shared .align 16 .b8 s[16];
+    ld.param.u64 %x, [x]; ld.param.u64 %y, [y]; ld.param.u32 %n, [n]; mov.u32 %s, s; setp.ne.u32 %p, %n, 0;
+    createpolicy.fractional.L2::evict_last.b64 %policy, 1.0;
+    cp.async.{copy}; cp.async.wait_all;
+    ld.shared.b32 %v, [%s+8]; st.global.L2::cache_hint.b32 [%y], %v, %policy;
+    ld.global.L1::evict_last.L2::cache_hint.b32 %v, [%x+4], %policy; st.global.b32 [%y+4], %v;
+    red.global.add.L2::cache_hint.u32 [%y+4], 1, %policy;
+    ret;
+}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("copy", "n", "third"),
+    [
+        ("cg.shared.global.L2::cache_hint [%s], [%x], 16, %policy", 0, 12),
+        ("cg.shared.global.L2::cache_hint.L2::128B [%s], [%x], 16, %n, %policy", 12, 12),
+        ("cg.shared.global.L2::cache_hint [%s], [%x], 16, %n, %policy", 8, 0),
+        ("ca.shared.global [%s+8], [%x], 4, %p", 0, 10),
+        ("ca.shared.global.L2::cache_hint [%s+8], [%x], 4, %p, %policy", 1, 0),
+    ],
+)
+def test_a_cache_policy_is_no_size_and_a_predicate_lets_the_source_be_ignored(ptx, copy, n, third):
+    x, y = np.arange(10, 14, dtype=np.int32), np.zeros(2, np.int32)
+    ptx(COPY.format(copy=copy), 1, 1, x, y, np.int32(n))
+    assert y.tolist() == [third, 12]

@@ -30,6 +30,7 @@ _SCOPE = ("cta", "cluster", "gpu", "sys")
 _HINTS = (
     "L1::evict_normal", "L1::evict_unchanged", "L1::evict_first", "L1::evict_last", "L1::no_allocate",
     "L2::64B", "L2::128B", "L2::256B", "L2::evict_last", "L2::evict_normal", "L2::evict_first",
+    "L2::cache_hint",
 )  # fmt: skip
 
 
@@ -133,7 +134,7 @@ def load(d: Decoder) -> None:
     space = read_space(m)
     count, type_ = _vector(m), m.type()
     m.done()
-    target, address = d.instruction.operands[:2]
+    target, address = d.without_policy()
     targets = d.elements(target, count)
     if isinstance(address, ParameterOperand):
         _load_parameter(d, type_, targets, address)
@@ -199,7 +200,7 @@ def store(d: Decoder) -> None:
     space = read_space(m)
     count, type_ = _vector(m), m.type()
     m.done()
-    address, value = d.instruction.operands[:2]
+    address, value = d.without_policy()
     values = d.elements(value, count)
     if space == "param" or isinstance(address, ParameterOperand):
         _store_parameter(d, type_, values, address)
@@ -238,6 +239,18 @@ def hint(d: Decoder) -> None:
     """``prefetch``, ``nanosleep``, fences: no effect on values."""
 
 
+def create_policy(d: Decoder) -> None:
+    """``createpolicy``: no loads or stores ask what is in it."""
+    m = d.modifiers
+    m.one_of("fractional", "range", "cvt")
+    while m.flag("global", "L2", *(f"L2::evict_{each}" for each in ("first", "last", "normal", "unchanged"))):
+        pass
+    m.type("b64")
+    m.done()
+    target = d.destination(d.instruction.operands[0], "b64")
+    d.emit(Pure(lambda x: x, (d.number(0, "b64"),), (U64,), target), guarded=True)
+
+
 def is_space(d: Decoder) -> None:
     """``isspacep``."""
     space = d.modifiers.one_of("global", "shared", "shared::cta", "local", "const")
@@ -257,4 +270,5 @@ TABLE: dict[str, Callable[[Decoder], None]] = {
     "st": store,
     **dict.fromkeys(("membar", "fence", "prefetch", "prefetchu", "nanosleep", "pmevent", "setmaxnreg"), hint),
     "isspacep": is_space,
+    "createpolicy": create_policy,
 }

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from gaugeblock.gpu.simulator.ptx.syntax import Integer
 from gaugeblock.gpu.simulator.vm.decoder import Decoder
 from gaugeblock.gpu.simulator.vm.frame import Index
-from gaugeblock.gpu.simulator.vm.operands import Arg, Lowered
+from gaugeblock.gpu.simulator.vm.operands import Arg, Lowered, Slot
 from gaugeblock.gpu.simulator.vm.operation import U32, Effect, Registers
 
 if TYPE_CHECKING:
@@ -121,21 +121,26 @@ def _copy(d: Decoder) -> None:
     while m.flag("L2::64B", "L2::128B", "L2::256B", "L2::cache_hint"):
         pass
     m.done()
-    target, source, size_arg, *rest = d.instruction.operands
+    target, source, size_arg, *rest = d.without_policy()
     if not isinstance(size_arg, Integer) or size_arg.value not in (4, 8, 16):
         raise d.error("copies 4, 8 or 16 bytes")
     size = size_arg.value
     target_slot, target_offset, _ = d.address(target)
     source_slot, source_offset, _ = d.address(source)
+    if len(rest) > 1:
+        raise d.error("takes a destination, a source, a size and a size or a predicate of the source")
     given: Arg = rest[0] if rest else Integer(size)
-    length_slot = d.source(given, "u32")
+    ignoring = isinstance(given, Slot) and given.type == "pred"
+    length_slot = d.source(given, "pred" if ignoring else "u32")
     instruction = d.instruction
 
     def run(registers: Registers, frame: Frame) -> None:
         batch = frame.batch
         to = frame.window_addresses(target_slot, True)
         batch.shared.check_bounds(to, target_offset, size)
-        length = frame.expand(np.minimum(registers[length_slot].view(U32), np.uint32(size)).astype(np.intp))
+        said = registers[length_slot]
+        length = np.where(said, 0, size) if ignoring else np.minimum(said.view(U32), np.uint32(size))
+        length = frame.expand(length.astype(np.intp))
         where = frame.global_addresses(source_slot)
         wanted = length > 0
         if wanted.all() and (length == size).all():

@@ -81,7 +81,7 @@ def atomic(d: Decoder) -> None:
     type_ = m.type()
     m.done()
     function = _atomic_function(d, operation, type_)
-    operands = d.instruction.operands
+    operands = d.without_policy()
     address, *arguments = operands[1:] if returns else operands
     slots = tuple(d.source(arg, type_) for arg in arguments)
     targets = (d.destination(operands[0], type_),) if returns else ()

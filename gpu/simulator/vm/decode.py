@@ -71,7 +71,9 @@ class Program:
 
     def shared_bytes(self, dynamic: int) -> int:
         """Return the bytes of a block's shared memory: the dynamic part may begin behind a gap."""
-        return max(self.shared, (self.shared if self.dynamic_shared is None else self.dynamic_shared) + dynamic)
+        return max(
+            self.shared, (self.shared if self.dynamic_shared is None else self.dynamic_shared) + dynamic
+        )
 
 
 def decode(flat: Flat) -> Program:

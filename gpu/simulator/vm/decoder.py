@@ -216,6 +216,14 @@ class Decoder:
             raise self.error(f"an address in a .{arg.slot.type} register")
         return arg.slot.number, arg.offset, arg.space
 
+    def without_policy(self) -> tuple[Arg, ...]:
+        """Return the operands but for a cache policy, which changes speed and nothing else."""
+        operands = self.instruction.operands
+        if "L2::cache_hint" in self.instruction.modifiers:
+            self.source(operands[-1], "b64")
+            return operands[:-1]
+        return operands
+
     def elements(self, arg: Arg, count: int) -> tuple[Arg, ...]:
         """Return the elements of a vector operand; a single operand for `count` 1."""
         if isinstance(arg, Vec):
