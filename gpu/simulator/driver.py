@@ -538,7 +538,7 @@ class Function:
         stream: Stream | None = None,
         **ignored: Any,
     ) -> None:
-        """Launch with NumPy scalars and device pointers."""
+        """Launch with NumPy scalars and device pointers; several may make one parameter, a struct."""
         letters, values = "", []
         for arg in args:
             if isinstance(arg, np.generic):
@@ -547,7 +547,23 @@ class Function:
             else:
                 letters += "P"
                 values.append(int(getattr(arg, "gpudata", arg)))
+        self._check(letters)
         self._launch(grid, block, _packing(letters).pack(*values), shared)
+
+    def _check(self, letters: str) -> None:
+        """Refuse arguments that lie across the kernel's parameters, or leave one of them out."""
+        sizes = [struct.calcsize(letter) for letter in letters]
+        ends = [_packing(letters[: number + 1]).size for number in range(len(letters))]
+        places = [(end - size, end) for size, end in zip(sizes, ends, strict=True)]
+        layout = self._program.layout
+        parts = [[p for p in places if at <= p[0] and p[1] <= at + size] for at, size in layout]
+        whole = all(
+            part and part[0][0] == at and (len(part) > 1 or part[0][1] == at + size)
+            for part, (at, size) in zip(parts, layout, strict=True)
+        )
+        if not whole or sum(map(len, parts)) < len(places):
+            wanted = [size for _, size in layout]
+            raise LogicError(f"{self.name}: arguments of {sizes} bytes, the kernel's parameters: {wanted}")
 
     def _launch(self, grid: Sequence[int], block: Sequence[int], parameters: bytes, shared: int) -> None:
         gx, gy, gz = (*grid, 1, 1)[:3]

@@ -76,6 +76,38 @@ def test_functions_are_found_prepared_and_called_with_the_right_arguments():
         module.get_function("j")
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [(), (0,), (np.int32(1), 0), (0, np.int64(1)), (0, 1), (0, np.int16(1)), (0, np.int32(1), np.int32(1))],
+)
+def test_arguments_that_do_not_fit_the_parameters_are_refused(arguments):
+    function = driver.module_from_buffer(EMPTY).get_function("k")
+    function(0, np.int32(1), block=(1, 1, 1))
+    with pytest.raises(driver.LogicError, match=r"k: arguments of \[.*\] bytes, .*: \[8, 4\]"):
+        function(*arguments, block=(1, 1, 1))
+
+
+def test_the_alignment_of_what_a_parameter_points_to_is_not_its_own(ptx):
+    x = np.zeros(2, np.float32)
+    ptx(
+        """
+        .visible .entry k(.param .u32 n, .param .u64 .ptr .global .align 1 x, .param .u32 m,
+                          .param .u64 .ptr .global .align 16 y) {
+            .reg .b64 %x, %y; .reg .b32 %n, %m;
+            ld.param.u32 %n, [n]; ld.param.u64 %x, [x]; ld.param.u32 %m, [m]; ld.param.u64 %y, [y];
+            st.global.u32 [%x], %n; st.global.u32 [%y+4], %m; ret;
+        }
+        """,
+        1,
+        1,
+        np.float32(3),
+        x,
+        np.float32(4),
+        x,
+    )
+    assert x.tolist() == [0, 4]  # the arrays are copied back in order
+
+
 def test_cubins_and_nonsense_are_refused():
     with pytest.raises(driver.LogicError, match="cubin"):
         driver.module_from_buffer(b"\x7fELF....")

@@ -183,15 +183,16 @@ class _Parser:
 
     def _variables(self, external: bool = False) -> list[Variable]:
         space = self._next().text[1:]
-        alignment, kind, vector = 0, "", 1
+        alignment, kind, vector, pointer = 0, "", 1, False
         while self._tokens[self._at].kind == "dotted":
             word = self._next().text[1:]
             if word == "align":
-                alignment = self._integer()
+                given = self._integer()
+                alignment = alignment if pointer else given  # behind .ptr it is that of what is pointed to
             elif word in ("v2", "v4"):
                 vector = int(word[1])
             elif word in ("ptr", "global", "shared", "const", "local", "noalias"):
-                pass  # what a pointer parameter points to: a hint
+                pointer |= word == "ptr"
             elif word in SIZES:
                 kind = word
             else:

@@ -56,18 +56,23 @@ class Segment:
 
 @dataclass(slots=True)
 class Program:
-    """A decoded kernel."""
+    """A decoded kernel; `layout` are the offset and the size of each parameter."""
 
     name: str
     segments: list[Segment]
     registers: list[Array]
     parameters: list[tuple[int, int, np.dtype[Any]]]
-    parameter_bytes: int
+    layout: tuple[tuple[int, int], ...]
     specials: Mapping[str, int]
     shared: int
     dynamic_shared: int | None
     local: int
     directives: Mapping[str, tuple[int, ...]]
+
+    @property
+    def parameter_bytes(self) -> int:
+        """Bytes of the packed parameters."""
+        return max((offset + size for offset, size in self.layout), default=0)
 
     def shared_bytes(self, dynamic: int) -> int:
         """Return the bytes of a block's shared memory: the dynamic part may begin behind a gap."""
@@ -111,7 +116,7 @@ def decode(flat: Flat) -> Program:
             (slot, offset, np.dtype(f"u{SIZES[type_]}"))
             for (offset, type_), slot in decoder.parameters.items()
         ],
-        parameter_bytes=max((offset + size for offset, size in flat.parameters.values()), default=0),
+        layout=tuple(flat.parameters.values()),
         specials=decoder.specials,
         shared=flat.layout.shared,
         dynamic_shared=flat.layout.dynamic_start,
