@@ -1,13 +1,14 @@
 """A CUDA device in NumPy: executes PTX, each instruction at once for thousands of threads.
 
 `driver` has the names of ``pycuda.driver`` that Gaugeblock calls; `Fault` is what a kernel did wrong;
-`settings` changes the order of execution and the checks; `counting` counts what kernels do.
+`settings` changes the order of execution and the checks; `notes` are what may be wrong and is no fault;
+`counting` counts what kernels do.
 """
 
 from gaugeblock.gpu.simulator import driver
 from gaugeblock.gpu.simulator.counters import Counters, counting
 from gaugeblock.gpu.simulator.errors import Fault
 from gaugeblock.gpu.simulator.vm.approximate import perturbed
-from gaugeblock.gpu.simulator.vm.settings import Settings, settings
+from gaugeblock.gpu.simulator.vm.settings import Settings, notes, settings
 
-__all__ = ["Counters", "Fault", "Settings", "counting", "driver", "perturbed", "settings"]
+__all__ = ["Counters", "Fault", "Settings", "counting", "driver", "notes", "perturbed", "settings"]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gaugeblock.gpu.simulator import Fault, settings
+from gaugeblock.gpu.simulator import Fault, notes, settings
 
 REDUCE = """\
 extern "C" __global__ void k(const int* x, int* y) {
@@ -184,3 +184,45 @@ def test_blocks_do_not_share_their_shared_memory(cuda):
         x,
     )
     assert np.array_equal(x, np.add.outer(np.arange(40), np.arange(32)[::-1]))
+
+
+SAME = """\
+extern "C" __global__ void k(int* x) {
+    __shared__ volatile long long s[2];
+    #pragma unroll %s
+    for (int i = 0; i < %s; i++) s[threadIdx.x %% 2] = %s;
+    %s
+    x[threadIdx.x] = s[0];
+}
+"""
+
+
+@pytest.mark.parametrize("order", ["lockstep", "warps", "lanes"])
+@pytest.mark.parametrize("kept", [1 << 22, 100])
+def test_the_same_bits_for_one_address_are_a_note_and_on_request_a_fault(cuda, order, kept, monkeypatch):
+    monkeypatch.setattr("gaugeblock.gpu.simulator.vm.sanitizer._LONG", kept)
+    x = np.zeros(64, np.int32)
+    with settings(order=order):
+        notes()
+        cuda(SAME % (1, 4, "threadIdx.x % 2 + 5", SYNC), 1, 64, x)
+        assert x.tolist() == [5] * 64
+        (said,) = notes()
+        assert said.startswith("test.cu:4: kernel k: several threads stored the same bits")
+        assert notes() == ()
+        with settings(same_bits="fault"), pytest.raises(Fault, match="race"):
+            cuda(SAME % (1, 4, "threadIdx.x % 2 + 5", SYNC), 1, 64, x)
+
+
+@pytest.mark.parametrize(
+    ("unroll", "turns", "value", "sync"),
+    [
+        (1, 1, "threadIdx.x == 63", SYNC),  # other bits from one thread
+        (1, 1, "(long long)(threadIdx.x / 63) << 32", SYNC),  # in the upper half of the word
+        (1, 2, "i", SYNC),  # one thread may be a turn ahead
+        (4, 4, "i", SYNC),  # or an instruction
+        (1, 1, "7", ""),  # read before all have written
+    ],
+)
+def test_other_bits_for_one_address_stay_a_race(cuda, unroll, turns, value, sync):
+    with pytest.raises(Fault, match="race"):
+        cuda(SAME % (unroll, turns, value, sync), 1, 64, np.zeros(64, np.int32))

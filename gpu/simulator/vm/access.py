@@ -216,9 +216,10 @@ def store(d: Decoder) -> None:
         memory, prepared = locate(frame, where, slot)
         memory.check_write(prepared, offset, nbytes)
         places = prepared.offset + offset if offset else prepared.offset
-        memory.bytes.scatter(places, size, [registers[s].view(unsigned) for s in slots])
+        values = [registers[s].view(unsigned) for s in slots]
+        memory.bytes.scatter(places, size, values)
         if frame.batch.watching:
-            frame.batch.watch(frame, source, where, places, nbytes, write=True)
+            frame.batch.watch(frame, source, where, places, nbytes, write=True, values=values)
 
     emit(d, access, slot, offset, space, tuple(slots), ())
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gaugeblock.gpu.simulator.ptx.syntax import Location
 from gaugeblock.gpu.simulator.vm.async_copy import Copies
 from gaugeblock.gpu.simulator.vm.decode import Program
 from gaugeblock.gpu.simulator.vm.frame import Frame, Index
@@ -88,6 +90,7 @@ class Batch:
         self.copies = Copies(self.count)
         self.races = Races(self) if settings.races and self.shared_bytes and place.threads > 1 else None
         self.counters = settings.counters
+        self.remarks: dict[tuple[Location, str], Lowered] = {}
         self.watching = self.races is not None or self.counters is not None
         self.frame = Frame(self, None, self._registers(dynamic_shared, parameters), self.count)
 
@@ -160,6 +163,10 @@ class Batch:
 
     # Watching.
 
+    def remark(self, source: Lowered, what: str) -> None:
+        """Keep a note about an instruction for the user, once."""
+        self.remarks.setdefault((source.location, what), source)
+
     def watch(
         self,
         frame: Frame,
@@ -170,10 +177,11 @@ class Batch:
         *,
         write: bool,
         atomic: bool = False,
+        values: Sequence[Array] = (),
     ) -> None:
-        """Tell the race detector and the counters of an access by a frame."""
+        """Tell the race detector and the counters of an access by a frame; of a store, what it stored."""
         if self.races is not None and space == "shared":
-            self.races.note(frame, source, places, nbytes, write, atomic)
+            self.races.note(frame, source, places, nbytes, write, atomic, tuple(values))
         if self.counters is not None:
             self.counters.access(self, frame, space, places, nbytes, write)
 

@@ -13,7 +13,7 @@ from gaugeblock.gpu.simulator.vm.decode import Program
 from gaugeblock.gpu.simulator.vm.memory import BASE, GlobalMemory
 from gaugeblock.gpu.simulator.vm.operands import Lowered
 from gaugeblock.gpu.simulator.vm.scheduler import Scheduler, Stopped
-from gaugeblock.gpu.simulator.vm.settings import current
+from gaugeblock.gpu.simulator.vm.settings import current, note
 
 MAX_THREADS = 1024
 MAX_BLOCK: Dim = (1024, 1024, 64)
@@ -67,6 +67,8 @@ def launch(
                     Scheduler(batch).run()
                 except Stopped as stopped:
                     raise _fault(stopped, batch, files) from None
+                for (_, what), source in batch.remarks.items():
+                    note(f"{source_line(source, files)}: kernel {program.name}: {what} [{source.spelling}]")
     finally:
         if address:
             memory.free(in_memory)

@@ -225,9 +225,10 @@ def store_matrix(d: Decoder) -> None:
         prepared = part.window_addresses(slot, True)
         shared.check_write(prepared, offset, 16)
         places = part.expand(prepared.offset + offset)
-        shared.bytes.scatter(places, 4, [np.ascontiguousarray(column) for column in rows.T])
+        columns = [np.ascontiguousarray(column) for column in rows.T]
+        shared.bytes.scatter(places, 4, columns)
         if frame.batch.watching:
-            frame.batch.watch(part, source, "shared", places, 16, write=True)
+            frame.batch.watch(part, source, "shared", places, 16, write=True, values=columns)
 
     d.emit(Collective(run, d.number(0xFFFFFFFF, "b32"), (slot, *slots), ()), guarded=True)
 

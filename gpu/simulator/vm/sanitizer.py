@@ -9,14 +9,16 @@ together at the barrier:
    none (across warps, the whole stretch since the block's last barrier);
 2. the same with thread numbers, for each stretch between two ``__syncwarp``.
 
-Atomics among themselves do not race. Two threads that write the same value at once do: the kernel may be
-right, but C++ and PTX promise nothing.
+Atomics among themselves do not race. Threads that store the same bits to the same place with one instruction
+do by the letter of C++ and PTX; hardware keeps the bits, and compilers rely on it (every reduction of Triton
+does). That is a note unless the settings ask for a fault.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,14 +31,20 @@ from gaugeblock.gpu.simulator.vm.warp import WARP
 if TYPE_CHECKING:
     from gaugeblock.gpu.simulator.vm.batch import Batch
 
+Columns: TypeAlias = tuple[NDArray[Any], ...]
+
 _LONG = 1 << 22
 """Noted (lane, place) pairs after which repetitions are looked for."""
-_ATOMIC = 0x4000
+_ATOMIC, _AGREED = 0x4000, 0x2000
 
 
 @dataclass(slots=True)
 class _Note:
-    """One instruction's access: bytes, lanes, and how many ``__syncwarp`` these lanes had passed."""
+    """One instruction's access: bytes, lanes, and how many ``__syncwarp`` these lanes had passed.
+
+    `values` are what a store wrote, a column for each element of a vector; `agreed` are marks where
+    others wrote the same, one for each instruction.
+    """
 
     source: Lowered
     lanes: Index
@@ -45,6 +53,8 @@ class _Note:
     write: bool
     atomic: bool
     stretch: int
+    values: Columns = ()
+    agreed: NDArray[np.uint16] | None = None
 
 
 class Races:
@@ -63,25 +73,40 @@ class Races:
         self.warp_code = (within // WARP + 1).astype(np.uint16)
 
     def note(
-        self, frame: Frame, source: Lowered, places: Index, nbytes: int, write: bool, atomic: bool
+        self,
+        frame: Frame,
+        source: Lowered,
+        places: Index,
+        nbytes: int,
+        write: bool,
+        atomic: bool,
+        values: Columns,
     ) -> None:
         """Note an access by a frame."""
-        self.note_lanes(frame.lanes, source, frame.expand(places), nbytes, write, atomic)
+        columns = tuple(map(frame.expand, values))
+        self.note_lanes(frame.lanes, source, frame.expand(places), nbytes, write, atomic, columns)
 
     def note_lanes(
-        self, lanes: Index, source: Lowered, places: Index, nbytes: int, write: bool, atomic: bool = False
+        self,
+        lanes: Index,
+        source: Lowered,
+        places: Index,
+        nbytes: int,
+        write: bool,
+        atomic: bool = False,
+        values: Columns = (),
     ) -> None:
         """Note an access by these lanes."""
         if not self.deepest:
-            self.notes.append(_Note(source, lanes, places, nbytes, write, atomic, 0))
+            self.notes.append(_Note(source, lanes, places, nbytes, write, atomic, 0, values))
             self._keep_short(len(lanes))
             return
         passed = self.stretch[lanes]
         for stretch in range(int(passed.min()), int(passed.max()) + 1):
             mine = np.flatnonzero(passed == stretch)
             if len(mine):
-                note = _Note(source, lanes[mine], places[mine], nbytes, write, atomic, stretch)
-                self.notes.append(note)
+                note = _Note(source, lanes, places, nbytes, write, atomic, stretch, values)
+                self.notes.append(_part(note, mine))
         self._keep_short(len(lanes))
 
     def _keep_short(self, added: int) -> None:
@@ -95,12 +120,17 @@ class Races:
         self.notes = []
         for group in groups.values():
             places = np.concatenate([note.places for note in group])
-            keys = np.unique(places * self.batch.count + np.concatenate([note.lanes for note in group]))
+            keys = places * self.batch.count + np.concatenate([note.lanes for note in group])
+            values = _columns(group)
+            if values:
+                order = np.lexsort((*values, keys))
+                keys, *values = (column[order] for column in (keys, *values))
+                new = np.logical_or.reduce([np.diff(column) != 0 for column in (keys, *values)])
+                keys, *values = (column[np.r_[True, new]] for column in (keys, *values))
+            else:
+                keys = np.unique(keys)
             places, lanes = np.divmod(keys, self.batch.count)
-            first = group[0]
-            self.notes.append(
-                _Note(first.source, lanes, places, first.nbytes, first.write, first.atomic, first.stretch)
-            )
+            self.notes.append(replace(group[0], lanes=lanes, places=places, values=tuple(values)))
         self.volume = sum(len(note.lanes) for note in self.notes)
         self.longest = max(_LONG, 2 * self.volume)
 
@@ -143,6 +173,16 @@ class Races:
         """Let every write mark its bytes, then ask every access for its own mark."""
         writes = [note for note in notes if note.write]
         for note in writes:
+            note.agreed = None
+        clash = self._clash(notes, writes, code)
+        if clash is not None and self.batch.settings.same_bits == "note" and self._agree(writes, code):
+            clash = self._clash(notes, writes, code)
+        if clash is not None:
+            raise clash
+
+    def _clash(self, notes: list[_Note], writes: list[_Note], code: NDArray[np.uint16]) -> LaneFault | None:
+        """Return the first race."""
+        for note in writes:
             self._view(note.nbytes)[_rows(note)] = self._marks(note, code)
         try:
             for note in notes:
@@ -151,11 +191,38 @@ class Races:
                 clash = found != wanted
                 if not note.write:
                     clash &= found != 0
-                if clash.any():
-                    self._explain(note, clash, notes, code)
+                if clash.any() and (fault := self._explain(note, clash, notes, code)) is not None:
+                    return fault
+            return None
         finally:
             for note in writes:
                 self._view(note.nbytes)[_rows(note)] = 0
+
+    def _agree(self, writes: list[_Note], code: NDArray[np.uint16]) -> bool:
+        """Find where an instruction stored the same bits for several threads; say whether it did anywhere."""
+        groups: dict[int, list[_Note]] = {}
+        for note in writes:
+            if note.values:
+                groups.setdefault(id(note.source), []).append(note)
+        found = False
+        for number, group in enumerate(groups.values()):
+            places = np.concatenate([note.places for note in group])
+            order = np.argsort(places, kind="stable")
+            first = np.flatnonzero(np.diff(places[order], prepend=-1))
+            uniform = partial(_uniform, order, first)
+            several = ~uniform(code[np.concatenate([note.lanes for note in group])])
+            same = np.logical_and.reduce([several, *map(uniform, _columns(group))])
+            if not same.any():
+                continue
+            found = True
+            self.batch.remark(group[0].source, "several threads stored the same bits to one shared address")
+            mark = _AGREED + number % _AGREED
+            agreed = np.empty(len(places), np.uint16)
+            agreed[order] = np.repeat(np.where(same, mark, 0), np.diff(first, append=len(places)))
+            ends = np.cumsum([len(note.places) for note in group])[:-1]
+            for note, part in zip(group, np.split(agreed, ends), strict=True):
+                note.agreed = part
+        return found
 
     def _view(self, nbytes: int) -> NDArray[np.uint64]:
         """Return the marks of aligned groups of `nbytes` bytes, as integers (rows of them for 8 and more)."""
@@ -168,13 +235,15 @@ class Races:
         marks = code[note.lanes].astype(np.uint64)
         if note.atomic:
             marks[:] = _ATOMIC
+        if note.agreed is not None:
+            marks = np.where(note.agreed, note.agreed, marks).astype(np.uint64)
         marks *= np.uint64(int("0001" * min(note.nbytes, 4), 16))
         narrow = marks.astype({1: np.uint16, 2: np.uint32}.get(note.nbytes, np.uint64), copy=False)
         return narrow[:, None] if note.nbytes > 4 else narrow
 
     def _explain(
         self, note: _Note, clash: NDArray[np.bool_], notes: list[_Note], code: NDArray[np.uint16]
-    ) -> None:
+    ) -> LaneFault | None:
         """Find the other side of the race; bytes that only look touched twice are let go."""
         lanes = np.flatnonzero(clash.any(1) if clash.ndim > 1 else clash)
         batch = self.batch
@@ -196,13 +265,27 @@ class Races:
                         f"{verbs[0]} of {note.nbytes} bytes at shared address {address:#x} and {verbs[1]} "
                         f"by thread {batch.thread_name(other_lane)} at {{other}}, no barrier between them"
                     )
-                    raise LaneFault("race", detail, lane, address, source=note.source, other=other.source)
+                    return LaneFault("race", detail, lane, address, source=note.source, other=other.source)
+        return None
 
 
 def _part(note: _Note, chosen: Index) -> _Note:
     """Return what some lanes did."""
-    lanes, places = note.lanes[chosen], note.places[chosen]
-    return _Note(note.source, lanes, places, note.nbytes, note.write, note.atomic, note.stretch)
+    values = tuple(column[chosen] for column in note.values)
+    return replace(note, lanes=note.lanes[chosen], places=note.places[chosen], values=values)
+
+
+def _columns(group: list[_Note]) -> list[NDArray[np.uint64]]:
+    """Return what the stores of a group wrote, column by column."""
+    columns = zip(*(note.values for note in group), strict=True)
+    return [np.concatenate(column).astype(np.uint64) for column in columns]
+
+
+def _uniform(order: Index, first: Index, values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Say of each run of `values[order]`, which begin at `first`, whether all of its values are equal."""
+    ordered = values[order]
+    same: NDArray[np.bool_] = np.minimum.reduceat(ordered, first) == np.maximum.reduceat(ordered, first)
+    return same
 
 
 def _rows(note: _Note) -> Index:

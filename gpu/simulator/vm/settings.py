@@ -27,6 +27,9 @@ class Settings:
         Of the random orders.
     races : bool
         Whether shared memory is watched for races between barriers.
+    same_bits : {"note", "fault"}
+        What it is when one instruction stores the same bits to one shared address for several threads: a
+        race by the letter, which is noted (`notes`), or a fault like other races.
     budget : int
         Instructions that one batch of thread blocks may issue before the watchdog stops it.
     lanes : int
@@ -40,6 +43,7 @@ class Settings:
     order: Order = "lockstep"
     seed: int = 0
     races: bool = True
+    same_bits: Literal["note", "fault"] = "note"
     budget: int = 4_000_000
     lanes: int = 1 << 14
     tensor_core: Literal["truncating", "exact"] = "truncating"
@@ -47,6 +51,22 @@ class Settings:
 
 
 _current = Settings()
+
+_notes: dict[str, None] = {}
+_MOST_NOTES = 1000
+
+
+def note(text: str) -> None:
+    """Keep a note for the user."""
+    if len(_notes) < _MOST_NOTES:
+        _notes[text] = None
+
+
+def notes() -> tuple[str, ...]:
+    """Return, and forget, what was noted since the last call: what may be wrong and is no fault."""
+    found = tuple(_notes)
+    _notes.clear()
+    return found
 
 
 def current() -> Settings:
