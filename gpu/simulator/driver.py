@@ -23,7 +23,8 @@ from __future__ import annotations
 
 import struct
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from enum import Enum
 from typing import Any, Final
 
@@ -62,6 +63,7 @@ __all__ = [
     "get_driver_version",
     "get_version",
     "init",
+    "lending",
     "mem_alloc",
     "mem_get_info",
     "memcpy_dtod",
@@ -336,6 +338,18 @@ def mem_get_info() -> tuple[int, int]:
     """Return free and total bytes."""
     memory = _device_memory()
     return memory.capacity - memory.used, memory.capacity
+
+
+def lending(ranges: Iterable[tuple[int, int, bool, str]]) -> AbstractContextManager[None]:
+    """Let kernels use host memory for a while; PyCUDA has nothing like it.
+
+    Parameters
+    ----------
+    ranges : iterable of (int, int, bool, str)
+        Address, size in bytes, whether it may be written, and what faults call it. Ranges that overlap
+        become one; what they hold counts as written.
+    """
+    return _device_memory().lending(ranges)
 
 
 def _host_bytes(buffer: Any, write: bool) -> NDArray[np.uint8]:

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from gaugeblock.gpu.simulator import driver
+from gaugeblock.gpu.simulator import driver, settings
 
+HEADER = ".version 8.0\n.target sm_90\n.address_size 64\n"
 EMPTY = (
     b".version 8.0\n.target sm_90\n.address_size 64\n"
     b".visible .entry k(.param .u64 a, .param .u32 b) { ret; }\n\0"
@@ -140,3 +141,56 @@ def test_time_passes_between_events():
     assert second.synchronize().time_since(first) >= 0
     with pytest.raises(driver.LogicError, match="not recorded"):
         driver.Event().time_since(first)
+
+
+MOVE = """
+.visible .entry k(.param .u64 x, .param .u64 y, .param .u64 z) {
+    .reg .b64 %x, %y, %z, %i, %a; .reg .b32 %t, %v; .reg .pred %p;
+    ld.param.u64 %x, [x]; ld.param.u64 %y, [y]; ld.param.u64 %z, [z];
+    mov.u32 %t, %tid.x; cvt.u64.u32 %i, %t; shl.b64 %i, %i, 2;
+    add.u64 %a, %x, %i; ld.global.b32 %v, [%a];
+    and.b32 %t, %t, 1; setp.ne.u32 %p, %t, 0; selp.b64 %a, %y, %z, %p;
+    add.u64 %a, %a, %i; st.global.b32 [%a], %v; ret;
+}
+"""
+
+
+def _lent(array, label, writable=True):
+    return array.__array_interface__["data"][0], array.nbytes, writable, label
+
+
+@pytest.mark.parametrize("order", ["lockstep", "lanes"])
+def test_host_memory_can_be_lent_to_a_kernel_beside_memory_of_the_device(order):
+    function = driver.module_from_buffer(HEADER + MOVE).get_function("k")
+    block = np.arange(100, 140, dtype=np.float32)
+    x, y, z = block[4:36], np.zeros(32, np.float32), driver.to_device(np.zeros(32, np.float32))
+    pointers = [x.__array_interface__["data"][0], y.__array_interface__["data"][0], z]
+    lent = [_lent(x, "x"), _lent(x[2:], "x again"), _lent(y, "y"), _lent(x[:0], "nothing")]
+    with driver.lending(lent), settings(order=order):
+        function(*pointers, block=(32, 1, 1))
+    odd = np.arange(32) % 2 == 1
+    assert np.array_equal(y, np.where(odd, x, 0))
+    assert np.array_equal(driver.from_device(z, 32, np.float32), np.where(odd, 0, x))
+    with pytest.raises(driver.Fault, match="out of bounds"):
+        function(*pointers, block=(32, 1, 1))
+
+
+def test_host_memory_that_is_lent_has_bounds_and_may_be_for_reading_only():
+    function = driver.module_from_buffer(HEADER + MOVE).get_function("k")
+    block = np.arange(64, dtype=np.float32)
+    x, y = block[:32], np.zeros(64, np.float32)
+    pointers = [x.__array_interface__["data"][0], *[y.__array_interface__["data"][0]] * 2]
+    with driver.lending([_lent(x, "the memory of x"), _lent(y, "y")]):
+        function(*pointers, block=(32, 1, 1))
+        with pytest.raises(
+            driver.Fault, match=r"out of bounds.* 0 bytes past the end of the memory of x"
+        ) as caught:
+            function(*pointers, block=(33, 1, 1))
+    assert caught.value.thread == (32, 0, 0)
+    assert np.array_equal(y[:32], x)
+    assert not y[32:].any()
+    with (
+        driver.lending([_lent(x, "x"), _lent(y, "y", writable=False)]),
+        pytest.raises(driver.Fault, match=r"write to read-only memory.* of y"),
+    ):
+        function(*pointers, block=(32, 1, 1))

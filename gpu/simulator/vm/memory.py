@@ -4,13 +4,22 @@ Every byte has a shadow byte: 0 nobody's (red zone, freed, never allocated), 1 a
 written. One comparison of the shadow therefore answers bounds, lifetime and initialisation together, and
 where a whole allocation is known to be written, comparing the lowest and highest address of an access is
 enough.
+
+Device addresses are those of the process: an array of all its memory serves every access. The arena lies at
+``ARENA``, where the system allows that, and host memory that is lent to the device keeps its address.
 """
 
 from __future__ import annotations
 
+import ctypes
+import functools
 import mmap
+import os
+import weakref
 from bisect import bisect_right
 from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -22,8 +31,11 @@ from gaugeblock.gpu.simulator.errors import MemoryError as DeviceMemoryError
 
 Array: TypeAlias = NDArray[Any]
 
-BASE = 0x7000_0000_0000
-"""Address of the first byte of device memory."""
+BASE = 0x1_0000
+"""The address from which offsets are counted; nothing lies before it."""
+ARENA = 0x7000_0000_0000
+"""The address of the first byte of device memory, if it is free."""
+_END = 0xFFFF_FFFF_0000
 SHARED_WINDOW = 0x1_0000_0000
 LOCAL_WINDOW = 0x2_0000_0000
 WINDOW = 0x1_0000_0000
@@ -46,13 +58,14 @@ _UNSIGNED: dict[int, np.dtype[Any]] = {
 
 @dataclass(eq=False, slots=True)
 class Allocation:
-    """A range of device memory that `GlobalMemory.allocate` returned, or a variable of a module."""
+    """A range of device memory that `GlobalMemory.allocate` returned, a variable, or host memory lent."""
 
     start: int
     size: int
     room: int
     label: str
     written: bool = False
+    writable: bool = True
 
 
 @dataclass(eq=False, slots=True)
@@ -148,9 +161,11 @@ class GlobalMemory:
     """Device memory: an arena reserved once, pages committed as they are touched."""
 
     def __init__(self, capacity: int = 1 << 33) -> None:
-        self.capacity, self._maps = _reserve(capacity)
-        self.bytes = Bytes(np.frombuffer(self._maps[0], np.uint8), np.frombuffer(self._maps[1], np.uint8))
-        self._top = RED_ZONE
+        self.capacity, self._pages = _reserve(capacity)
+        self.bytes = Bytes(_process_memory(), self._pages[1].bytes)
+        self._first = self._pages[0].address - BASE
+        self._top = self._first + RED_ZONE
+        self._lent: list[Allocation] = []
         self._starts: list[int] = []
         self._live: dict[int, Allocation] = {}
         self._spare: dict[int, list[int]] = {}
@@ -169,26 +184,66 @@ class GlobalMemory:
             del self._freed[start]
         else:
             start = self._top
-            if start + room > self.capacity:
-                raise DeviceMemoryError(
-                    f"out of memory: {size} bytes asked, {self.capacity - self._top} free"
-                )
+            free = self._first + self.capacity - self._top
+            if room > free:
+                raise DeviceMemoryError(f"out of memory: {size} bytes asked, {free} free")
             self._top += room
         allocation = Allocation(
             start, size, room, label or f"allocation of {size} bytes at {BASE + start:#x}"
         )
-        self._starts.insert(bisect_right(self._starts, start), start)
-        self._live[start] = allocation
-        self.bytes.shadow[start : start + size] = _ALLOCATED
+        self._enter(allocation)
+        self._shadow(start, size)[:] = _ALLOCATED
         self.used += size
         return allocation
 
+    def _enter(self, allocation: Allocation) -> None:
+        start = allocation.start
+        self._starts.insert(bisect_right(self._starts, start), start)
+        self._live[start] = allocation
+
+    def _leave(self, allocation: Allocation) -> None:
+        del self._live[allocation.start]
+        del self._starts[bisect_right(self._starts, allocation.start) - 1]
+
+    def _shadow(self, start: int, size: int) -> Array:
+        """Return the shadow of a range of the arena."""
+        return self.bytes.shadow[start - self._first : start - self._first + size]
+
+    @contextmanager
+    def lending(self, ranges: Iterable[tuple[int, int, bool, str]]) -> Iterator[None]:
+        """Let kernels use host memory for a while, at its own addresses and within its bounds.
+
+        Parameters
+        ----------
+        ranges : iterable of (int, int, bool, str)
+            Address, size in bytes, whether it may be written, and what to call it. What it holds counts as
+            written. Ranges that overlap become one.
+        """
+        lent: list[Allocation] = []
+        for address, size, writable, label in sorted(ranges):
+            start, last = address - BASE, lent[-1] if lent else None
+            if last is not None and start < last.start + last.size:
+                last.size = max(last.size, start + size - last.start)
+                last.writable |= writable
+                last.label += f" and {label}" * (label not in last.label)
+            elif size:
+                lent.append(Allocation(start, size, 0, label, True, writable))
+        before, self._lent = self._lent, lent
+        for allocation in lent:
+            self._enter(allocation)
+        try:
+            yield
+        finally:
+            self._lent = before
+            for allocation in lent:
+                self._leave(allocation)
+
     def free(self, allocation: Allocation) -> None:
         """Give the range back; it is not reused for a while, so that late accesses are seen."""
-        if self._live.pop(allocation.start, None) is not allocation:
+        if self._live.get(allocation.start) is not allocation:
             raise LogicError("freed twice, or never allocated: " + allocation.label)
-        del self._starts[bisect_right(self._starts, allocation.start) - 1]
-        self.bytes.shadow[allocation.start : allocation.start + allocation.size] = 0
+        self._leave(allocation)
+        self._shadow(allocation.start, allocation.size)[:] = 0
         self.used -= allocation.size
         if allocation.size >= _LARGE:
             self._release_pages(allocation)
@@ -200,11 +255,11 @@ class GlobalMemory:
 
     def _release_pages(self, allocation: Allocation) -> None:
         """Give the pages of a large range back to the system."""
-        if hasattr(mmap, "MADV_DONTNEED"):
-            first = -(-allocation.start // mmap.PAGESIZE) * mmap.PAGESIZE
-            length = (allocation.start + allocation.size - first) // mmap.PAGESIZE * mmap.PAGESIZE
-            for pages in self._maps:
-                pages.madvise(mmap.MADV_DONTNEED, first, length)
+        start = allocation.start - self._first
+        first = -(-start // mmap.PAGESIZE) * mmap.PAGESIZE
+        length = (start + allocation.size - first) // mmap.PAGESIZE * mmap.PAGESIZE
+        for pages in self._pages:
+            pages.release(first, length)
 
     def containing(self, low: int, high: int) -> Allocation | None:
         """Return the live allocation that holds all bytes of [low, high), as offsets."""
@@ -221,8 +276,8 @@ class GlobalMemory:
         allocation = self.containing(low, low + nbytes)
         if allocation is None:
             raise LogicError(f"copy of {nbytes} bytes at {address:#x}: {self.describe(low, nbytes)}")
-        if write:
-            self.bytes.shadow[low : low + nbytes] = _WRITTEN
+        if write and allocation.room:
+            self._shadow(low, nbytes)[:] = _WRITTEN
             if nbytes == allocation.size:
                 allocation.written = True
         return self.bytes.data[low : low + nbytes]
@@ -256,22 +311,29 @@ class GlobalMemory:
     def _bounds(self, prepared: Prepared, offset: int, nbytes: int) -> None:
         if (prepared.low_bits | offset) & (nbytes - 1) and ((prepared.offset + offset) & (nbytes - 1)).any():
             raise misaligned(prepared, offset, nbytes, BASE, "global")
-        if prepared.low + offset < 0 or prepared.high + offset + nbytes > self.capacity:
-            where = prepared.offset + offset
-            raise self._fault(
-                prepared, offset, nbytes, (where >= 0) & (where <= self.capacity - nbytes), "access"
-            )
+
+    def _good(self, where: NDArray[np.intp], nbytes: int, *, write: bool) -> NDArray[np.bool_]:
+        """Say per lane whether it may read or write all bytes: in the arena by their shadow."""
+        asked = self.bytes.allocated if write else self.bytes.written
+        inside = (where >= self._first) & (where <= self._first + self.capacity - nbytes)
+        if inside.all():
+            return asked(where - self._first, nbytes)
+        good = np.zeros(len(where), np.bool_)
+        good[inside] = asked(where[inside] - self._first, nbytes)
+        for lent in self._lent:
+            if lent.writable or not write:
+                good |= (where >= lent.start) & (where <= lent.start + lent.size - nbytes)
+        return good
 
     def _fault(
         self, prepared: Prepared, offset: int, nbytes: int, good: NDArray[np.bool_], verb: str
     ) -> LaneFault:
         lane = first_false(good)
         where = int(prepared.offset[lane]) + offset
-        inside = 0 <= where <= self.capacity - nbytes
-        states = self.bytes.shadow[where : where + nbytes] if inside else np.zeros(1, np.uint8)
         what = self.describe(where, nbytes)
-        if states.all():
-            kind = "uninitialised read"
+        holder = self.containing(where, where + nbytes)
+        if holder is not None:
+            kind = "uninitialised read" if holder.writable else "write to read-only memory"
         else:
             kind = "use after free" if "freed" in what else "out of bounds"
         detail = f"{nbytes}-byte {verb} at address {where + BASE:#x}, {what}"
@@ -284,7 +346,7 @@ class GlobalMemory:
         if aligned and allocation is not None and allocation.written:
             return
         self._bounds(prepared, offset, nbytes)
-        good = self.bytes.written(prepared.offset + offset, nbytes)
+        good = self._good(prepared.offset + offset, nbytes, write=False)
         if not good.all():
             raise self._fault(prepared, offset, nbytes, good, "read")
 
@@ -292,13 +354,16 @@ class GlobalMemory:
         """Raise unless every lane may write; note what is being written."""
         allocation = self.containing(prepared.low + offset, prepared.high + offset + nbytes)
         aligned = not (prepared.low_bits | offset) & (nbytes - 1)
-        if not aligned or allocation is None:
+        if not aligned or allocation is None or not allocation.writable:
             self._bounds(prepared, offset, nbytes)
-            good = self.bytes.allocated(prepared.offset + offset, nbytes)
+            good = self._good(prepared.offset + offset, nbytes, write=True)
             if not good.all():
                 raise self._fault(prepared, offset, nbytes, good, "write")
         if allocation is None or not allocation.written:
-            self.bytes.mark_written(prepared.offset + offset, nbytes)
+            where = prepared.offset + offset - self._first
+            if allocation is None:  # some lanes may write memory that is lent, which has no shadow
+                where = where[(where >= 0) & (where < self.capacity)]
+            self.bytes.mark_written(where, nbytes)
 
 
 class Window:
@@ -369,17 +434,54 @@ class Window:
             self.all_written = bool((rows == _WRITTEN).all())
 
 
-def _reserve(size: int) -> tuple[int, list[mmap.mmap]]:
-    """Reserve address space for data and shadow; return how much, and the two maps.
+@functools.cache
+def _process_memory() -> Array:
+    """Return all memory of the process as bytes: what is not checked before it is touched may end it."""
+    return np.ctypeslib.as_array((ctypes.c_uint8 * (_END - BASE)).from_address(BASE))
 
-    Pages read as zero and cost nothing until they are touched. Where the system does not allow that
-    much, it is halved.
-    """
-    names = ("MAP_PRIVATE", "MAP_ANONYMOUS", "MAP_NORESERVE")
-    flags = {"flags": sum(getattr(mmap, name, 0) for name in names)} if hasattr(mmap, "MAP_PRIVATE") else {}
+
+class _Pages:
+    """Pages that read as zero and cost nothing until they are touched; at address `hint` if it is free."""
+
+    def __init__(self, size: int, hint: int = 0) -> None:
+        if hasattr(mmap, "MAP_PRIVATE"):
+            self.address = _checked(_libc().mmap(hint, size, mmap.PROT_READ | mmap.PROT_WRITE, _FLAGS, -1, 0))
+            weakref.finalize(self, _libc().munmap, self.address, size)
+        else:
+            self._map = mmap.mmap(-1, size)
+            self.address = np.frombuffer(self._map, np.uint8).ctypes.data
+        self.bytes = np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(self.address))
+
+    def release(self, first: int, length: int) -> None:
+        """Give pages back to the system."""
+        if hasattr(mmap, "MADV_DONTNEED") and length > 0:
+            _checked(_libc().madvise(self.address + first, length, mmap.MADV_DONTNEED))
+
+
+_FLAGS = sum(getattr(mmap, f"MAP_{name}", 0) for name in ("PRIVATE", "ANONYMOUS")) | 0x4000  # no reserve
+
+
+def _checked(result: int) -> int:
+    if result in (-1, ctypes.c_size_t(-1).value):
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return result
+
+
+@functools.cache
+def _libc() -> ctypes.CDLL:
+    library, size = ctypes.CDLL(None, use_errno=True), ctypes.c_size_t
+    library.mmap.restype = size
+    library.mmap.argtypes = (size, size, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long)
+    library.munmap.argtypes = (size, size)
+    library.madvise.argtypes = (size, size, ctypes.c_int)
+    return library
+
+
+def _reserve(size: int) -> tuple[int, tuple[_Pages, _Pages]]:
+    """Reserve address space for data and shadow; where the system does not allow that much, halve it."""
     while True:
         try:
-            return size, [mmap.mmap(-1, size, **flags) for _ in range(2)]
+            return size, (_Pages(size, ARENA), _Pages(size))
         except OSError:
             size //= 2
             if size < _LEAST:
