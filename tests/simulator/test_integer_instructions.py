@@ -257,6 +257,31 @@ def test_carries_travel_through_a_chain_of_sums(ptx):
     assert np.array_equal(difference, a - b)
 
 
+@pytest.mark.parametrize("bits", [32, 64])
+def test_carries_travel_through_products_that_are_added_up(ptx, bits):
+    top = (1 << bits) - 1
+    words = [(top, top, top, top), (top, 1, 2, 3), (1, top, top, top), (7, 9, 0, 0), (top, top, 0, 1)]
+    x = np.array(words, f"u{bits // 8}")
+    y = np.zeros((len(words), 2), x.dtype)
+    ptx(
+        f"""
+        .visible .entry k(.param .u64 x, .param .u64 y) {{
+        .reg .b64 %x, %y; .reg .b32 %i; .reg .b{bits} %a, %b, %c, %d;
+        ld.param.u64 %x, [x]; ld.param.u64 %y, [y]; mov.u32 %i, %tid.x;
+        mad.wide.u32 %x, %i, {bits // 2}, %x; mad.wide.u32 %y, %i, {bits // 4}, %y;
+        ld.global.v2.u{bits} {{%a, %b}}, [%x]; ld.global.v2.u{bits} {{%c, %d}}, [%x+{bits // 4}];
+        mad.lo.cc.u{bits} %c, %a, %b, %c; madc.hi.u{bits} %d, %a, %b, %d;
+        st.global.v2.u{bits} [%y], {{%c, %d}}; ret; }}
+        """,
+        1,
+        len(words),
+        x,
+        y,
+    )
+    for (a, b, c, d), (low, high) in zip(words, y.tolist(), strict=True):
+        assert (high << bits | low) == (a * b + (d << bits | c)) % (1 << 2 * bits)
+
+
 def test_the_nth_set_bit_is_found_upwards_and_downwards(evaluate):
     mask = np.array([0b10110, 0b10110, 0b10110, 0b10110, 0], np.uint32)
     base = np.array([0, 2, 4, 1, 0], np.uint32)

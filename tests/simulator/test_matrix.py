@@ -4,6 +4,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from gaugeblock.gpu.simulator.vm.floating import fma
 from gaugeblock.gpu.simulator.vm.tensor_core import mma
 
 BF16 = np.dtype(ml_dtypes.bfloat16)
@@ -72,6 +73,71 @@ def test_bfloat16_tiles_multiply_exactly_on_small_integers(cuda, k):
 @pytest.mark.parametrize("k", [4, 8])
 def test_tf32_tiles_multiply_exactly_on_small_integers(cuda, k):
     multiplies_exactly(cuda, "tf32", k, np.float32)
+
+
+INTEGERS = """
+extern "C" __global__ void k(const unsigned char* A, const unsigned char* B, int* C) {
+    int lane = threadIdx.x % 32, g = lane / 4, t = lane %% 4, w = threadIdx.x / 32;
+    A += w * 16 * K; B += w * K * 8; C += w * 128;
+    unsigned a[K / 8] = {}, b[K / 16] = {};
+    for (int r = 0; r < K / 8; r++) for (int e = 0; e < 4; e++)
+        a[r] |= (unsigned)A[(g + r %% 2 * 8) * K + 4 * t + e + 16 * (r / 2)] << (8 * e);
+    for (int r = 0; r < K / 16; r++) for (int e = 0; e < 4; e++)
+        b[r] |= (unsigned)B[(4 * t + e + 16 * r) * 8 + g] << (8 * e);
+    int c[4];
+    for (int i = 0; i < 4; i++) c[i] = C[(g + 8 * (i / 2)) * 8 + 2 * t + i %% 2];
+    asm("mma.sync.aligned.m16n8kNAME {%%0,%%1,%%2,%%3},{IN},{OTHER},{%%0,%%1,%%2,%%3};"
+        : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3]) : ARGS);
+    for (int i = 0; i < 4; i++) C[(g + 8 * (i / 2)) * 8 + 2 * t + i %% 2] = c[i];
+}
+""".replace("%%", "%")
+
+
+@pytest.mark.parametrize("clamp", [False, True])
+@pytest.mark.parametrize("kinds", ["s8.s8", "u8.s8", "s8.u8", "u8.u8"])
+@pytest.mark.parametrize("k", [16, 32])
+def test_tiles_of_bytes_multiply_exactly_and_wrap_or_stop_at_the_ends(cuda, k, kinds, clamp):
+    first, second = (np.dtype(kind.replace("s", "i")[0] + "1") for kind in kinds.split("."))
+    a = RANDOM.integers(0, 256, (2, 16, k)).astype(np.uint8).view(first)
+    b = RANDOM.integers(0, 256, (2, k, 8)).astype(np.uint8).view(second)
+    c = RANDOM.choice([-(2**31), -5, 0, 7, 2**31 - 1], (2, 16, 8)).astype(np.int32)
+    count, others = k // 8, k // 16
+    text = INTEGERS.replace("kNAME", f"k{k}.row.col{'.satfinite' * clamp}.s32.{kinds}.s32").replace(
+        "K", str(k)
+    )
+    text = text.replace("IN", ",".join(f"%{4 + i}" for i in range(count)))
+    text = text.replace("OTHER", ",".join(f"%{4 + count + i}" for i in range(others)))
+    registers = [f"a[{i}]" for i in range(count)] + [f"b[{i}]" for i in range(others)]
+    got = c.copy()
+    cuda(text.replace("ARGS", ",".join(f'"r"({each})' for each in registers)), 1, 64, a, b, got)
+    exact = a.astype(np.int64) @ b.astype(np.int64) + c
+    ends = np.iinfo(np.int32)
+    assert np.array_equal(got, np.clip(exact, ends.min, ends.max) if clamp else exact.astype(np.int32))
+
+
+def test_tiles_of_float64_multiply_by_fused_steps_in_order(cuda):
+    a, b, c = (RANDOM.standard_normal((3, *shape)) for shape in ((8, 4), (4, 8), (8, 8)))
+    got = c.copy()
+    cuda(
+        """
+        extern "C" __global__ void k(const double* A, const double* B, double* C) {
+            int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4, w = threadIdx.x / 32;
+            double* c = C + w * 64 + g * 8 + 2 * t;
+            asm("mma.sync.aligned.m8n8k4.row.col.f64.f64.f64.f64 {%0,%1},{%2},{%3},{%0,%1};"
+                : "+d"(c[0]), "+d"(c[1]) : "d"(A[w * 32 + g * 4 + t]), "d"(B[w * 32 + t * 8 + g]));
+        }
+        """,
+        1,
+        96,
+        a,
+        b,
+        got,
+    )
+    want = c
+    for k in range(4):
+        with np.errstate(all="ignore"):
+            want = fma(*map(np.ascontiguousarray, np.broadcast_arrays(a[:, :, k, None], b[:, k, None], want)))
+    assert np.array_equal(got, want)
 
 
 @pytest.mark.parametrize(("kind", "dtype"), [("f16", np.float16), ("bf16", BF16), ("tf32", np.float32)])

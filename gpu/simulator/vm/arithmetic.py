@@ -78,13 +78,19 @@ def add_sub(d: Decoder) -> None:
 
 
 def _carry(d: Decoder, *, carry_in: bool, carry_out: bool) -> None:
-    """``add.cc``, ``addc``, ``sub.cc``, ``subc``: the carry lives in a slot of its own."""
+    """``add.cc``, ``addc``, ``mad.cc`` and the like: the carry lives in a slot of its own."""
+    product = d.modifiers.one_of("lo", "hi") if d.instruction.opcode.startswith("mad") else None
     type_ = d.modifiers.type("u32", "s32", "u64", "s64", "b32", "b64")
     d.modifiers.done()
     unsigned = "u32" if type_.endswith("32") else "u64"
     operands = d.instruction.operands
-    a, b = (d.source(arg, unsigned) for arg in operands[1:3])
+    a, b, *addend = (d.source(arg, unsigned) for arg in operands[1:])
     carry = d.carry
+    if product is not None:
+        multiply = np.multiply if product == "lo" else integer.mul_hi
+        factors, (b,) = (a, b), addend
+        a = d.temporary(unsigned)
+        d.emit(Pure(multiply, factors, (DTYPES[type_],) * 2, a))
     dtype = DTYPES[unsigned]
     subtract = d.instruction.opcode.startswith("sub")
     if d.instruction.guard is not None:
@@ -113,7 +119,7 @@ def _carry(d: Decoder, *, carry_in: bool, carry_out: bool) -> None:
 
 
 def add_carry(d: Decoder) -> None:
-    """``addc`` and ``subc``."""
+    """``addc``, ``subc`` and ``madc``."""
     _carry(d, carry_in=True, carry_out=d.modifiers.flag("cc"))
 
 
@@ -141,6 +147,9 @@ def _widened(type_: str) -> str:
 def mad(d: Decoder) -> None:
     """``mad``: integer; of floats it is ``fma``."""
     m = d.modifiers
+    if m.flag("cc"):
+        _carry(d, carry_in=False, carry_out=True)
+        return
     type_ = m.type(*_INTEGERS, *_FLOATS)
     if type_ in _FLOATS:
         m.rest.append(type_)
@@ -667,7 +676,7 @@ def convert_address(d: Decoder) -> None:
 
 TABLE: dict[str, Decode] = {
     **dict.fromkeys(("add", "sub"), add_sub),
-    **dict.fromkeys(("addc", "subc"), add_carry),
+    **dict.fromkeys(("addc", "subc", "madc"), add_carry),
     **dict.fromkeys(("mul24", "mad24"), mul24),
     **dict.fromkeys(("div", "rem"), div_rem),
     **dict.fromkeys(("rcp", "sqrt", "rsqrt"), root_reciprocal),

@@ -8,15 +8,26 @@ g: see the fragment figures of PTX ISA 9.1, section 9.7.15.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from gaugeblock.gpu.simulator.errors import LaneFault
-from gaugeblock.gpu.simulator.vm import tensor_core
+from gaugeblock.gpu.simulator.vm import floating, tensor_core
 from gaugeblock.gpu.simulator.vm.decoder import Decoder
 from gaugeblock.gpu.simulator.vm.memory import Array
-from gaugeblock.gpu.simulator.vm.operation import BF16, F16, F32, U16, U32, Collective, Registers
+from gaugeblock.gpu.simulator.vm.operation import (
+    BF16,
+    F16,
+    F32,
+    F64,
+    S32,
+    U8,
+    U16,
+    U32,
+    Collective,
+    Registers,
+)
 from gaugeblock.gpu.simulator.vm.warp import WARP
 
 if TYPE_CHECKING:
@@ -53,7 +64,7 @@ def _busy(a: Array, b: Array, kind: tensor_core.Operand) -> Array:
 def _matrix_a(registers: Array, per_word: int, k: int) -> Array:
     """Assemble A (16×k) of each warp from its registers: words of registers × warps × 32."""
     warps = registers.shape[1]
-    dtype = {2: U16, 1: U32}[per_word]
+    dtype = {4: U8, 2: U16, 1: U32}[per_word]
     a = np.empty((warps, 16, k), dtype)
     for number, words in enumerate(registers):
         row = _G + 8 * (number % 2)
@@ -67,7 +78,7 @@ def _matrix_a(registers: Array, per_word: int, k: int) -> Array:
 def _matrix_b(registers: Array, per_word: int, k: int) -> Array:
     """Assemble B (k×8) of each warp."""
     warps = registers.shape[1]
-    dtype = {2: U16, 1: U32}[per_word]
+    dtype = {4: U8, 2: U16, 1: U32}[per_word]
     b = np.empty((warps, k, 8), dtype)
     for number, words in enumerate(registers):
         row = per_word * (_T + 4 * number)
@@ -77,10 +88,10 @@ def _matrix_b(registers: Array, per_word: int, k: int) -> Array:
     return b
 
 
-def _matrix_c(registers: Array, half: bool) -> Array:
-    """Assemble C (16×8): four float32 registers, or two of packed float16."""
+def _matrix_c(registers: Array, half: bool, dtype: np.dtype[Any] = F32) -> Array:
+    """Assemble C (16×8): four registers of 32 bits, or two of packed float16."""
     warps = registers.shape[1]
-    c = np.empty((warps, 16, 8), F16 if half else F32)
+    c = np.empty((warps, 16, 8), F16 if half else dtype)
     if half:
         for number, words in enumerate(registers):
             parts = np.ascontiguousarray(words).view(F16).reshape(warps, WARP, 2)
@@ -88,7 +99,7 @@ def _matrix_c(registers: Array, half: bool) -> Array:
                 c[:, _G + 8 * number, 2 * _T + e] = parts[:, :, e]
     else:
         for number, words in enumerate(registers):
-            c[:, _G + 8 * (number // 2), 2 * _T + number % 2] = words.view(F32)
+            c[:, _G + 8 * (number // 2), 2 * _T + number % 2] = words.view(dtype)
     return c
 
 
@@ -104,13 +115,19 @@ def _split_c(c: Array, half: bool) -> list[Array]:
 
 
 def multiply(d: Decoder) -> None:
-    """``mma.sync.aligned.m16n8k….row.col``."""
+    """``mma.sync.aligned.m16n8k….row.col``, and ``m8n8k4`` of float64."""
     m = d.modifiers
     m.one_of("sync")
     m.one_of("aligned")
-    shape = m.one_of("m16n8k4", "m16n8k8", "m16n8k16")
+    shape = m.one_of("m16n8k4", "m16n8k8", "m16n8k16", "m16n8k32", "m8n8k4")
     m.one_of("row")
     m.one_of("col")
+    if shape == "m8n8k4":
+        _multiply_float64(d)
+        return
+    if m.flag("s32"):
+        _multiply_integers(d, int(shape.split("k")[1]))
+        return
     types = [word for word in m.rest if word in ("f16", "bf16", "tf32", "f32")]
     m.rest = [word for word in m.rest if word not in types]
     m.done()
@@ -155,6 +172,58 @@ def multiply(d: Decoder) -> None:
 
     members = d.number(0xFFFFFFFF, "b32")
     d.emit(Collective(run, members, (*slots_a, *slots_b, *slots_c), tuple(into)), guarded=True)
+
+
+def _multiply_integers(d: Decoder, k: int) -> None:
+    """``mma`` of bytes, with or without signs, added to int32; with ``.satfinite`` the sum is clamped."""
+    m = d.modifiers
+    clamped = m.flag("satfinite")
+    kinds = [np.dtype(word.replace("s", "i")[0] + "1") for word in m.rest if word in ("s8", "u8")]
+    if k not in (16, 32) or len(kinds) != 2 or m.rest[-1:] != ["s32"] or len(m.rest) != 3:
+        raise d.error("this combination of shape and types is not supported")
+    target, *operands = d.instruction.operands
+    counts = (k // 8, k // 16, 4)
+    slots = [
+        [d.source(x, "b32") for x in d.elements(arg, n)] for arg, n in zip(operands, counts, strict=True)
+    ]
+    into = [d.destination(x, "b32") for x in d.elements(target, 4)]
+
+    def run(registers: Registers, frame: Frame) -> None:
+        a, b, c = (np.stack([_by_warp(frame, registers[slot].view(U32)) for slot in each]) for each in slots)
+        left = _matrix_a(a, 4, k).view(kinds[0]).astype(F64)  # exact: sums are below 2²¹
+        right = _matrix_b(b, 4, k).view(kinds[1]).astype(F64)
+        total = (left @ right).astype(np.int64) + _matrix_c(c, False, S32)
+        if clamped:
+            total = np.clip(total, np.iinfo(np.int32).min, np.iinfo(np.int32).max)
+        for slot, value in zip(into, _split_c(total.astype(S32), False), strict=True):
+            registers[slot] = value.reshape(-1)
+
+    reads = tuple(slot for each in slots for slot in each)
+    d.emit(Collective(run, d.number(0xFFFFFFFF, "b32"), reads, tuple(into)), guarded=True)
+
+
+def _multiply_float64(d: Decoder) -> None:
+    """``mma.m8n8k4`` of float64: four fused multiply-adds in turn for each element of the result."""
+    m = d.modifiers
+    m.flag("rn")
+    if m.rest != ["f64"] * 4:
+        raise d.error("this combination of shape and types is not supported")
+    target, *operands = d.instruction.operands
+    slot_a, slot_b = (d.source(d.elements(x, 1)[0], "f64") for x in operands[:2])
+    slots_c = [d.source(x, "f64") for x in d.elements(operands[2], 2)]
+    into = [d.destination(x, "f64") for x in d.elements(target, 2)]
+
+    def run(registers: Registers, frame: Frame) -> None:
+        a, b, *c = (_by_warp(frame, registers[slot].view(F64)) for slot in (slot_a, slot_b, *slots_c))
+        for number, slot in enumerate(into):
+            total = c[number].reshape(-1)
+            for k in range(4):  # A: row g, column t; B: row t, column g; C: row g, column 2t + number
+                left, right = a[:, 4 * _G + k], b[:, 4 * (2 * _T + number) + k]
+                total = floating.fma(left.reshape(-1), right.reshape(-1), total)
+            registers[slot] = total
+
+    reads = (slot_a, slot_b, *slots_c)
+    d.emit(Collective(run, d.number(0xFFFFFFFF, "b32"), reads, tuple(into)), guarded=True)
 
 
 def load_matrix(d: Decoder) -> None:
