@@ -497,6 +497,7 @@ class Function:
         self.const_size_bytes = 0
         self.num_regs = 0
         self.max_threads_per_block = MAX_THREADS
+        self.parameter_sizes = tuple(size for _, size in self._program.layout)
 
     def prepare(
         self, arg_types: str | Sequence[Any], shared: int | None = None, texrefs: Sequence[Any] = ()
