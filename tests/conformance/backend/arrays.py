@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+from ml_dtypes import bfloat16
 from numpy.typing import NDArray
 
 from gaugeblock.conformance.backend.arena import GUARD_BYTES, View
@@ -146,7 +148,96 @@ class CudaArrays:
         return False
 
 
-KINDS: Mapping[str, Callable[[], Arrays]] = {"numpy": NumpyArrays, "cuda": CudaArrays}
+class TorchArrays:
+    """Tensors of PyTorch: on a GPU where there is one, else views of the shared memory itself.
+
+    PyTorch has no negative strides. An array that has some comes as a packed copy, as it would to whoever
+    makes a tensor of it, and is written back after the call.
+    """
+
+    def __init__(self) -> None:
+        import torch
+
+        self.torch = torch
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.copies: dict[int, NDArray[np.generic]] = {}
+
+    def enter(self, host: NDArray[np.generic], memory: Any, view: View) -> Any:
+        """Give a tensor with the same strides; on a GPU it is a view of a copy of the whole block."""
+        if any(stride < 0 for stride in host.strides):
+            tensor = self._tensor(host.copy()).to(self.device)
+            self.copies[id(tensor)] = host
+            return tensor
+        if self.device == "cpu":
+            return self._tensor(host)
+        first = view.start - GUARD_BYTES
+        block = self.torch.from_numpy(self._block(memory, view)).to(self.device)
+        size, dtype = host.itemsize, self._tensor(np.zeros(1, host.dtype)).dtype
+        whole = block[: block.numel() // size * size].view(dtype)
+        strides = [stride // size for stride in host.strides]
+        return whole.as_strided(host.shape, strides, (view.position - first) // size)
+
+    def _tensor(self, host: NDArray[np.generic]) -> Any:
+        bits = host.view(np.uint16) if host.dtype == bfloat16 else host
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that the array may not be writable
+            tensor = self.torch.from_numpy(bits)
+        return tensor.view(self.torch.bfloat16) if host.dtype == bfloat16 else tensor
+
+    def _block(self, memory: Any, view: View) -> NDArray[np.uint8]:
+        """Return the block that an array lies in, with its guard zones."""
+        first, last = view.start - GUARD_BYTES, view.stop + GUARD_BYTES
+        return np.frombuffer(memory, np.uint8, last - first, first)
+
+    def leave(self, array: Any, memory: Any, view: View) -> None:
+        """Write a copy back; on a GPU the whole block."""
+        host = self.copies.pop(id(array), None)
+        if host is not None and host.flags.writeable:
+            host[...] = self.fetch(array)
+        elif host is None and self.device != "cpu":
+            block = self.torch.empty(0, dtype=self.torch.uint8, device=array.device)
+            self._block(memory, view)[...] = block.set_(array.untyped_storage()).cpu().numpy()
+
+    def fetch(self, result: Any) -> NDArray[np.generic]:
+        """Accept tensors, and copy those on a GPU to the host."""
+        if not isinstance(result, self.torch.Tensor):
+            raise WrongResult(f"returned {_kind(result)}, expected a torch.Tensor")
+        plain = result.detach().cpu().resolve_conj().resolve_neg()
+        if plain.dtype == self.torch.bfloat16:
+            return np.asarray(plain.view(self.torch.uint16).numpy()).view(bfloat16)
+        return np.asarray(plain.numpy())
+
+    def place(self, result: Any) -> tuple[int | None, tuple[int, ...]]:
+        """Read it off the tensor."""
+        return result.data_ptr(), tuple(stride * result.element_size() for stride in result.stride())
+
+    def same(self, result: Any, out: Any) -> bool:
+        """Compare addresses and shapes."""
+        return (
+            isinstance(result, self.torch.Tensor)
+            and result.data_ptr() == out.data_ptr()
+            and result.shape == out.shape
+        )
+
+    def synchronize(self) -> None:
+        """Wait for the GPU: an error of a kernel shows here."""
+        if self.device != "cpu":
+            self.torch.cuda.synchronize()
+
+    def sticky(self) -> bool:
+        """A context that cannot synchronise any more is lost."""
+        try:
+            self.synchronize()
+        except Exception:
+            return True
+        return False
+
+
+KINDS: Mapping[str, Callable[[], Arrays]] = {
+    "numpy": NumpyArrays,
+    "cuda": CudaArrays,
+    "torch": TorchArrays,
+}
 
 
 def of_kind(kind: str) -> Arrays:

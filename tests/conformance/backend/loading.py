@@ -13,7 +13,10 @@ A backend is any object with functions named like the operations of the spec. It
 ``departures``
     ``{operation: (name, ...)}``: cheaper formulas and other choices (:mod:`gaugeblock.spec.departures`).
 ``arrays``
-    ``"numpy"`` (the default) or ``"cuda"``: the arrays it wants to be given.
+    ``"numpy"`` (the default), ``"cuda"`` or ``"torch"``: the arrays it wants to be given.
+``tuning``
+    ``"first"`` (the default) or ``"all"``: which configurations of kernels that Triton tunes are run, where a
+    simulated device runs them.
 ``device``
     A string, or a function that returns one: what it runs on, for the report.
 ``simulated``, ``slow``
@@ -41,6 +44,7 @@ from typing import Any
 
 from gaugeblock.conformance.backend import arrays
 from gaugeblock.conformance.backend.declarations import NAMES, Declarations
+from gaugeblock.conformance.doors import importing
 from gaugeblock.spec.operations import OPERATIONS
 
 MISSPELT = {"domains": "domain", "departure": "departures", "arithmetics": "arithmetic"}
@@ -113,6 +117,7 @@ def load(name: str) -> Backend:
     BackendError
         If it does not import, is no backend, or declares what cannot be understood.
     """
+    importing.keep_doors()
     path, _, attribute = name.partition(":")
     found: Any = _module(path)
     if attribute:
@@ -127,6 +132,7 @@ def read(found: Any, name: str) -> Backend:
     functions = {op: getattr(found, op) for op in OPERATIONS if callable(getattr(found, op, None))}
     if not functions:
         raise BackendError(f"{name} has none of the spec's operations{_near_miss(found)}")
+    _said(_tuning, found, name)
     kind = getattr(found, "arrays", "numpy")
     if kind not in arrays.KINDS:
         raise BackendError(
@@ -145,13 +151,18 @@ def _said(read_word: Callable[[Any], Any], found: Any, name: str) -> Any:
         raise BackendError(f"{name}: {read_word.__name__[1:]}: {_in_words(error)}") from error
 
 
+def _tuning(found: Any) -> None:
+    importing.tune(getattr(found, "tuning", None))
+
+
 def _device(found: Any) -> str:
-    device = getattr(found, "device", None)
+    device = getattr(found, "device", importing.said().get("device"))
     return str(device() if callable(device) else device or f"{platform.machine()} CPU")
 
 
 def _versions(found: Any) -> dict[str, str]:
-    return {str(name): str(version) for name, version in dict(getattr(found, "versions", {})).items()}
+    versions = {**importing.said().get("versions", {}), **dict(getattr(found, "versions", {}))}
+    return {str(name): str(version) for name, version in versions.items()}
 
 
 def _notes(found: Any) -> tuple[str, ...]:
@@ -215,7 +226,7 @@ def _near_miss(found: Any) -> str:
 
 def _declared(found: Any, name: str) -> Declarations:
     """Read what a backend declares, in a form that can travel: what JSON has not becomes what it has."""
-    given = {each: getattr(found, each, None) for each in NAMES}
+    given = {each: getattr(found, each, importing.said().get(each)) for each in NAMES}
     for each, meant in MISSPELT.items():
         if hasattr(found, each):
             raise BackendError(f"{name} has {each}: did you mean {meant}?")

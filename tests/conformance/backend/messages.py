@@ -214,7 +214,7 @@ REPLIES: Mapping[str, tuple[Form, ...]] = {
 DESCRIPTION: Mapping[str, Form] = {
     "takes_out": _by_name(_is(bool)),
     "declared": _is(dict),
-    "arrays": _one_of(("numpy", "cuda")),
+    "arrays": _one_of(("numpy", "cuda", "torch")),
     "device": _TEXT,
     "versions": _by_name(_TEXT),
     "notes": _list_of(_TEXT, 100),

@@ -342,6 +342,8 @@ def _fits(tuner: Any, config: Any, kwargs: dict[str, Any]) -> bool:
     from triton.compiler.errors import CompileTimeAssertionFailure
 
     options = {**kwargs, **config.all_kwargs(), "warmup": True}
+    if config.pre_hook is not None:
+        config.pre_hook({**tuner.nargs, **options})
     try:
         kernel = tuner.fn.run(*tuner.nargs.values(), **options)
     except (OutOfResources, CompileTimeAssertionFailure):
@@ -379,8 +381,21 @@ def _patch(owner: Any, name: str, around: Callable[..., Any]) -> None:
     setattr(owner, name, method)
 
 
-def open_door() -> None:
+def described() -> dict[str, Any]:
+    """Return what a backend behind this door is, in the words of its own declarations."""
+    versions = {"triton": triton.__version__}
+    if torch := sys.modules.get("torch"):
+        versions["torch"] = torch.__version__
+    return {"device": simulator.Device(0).name(), "simulated": True, "versions": versions}
+
+
+def open_door() -> bool:
     """Make the simulated device Triton's, unless there is a GPU, or ``GAUGEBLOCK_DEVICE`` asks for one.
+
+    Returns
+    -------
+    bool
+        Whether it is.
 
     Raises
     ------
@@ -388,10 +403,10 @@ def open_door() -> None:
         This Triton is older than the door knows.
     """
     wish = os.environ.get("GAUGEBLOCK_DEVICE", "")
-    if wish == "cuda" or isinstance(triton_driver._active, SimulatedDriver):
-        return
+    if wish == "cuda":
+        return False
     if wish != "simulator" and any(backend.driver.is_active() for backend in backends.values()):
-        return
+        return False
     version = tuple(map(int, re.findall(r"\d+", triton.__version__)[:2]))
     if version < OLDEST:
         wanted = ".".join(map(str, OLDEST))
@@ -410,3 +425,4 @@ def open_door() -> None:
     _patch(JITFunction, "run", _run_on_arrays)
     _patch(Autotuner, "prune_configs", _pruned)
     _patch(Autotuner, "run", _run_tuned)
+    return True
