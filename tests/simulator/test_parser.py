@@ -76,9 +76,19 @@ def test_scopes_nest_and_labels_stand_alone():
 
 
 def test_locations_name_the_source_line_and_its_callers():
-    found = only(".loc 1 7 3\n.loc 2 90 1, function_name $L__info_string0, inlined_at 1 7 3\nret;")
+    found = only(
+        ".loc 1 7 3\n.loc 2 90 1, function_name $L__info_string0+4, inlined_at 3 5 3\nret;\n"
+        ".loc 3 5 3, function_name $L__info_string1, inlined_at 1 7 3"  # LLVM names callers later, too
+    )
     assert (found.location.file, found.location.line) == (2, 90)
-    assert found.location.callers == ((1, 7),)
+    assert found.location.callers == ((3, 5), (1, 7))
+
+
+def test_inline_assembly_is_of_one_line_of_the_source():
+    assembly = "// begin inline asm\n.loc 1 7 3\nret;\n.loc 1 8 3\nret;\n// end inline asm"
+    text = f".loc 1 5 0\n{assembly}\n.loc 1 9 0\nret;"
+    assert [found.location.line for found in body(text)] == [7, 7, 9]
+    assert [found.location.ptx_line for found in body(text)] == [9, 11, 14]
 
 
 def test_special_registers_with_a_component_are_one_name():

@@ -209,7 +209,7 @@ def test_the_same_bits_for_one_address_are_a_note_and_on_request_a_fault(cuda, o
         (said,) = notes()
         assert said.startswith("test.cu:4: kernel k: several threads stored the same bits")
         assert notes() == ()
-        with settings(same_bits="fault"), pytest.raises(Fault, match="race"):
+        with settings(one_address="nothing"), pytest.raises(Fault, match="race"):
             cuda(SAME % (1, 4, "threadIdx.x % 2 + 5", SYNC), 1, 64, x)
 
 
@@ -226,3 +226,14 @@ def test_the_same_bits_for_one_address_are_a_note_and_on_request_a_fault(cuda, o
 def test_other_bits_for_one_address_stay_a_race(cuda, unroll, turns, value, sync):
     with pytest.raises(Fault, match="race"):
         cuda(SAME % (unroll, turns, value, sync), 1, 64, np.zeros(64, np.int32))
+
+
+def test_any_bits_for_one_address_may_be_allowed_and_are_noted(cuda):
+    x = np.zeros(64, np.int32)
+    with settings(one_address="anything"):
+        cuda(SAME % (1, 1, "threadIdx.x", SYNC), 1, 64, x)
+        with pytest.raises(Fault, match="race"):
+            cuda(SAME % (4, 4, "i", SYNC), 1, 64, x)
+    assert "several threads stored different bits" in notes()[0]
+    assert x[0] % 2 == 0
+    assert np.all(x == x[0])

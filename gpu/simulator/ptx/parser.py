@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Mapping
+from typing import TypeAlias
 
 from gaugeblock.gpu.simulator.ptx.lexer import Token, tokens
 from gaugeblock.gpu.simulator.ptx.syntax import (
@@ -45,6 +47,11 @@ _FUNCTION_DIRECTIVES = {
 }
 
 
+Place: TypeAlias = tuple[int, int, int]
+"""File, line and column."""
+_DEEPEST_INLINING = 100
+
+
 def parse(text: str) -> Module:
     """Read a PTX module.
 
@@ -53,7 +60,16 @@ def parse(text: str) -> Module:
     PtxError
         Where the text is not PTX, or uses a directive outside the subset; the message gives the PTX line.
     """
-    return _Parser(tokens(text)).module()
+    return _Parser(tokens(_ASSEMBLY.sub(_one_line, text))).module()
+
+
+_ASSEMBLY = re.compile(r"// begin inline asm\n.*?// end inline asm", re.DOTALL)
+
+
+def _one_line(assembly: re.Match[str]) -> str:
+    """Leave inline assembly its first line of the source: LLVM counts lines on inside of it."""
+    first, loc, rest = assembly.group().partition(".loc")
+    return first + loc + re.sub(r"^\s*\.loc\b.*$", "", rest, flags=re.MULTILINE)
 
 
 def literal(token: Token) -> Integer | Float:
@@ -82,7 +98,7 @@ class _Parser:
         self._tokens = stream
         self._at = 0
         self._location: tuple[int, int, tuple[tuple[int, int], ...]] = (0, 0, ())
-        self._callers: dict[tuple[int, int, int], tuple[tuple[int, int], ...]] = {}
+        self._callers: dict[Place, Place] = {}
 
     # Tokens.
 
@@ -257,7 +273,7 @@ class _Parser:
         if not self._accept(";"):
             self._expect("{")
             self._location = (0, 0, ())
-            self._callers = {}
+            self._callers = self._inlined()
             body = self._body()
         return Function(name, entry, results, parameters, body, directives)
 
@@ -335,19 +351,37 @@ class _Parser:
 
     def _loc(self) -> None:
         self._next()
-        place = (self._integer(), self._integer(), self._integer())
-        callers: tuple[tuple[int, int], ...] = ()
+        file, line, _ = place = self._place()
         while self._accept(","):
             if self._name() == "function_name":
                 self._name()
                 if self._accept("+"):
                     self._integer()
             else:  # inlined_at file line column
-                caller = (self._integer(), self._integer(), self._integer())
-                callers = (caller[:2], *self._callers.get(caller, ()))
-        self._callers[place] = callers
-        if place[1]:  # line 0 is code that the compiler made up: keep the last real line
-            self._location = (place[0], place[1], callers)
+                self._callers[place] = self._place()
+        callers: list[tuple[int, int]] = []
+        while place in self._callers and len(callers) < _DEEPEST_INLINING:
+            place = self._callers[place]
+            callers.append(place[:2])
+        if line:  # line 0 is code that the compiler made up: keep the last real line
+            self._location = (file, line, tuple(callers))
+
+    def _place(self) -> Place:
+        return self._integer(), self._integer(), self._integer()
+
+    def _inlined(self) -> dict[Place, Place]:
+        """Return where code was inlined in the function that begins here: its caller may be named later."""
+        found: dict[Place, Place] = {}
+        start = self._at
+        while self._tokens[self._at].kind != "end" and self._peek() not in (".entry", ".func"):
+            token = self._next()
+            if token.text == ".loc":
+                place = self._place()
+                while self._tokens[self._at].line == token.line and self._tokens[self._at].kind != "end":
+                    if self._next().text == "inlined_at":
+                        found[place] = self._place()
+        self._at = start
+        return found
 
     def _registers(self) -> Registers:
         self._next()

@@ -114,9 +114,9 @@ def source_line(source: Lowered | None, files: Mapping[int, str]) -> str:
 
 
 def _toolkit(path: str) -> bool:
-    """Whether a file is one of CUDA's headers."""
-    return os.path.basename(os.path.dirname(path)) in ("include", "detail", "crt") and not path.endswith(
-        ".cu"
+    """Whether a file is one of CUDA's headers, or of the library of a language for kernels."""
+    return "/triton/language/" in path or (
+        os.path.basename(os.path.dirname(path)) in ("include", "detail", "crt") and not path.endswith(".cu")
     )
 
 

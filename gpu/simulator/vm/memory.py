@@ -44,6 +44,7 @@ WINDOW = 0x1_0000_0000
 RED_ZONE = 256
 _QUARANTINE = 128
 _LARGE = 1 << 20
+_FAR = 1 << 12
 _LEAST = 1 << 26
 _ALLOCATED, _WRITTEN = 1, 3
 _FULL = {size: int.from_bytes(bytes([_WRITTEN]) * size, "little") for size in (1, 2, 4, 8)}
@@ -297,6 +298,8 @@ class GlobalMemory:
                 best = distance
                 side = "before" if offset < live.start else "past the end of"
                 text = f"{distance} bytes {side} {live.label}"
+        if self._lent and best is not None and best >= _FAR:
+            return "far from all memory that the kernel was given"
         return text
 
     # Access by kernels.
@@ -336,7 +339,9 @@ class GlobalMemory:
             kind = "uninitialised read" if holder.writable else "write to read-only memory"
         else:
             kind = "use after free" if "freed" in what else "out of bounds"
-        detail = f"{nbytes}-byte {verb} at address {where + BASE:#x}, {what}"
+        ours = self._first <= where < self._first + self.capacity or not self._lent
+        place = f" at address {where + BASE:#x}" if ours else ""  # of the host's no two runs have the same
+        detail = f"{nbytes}-byte {verb}{place}, {what}"
         return LaneFault(kind, detail, lane if len(good) > 1 else None, where + BASE)
 
     def check_read(self, prepared: Prepared, offset: int, nbytes: int) -> None:

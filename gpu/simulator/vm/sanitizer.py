@@ -11,7 +11,7 @@ together at the barrier:
 
 Atomics among themselves do not race. Threads that store the same bits to the same place with one instruction
 do by the letter of C++ and PTX; hardware keeps the bits, and compilers rely on it (every reduction of Triton
-does). That is a note unless the settings ask for a fault.
+does). That is a note, and a fault on request (`Settings.one_address`).
 """
 
 from __future__ import annotations
@@ -175,7 +175,7 @@ class Races:
         for note in writes:
             note.agreed = None
         clash = self._clash(notes, writes, code)
-        if clash is not None and self.batch.settings.same_bits == "note" and self._agree(writes, code):
+        if clash is not None and self._agree(writes, code):
             clash = self._clash(notes, writes, code)
         if clash is not None:
             raise clash
@@ -200,22 +200,24 @@ class Races:
 
     def _agree(self, writes: list[_Note], code: NDArray[np.uint16]) -> bool:
         """Find where an instruction stored the same bits for several threads; say whether it did anywhere."""
+        allowed, found = self.batch.settings.one_address, False
         groups: dict[int, list[_Note]] = {}
         for note in writes:
-            if note.values:
+            if note.values and allowed != "nothing":
                 groups.setdefault(id(note.source), []).append(note)
-        found = False
         for number, group in enumerate(groups.values()):
             places = np.concatenate([note.places for note in group])
             order = np.argsort(places, kind="stable")
             first = np.flatnonzero(np.diff(places[order], prepend=-1))
             uniform = partial(_uniform, order, first)
             several = ~uniform(code[np.concatenate([note.lanes for note in group])])
-            same = np.logical_and.reduce([several, *map(uniform, _columns(group))])
+            equal = np.logical_and.reduce([*map(uniform, _columns(group))])
+            same = several if allowed == "anything" else several & equal
             if not same.any():
                 continue
             found = True
-            self.batch.remark(group[0].source, "several threads stored the same bits to one shared address")
+            bits = "the same bits" if equal[same].all() else "different bits"
+            self.batch.remark(group[0].source, f"several threads stored {bits} to one shared address")
             mark = _AGREED + number % _AGREED
             agreed = np.empty(len(places), np.uint16)
             agreed[order] = np.repeat(np.where(same, mark, 0), np.diff(first, append=len(places)))

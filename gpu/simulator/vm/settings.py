@@ -27,9 +27,9 @@ class Settings:
         Of the random orders.
     races : bool
         Whether shared memory is watched for races between barriers.
-    same_bits : {"note", "fault"}
-        What it is when one instruction stores the same bits to one shared address for several threads: a
-        race by the letter, which is noted (`notes`), or a fault like other races.
+    one_address : {"nothing", "same bits", "anything"}
+        What one instruction may store to one shared address for several threads without being a race. By the
+        letter it is nothing; what is allowed here is noted (`notes`). Whose bits stay is then open.
     budget : int
         Instructions that one batch of thread blocks may issue before the watchdog stops it.
     lanes : int
@@ -43,7 +43,7 @@ class Settings:
     order: Order = "lockstep"
     seed: int = 0
     races: bool = True
-    same_bits: Literal["note", "fault"] = "note"
+    one_address: Literal["nothing", "same bits", "anything"] = "same bits"
     budget: int = 4_000_000
     lanes: int = 1 << 14
     tensor_core: Literal["truncating", "exact"] = "truncating"

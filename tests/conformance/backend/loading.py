@@ -117,7 +117,6 @@ def load(name: str) -> Backend:
     BackendError
         If it does not import, is no backend, or declares what cannot be understood.
     """
-    importing.keep_doors()
     path, _, attribute = name.partition(":")
     found: Any = _module(path)
     if attribute:

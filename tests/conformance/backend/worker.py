@@ -41,6 +41,7 @@ import numpy as np
 from gaugeblock.conformance.backend import arena, arrays, loading, messages
 from gaugeblock.conformance.backend.arena import View
 from gaugeblock.conformance.backend.arrays import WrongResult
+from gaugeblock.conformance.doors import importing
 
 LONGEST = 2000
 """Characters of an exception's message that travel."""
@@ -213,6 +214,7 @@ _PROC = ("mem", "maps", "status")
 
 def load(name: str, memory: Any) -> tuple[Worker | None, bytes]:
     """Load the backend; return it, and the reply that describes it."""
+    importing.keep_doors()
     try:
         worker = Worker(loading.load(name), memory)
         return worker, messages.pack(("backend", worker.backend.describe()))

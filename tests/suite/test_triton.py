@@ -1,0 +1,180 @@
+"""Triton's kernels run, and are judged, where there is no GPU."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gaugeblock.conformance import Effort
+from gaugeblock.conformance.backend.loading import BackendError
+from gaugeblock.conformance.backend.subject import Subject
+from gaugeblock.conformance.engine import Examiner, cases
+
+if not all(importlib.util.find_spec(name) for name in ("triton", "torch")):
+    pytest.skip("Triton is not installed", allow_module_level=True)
+
+KERNELS = Path(__file__).parent / "kernels"
+OPERATIONS = KERNELS / "triton_operations.py"
+RIGHT = ("add", "add_arrays", "layer_norm", "dropout", "gather")
+WRONG = ("without_mask", "freed_table", "meta", "complex_numbers")
+
+
+@pytest.fixture(autouse=True)
+def simulator(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no GPU decide."""
+    monkeypatch.setenv("GAUGEBLOCK_DEVICE", "simulator")
+
+
+@pytest.fixture(scope="module")
+def programs() -> Mapping[str, Any]:
+    """Run programs in a process of their own: the door stays open once it is."""
+    run = subprocess.run(
+        [sys.executable, str(KERNELS / "triton_run.py"), *RIGHT, *WRONG],
+        env={**os.environ, "GAUGEBLOCK_DEVICE": "simulator", "PYTHONPATH": _path(), "PYTHONSAFEPATH": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    return dict(json.loads(run.stdout))
+
+
+def _path() -> str:
+    return os.pathsep.join([str(KERNELS), *filter(None, [os.environ.get("PYTHONPATH")])])
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_a_program_is_right(programs: Mapping[str, Any], name: str) -> None:
+    assert programs[name] < 1e-5
+
+
+def test_a_read_behind_a_tensor_names_the_line_of_the_kernel(programs: Mapping[str, Any]) -> None:
+    lines = (KERNELS / "triton_programs.py").read_text(encoding="utf-8").splitlines()
+    line = 1 + next(number for number, text in enumerate(lines) if "y = tl.load(y_ptr + at, mask" in text)
+    assert f"triton_programs.py:{line}: out of bounds in kernel add_kernel" in programs["without_mask"]
+    assert "past the end of the storage of x_ptr, 8000 bytes" in programs["without_mask"]
+    assert "far from all memory that the kernel was given" in programs["freed_table"]
+
+
+def test_what_the_door_cannot_carry_is_refused_in_one_line(programs: Mapping[str, Any]) -> None:
+    assert (
+        programs["meta"] == "TypeError: x_ptr is a tensor on meta: the simulated device uses those of the CPU"
+    )
+    assert programs["complex_numbers"] == "TypeError: Triton has no elements of type complex64"
+
+
+# Judged
+
+
+NUMBERS = ("semantics", "accuracy", "exact", "combinations")
+
+
+def verdicts(
+    backend: Path, operation: str, dtype: str, roles: Sequence[str], *, first: bool = False
+) -> Mapping[str, str]:
+    """Return the verdicts of the checks of some roles, with what failed; to the first failure if asked."""
+    subject = Subject(str(backend), 60.0)
+    examiner = Examiner(subject, Effort("quick", 1, shrink=False))
+    found = {}
+    try:
+        for case in sorted(cases((operation,), (dtype,)), key=lambda case: case.check.role not in roles[:1]):
+            if case.check.role in roles:
+                outcome = examiner.examine(case)
+                found[case.check.role] = f"{outcome.verdict} {outcome.message or ''}".strip()
+                if first and outcome.verdict == "violating":
+                    break
+    finally:
+        subject.close()
+    return found
+
+
+@pytest.mark.parametrize(("operation", "dtype"), [("softmax", "float32"), ("gemm", "float16")])
+def test_a_right_kernel_conforms_in_its_domain(operation: str, dtype: str) -> None:
+    roles = (*NUMBERS, "special_values", "layouts", "answers", "strides", "inputs_unchanged")
+    assert set(verdicts(OPERATIONS, operation, dtype, roles).values()) == {"conforming"}
+
+
+BUGS = {
+    "a mask too wide": ("softmax", "float32", {"at < columns, other": "at <= columns, other"}),
+    "no other": ("softmax", "float32", {', other=-float("inf")': ""}),
+    "a store without its mask": ("softmax", "float32", {"y, mask=at < columns": "y"}),
+    "a narrow accumulator": (
+        "gemm",
+        "float16",
+        {
+            "dtype=tl.float32)\n    for": "dtype=tl.float16)\n    for",
+            "out_dtype=tl.float32": "out_dtype=tl.float16",
+        },
+    ),
+    "undeclared TF32": ("gemm", "float32", {'"ieee"': '"tf32"'}),
+    "a loop that ends too early": (
+        "gemm",
+        "float32",
+        {"range(0, K, BLOCK_K)": "range(0, K // BLOCK_K * BLOCK_K, BLOCK_K)"},
+    ),
+}
+
+
+def written(folder: Path, changes: Mapping[str, str]) -> Path:
+    """Write the kernels with some of their text changed."""
+    text = OPERATIONS.read_text(encoding="utf-8")
+    for old, new in changes.items():
+        assert text.count(old) == 1, old
+        text = text.replace(old, new)
+    (folder / "kernels.py").write_text(text, encoding="utf-8")
+    return folder / "kernels.py"
+
+
+@pytest.mark.parametrize("bug", BUGS)
+def test_a_kernel_with_a_bug_is_violating(bug: str, tmp_path: Path) -> None:
+    operation, dtype, changes = BUGS[bug]
+    found = verdicts(written(tmp_path, changes), operation, dtype, NUMBERS, first=True)
+    assert any(verdict.startswith("violating") for verdict in found.values()), found
+
+
+BACKWARDS = {"k = first + tl": "k = (first if BLOCK_K == 32 else (K - 1) // BLOCK_K * BLOCK_K - first) + tl"}
+
+
+@pytest.mark.parametrize("tuning", ["first", "all"])
+def test_configurations_that_sum_in_another_order_break_determinism_where_all_are_run(
+    tuning: str, tmp_path: Path
+) -> None:
+    backend = written(tmp_path, {**BACKWARDS, 'arrays = "torch"': f'arrays = "torch"\ntuning = "{tuning}"'})
+    found = verdicts(backend, "gemm", "float32", ("accuracy", "determinism"))
+    assert found["accuracy"] == "conforming"
+    assert found["determinism"].partition(" ")[0] == ("conforming" if tuning == "first" else "violating")
+
+
+# Loading
+
+
+def refusal(folder: Path, text: str) -> str:
+    """Return why a backend is refused."""
+    (folder / "kernels.py").write_text(text, encoding="utf-8")
+    with pytest.raises(BackendError) as caught:
+        Subject(str(folder / "kernels.py"), 60.0)
+    return str(caught.value)
+
+
+def test_a_backend_behind_the_door_says_what_it_runs_on() -> None:
+    subject = Subject(str(OPERATIONS), 60.0)
+    try:
+        assert subject.description["device"] == "Gaugeblock simulated CUDA device"
+        assert subject.description["versions"].keys() == {"triton", "torch"}
+        assert subject.declared.simulated
+        assert subject.declared.slow
+    finally:
+        subject.close()
+
+
+def test_bad_input_is_refused_in_one_line(tmp_path: Path) -> None:
+    good = "import triton\ndef relu(x): return x\n"
+    assert "tuning is 'best', expected 'first' or 'all'" in refusal(tmp_path, good + "tuning = 'best'\n")
+    (tmp_path / "triton.py").write_text("__version__ = '2.1.0'\n", encoding="utf-8")
+    assert refusal(tmp_path, good).endswith("without a GPU Triton has to be 3.9 or newer, this is 2.1.0")
