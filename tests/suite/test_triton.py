@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -149,6 +150,21 @@ def test_configurations_that_sum_in_another_order_break_determinism_where_all_ar
     found = verdicts(backend, "gemm", "float32", ("accuracy", "determinism"))
     assert found["accuracy"] == "conforming"
     assert found["determinism"].partition(" ")[0] == ("conforming" if tuning == "first" else "violating")
+
+
+def test_the_lines_in_the_readme_are_enough(tmp_path: Path) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    lines = next(
+        each for each in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "my_softmax" in each
+    )
+    assert lines.count("\n") <= 5
+    text = OPERATIONS.read_text(encoding="utf-8")
+    kernel = text[text.index("@triton.jit") : text.index("@triton.autotune")].replace(
+        "def softmax(", "def my_softmax("
+    )
+    backend = tmp_path / "kernels.py"
+    backend.write_text(f"import torch\nimport triton\nimport triton.language as tl\n\n\n{kernel}{lines}")
+    assert verdicts(backend, "softmax", "float32", ("semantics",)) == {"semantics": "conforming"}
 
 
 # Loading
