@@ -14,7 +14,16 @@ from typing import Any
 import numpy as np
 
 from gaugeblock.gpu.simulator.ptx.syntax import SIZES, PtxError
-from gaugeblock.gpu.simulator.vm import access, arithmetic, async_copy, atomics, control, matrix, warp
+from gaugeblock.gpu.simulator.vm import (
+    access,
+    arithmetic,
+    async_copy,
+    atomics,
+    control,
+    matrix,
+    printing,
+    warp,
+)
 from gaugeblock.gpu.simulator.vm.compose import Operation, compose
 from gaugeblock.gpu.simulator.vm.decoder import Decoder, Modifiers
 from gaugeblock.gpu.simulator.vm.lowering import Flat
@@ -31,6 +40,7 @@ TABLE: Mapping[str, Callable[[Decoder], None]] = {
     **warp.TABLE,
     **matrix.TABLE,
     **async_copy.TABLE,
+    **printing.TABLE,
 }
 
 

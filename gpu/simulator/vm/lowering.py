@@ -310,6 +310,12 @@ class _Lowering:
         if callee.name == "__assertfail":
             self._instruction(replace(call, opcode="trap", modifiers=("assert",), operands=()), names, "")
             return
+        if callee.name == "vprintf" and callee.body is None:
+            operands = tuple(
+                each for group in call.operands if isinstance(group, Group) for each in group.elements
+            )
+            self._instruction(replace(call, opcode="vprintf", modifiers=(), operands=operands), names, "")
+            return
         if callee.body is None:
             raise self._error(
                 call, f"{callee.name} has no body here: the simulator provides no such function"
