@@ -23,7 +23,7 @@ if not all(importlib.util.find_spec(name) for name in ("triton", "torch")):
 KERNELS = Path(__file__).parent / "kernels"
 OPERATIONS = KERNELS / "triton_operations.py"
 RIGHT = ("add", "add_arrays", "layer_norm", "dropout", "gather")
-WRONG = ("without_mask", "freed_table", "meta", "complex_numbers")
+WRONG = ("without_mask", "freed_table", "meta", "complex_numbers", "no_compile")
 
 
 @pytest.fixture(autouse=True)
@@ -57,10 +57,16 @@ def test_a_program_is_right(programs: Mapping[str, Any], name: str) -> None:
 
 def test_a_read_behind_a_tensor_names_the_line_of_the_kernel(programs: Mapping[str, Any]) -> None:
     lines = (KERNELS / "triton_programs.py").read_text(encoding="utf-8").splitlines()
-    line = 1 + next(number for number, text in enumerate(lines) if "y = tl.load(y_ptr + at, mask" in text)
+    line = lines.index("    y = tl.load(y_ptr + at, mask=inside)") + 1
     assert f"triton_programs.py:{line}: out of bounds in kernel add_kernel" in programs["without_mask"]
     assert "past the end of the storage of x_ptr, 8000 bytes" in programs["without_mask"]
     assert "far from all memory that the kernel was given" in programs["freed_table"]
+
+
+def test_what_does_not_compile_names_the_line_of_the_kernel(programs: Mapping[str, Any]) -> None:
+    lines = (KERNELS / "triton_programs.py").read_text(encoding="utf-8").splitlines()
+    line = lines.index("    at = tl.program_id(axis=0) * BLOCK + tl.arange(0, BLOCK)") + 1
+    assert programs["no_compile"].endswith(f"triton_programs.py:{line}: arange's range must be a power of 2")
 
 
 def test_what_the_door_cannot_carry_is_refused_in_one_line(programs: Mapping[str, Any]) -> None:
@@ -189,8 +195,12 @@ def test_a_backend_behind_the_door_says_what_it_runs_on() -> None:
         subject.close()
 
 
-def test_bad_input_is_refused_in_one_line(tmp_path: Path) -> None:
+def test_bad_input_is_refused_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     good = "import triton\ndef relu(x): return x\n"
     assert "tuning is 'best', expected 'first' or 'all'" in refusal(tmp_path, good + "tuning = 'best'\n")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.setenv("GAUGEBLOCK_DEVICE", "cuda")
+    assert refusal(tmp_path, good).endswith("GAUGEBLOCK_DEVICE=cuda, but Triton finds no GPU")
+    monkeypatch.setenv("GAUGEBLOCK_DEVICE", "simulator")
     (tmp_path / "triton.py").write_text("__version__ = '2.1.0'\n", encoding="utf-8")
     assert refusal(tmp_path, good).endswith("without a GPU Triton has to be 3.9 or newer, this is 2.1.0")

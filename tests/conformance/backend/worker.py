@@ -126,7 +126,14 @@ class Worker:
         except Exception as error:
             category = "argument" if isinstance(error, ValueError | TypeError) else "other"
             frames = traceback.extract_tb(error.__traceback__)
-            place = f" ({os.path.basename(frames[-1].filename)}:{frames[-1].lineno})" if frames else ""
+            own = getattr(error, "source", None)  # a fault of the simulated device names its line itself
+            place = (
+                ""
+                if own
+                else f" ({os.path.basename(frames[-1].filename)}:{frames[-1].lineno})"
+                if frames
+                else ""
+            )
             words = f"{_words(error)}{place}"
             return ("raised", category, type(error).__name__, words, self.arrays.sticky())
 
@@ -220,6 +227,8 @@ def load(name: str, memory: Any) -> tuple[Worker | None, bytes]:
         return worker, messages.pack(("backend", worker.backend.describe()))
     except loading.BackendError as error:
         refusal = _words(error)
+    except ModuleNotFoundError as error:  # of the arrays that it wants
+        refusal = f"{name}: {error.name} is not installed: pip install {error.name}"
     except (TypeError, ValueError) as error:
         refusal = f"{name}: a declaration is no plain data: {_words(error)}"
     return None, messages.pack(("refused", refusal))

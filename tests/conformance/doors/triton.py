@@ -25,11 +25,13 @@ def open_door() -> bool:
     Raises
     ------
     ImportError
-        This Triton is older than the door knows.
+        This Triton is older than the door knows, or there is no GPU where one was asked for.
     """
     wish = os.environ.get("GAUGEBLOCK_DEVICE", "")
-    if wish == "cuda" or (wish != "simulator" and _finds_gpu()):
+    if wish != "simulator" and _finds_gpu():
         return False
+    if wish == "cuda":
+        raise ImportError("GAUGEBLOCK_DEVICE=cuda, but Triton finds no GPU")
     version = tuple(map(int, re.findall(r"\d+", triton.__version__)[:2]))
     if version < OLDEST:
         wanted = ".".join(map(str, OLDEST))

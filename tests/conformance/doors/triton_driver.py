@@ -27,9 +27,10 @@ from triton.backends import Backend, backends
 from triton.backends.compiler import GPUTarget
 from triton.backends.driver import DriverBase
 from triton.backends.nvidia.compiler import CUDABackend
+from triton.compiler.errors import CompilationError, CompileTimeAssertionFailure
 from triton.runtime import driver as triton_driver
 from triton.runtime.autotuner import Autotuner, OutOfResources
-from triton.runtime.jit import JITFunction, TensorWrapper
+from triton.runtime.jit import JITFunction, TensorWrapper, _triton_jit_function_registry
 
 from gaugeblock.gpu.simulator import driver as simulator
 from gaugeblock.gpu.simulator import settings
@@ -341,8 +342,6 @@ def _pruned(original: Callable[..., Any], tuner: Any, kwargs: dict[str, Any]) ->
 
 def _fits(tuner: Any, config: Any, kwargs: dict[str, Any]) -> bool:
     """Whether a kernel compiles in a configuration, and its shared memory is there."""
-    from triton.compiler.errors import CompileTimeAssertionFailure
-
     options = {**kwargs, **config.all_kwargs(), "warmup": True}
     if config.pre_hook is not None:
         config.pre_hook({**tuner.nargs, **options})
@@ -372,6 +371,21 @@ def _run_on_arrays(original: Callable[..., Any], kernel: Any, *args: Any, **kwar
         if error.args[0] in types:
             raise TypeError(f"Triton has no elements of type {error.args[0]}") from None
         raise
+    except CompilationError as error:
+        error.message = _in_one_line(error)
+        raise
+
+
+def _in_one_line(error: CompilationError) -> str:
+    """Return what does not compile, with the line of its file, which Triton counts from the function's."""
+    while isinstance(error.__cause__, CompilationError):
+        error = error.__cause__
+    place = ""
+    for function in _triton_jit_function_registry.values():
+        if function.src == error.src and hasattr(error.node, "lineno"):
+            line = function.def_file_line_number + error.node.lineno - 1
+            place = f"{os.path.basename(function.file_name)}:{line}: "
+    return place + " ".join((error.error_message or "does not compile").split())
 
 
 def _wrapped(value: Any) -> Any:

@@ -78,6 +78,12 @@ def complex_numbers() -> float:
     return 0.0
 
 
+def no_compile() -> float:
+    """Ask for a block whose size is no power of two."""
+    programs.add_kernel[(1,)](X, Y, torch.empty(1000), 1000, BLOCK=100)
+    return 0.0
+
+
 def main() -> None:
     """Print the largest error of each program, or what it raised."""
     found = {}
