@@ -511,6 +511,8 @@ class Function:
                 f"{self.name}: signature {arg_types!r} has {self._format.size} bytes, "
                 f"the kernel's parameters {self._program.parameter_bytes}"
             )
+        if not any(letter.isdigit() for letter in arg_types):
+            self._check(arg_types)
         return self
 
     def prepared_call(

@@ -88,6 +88,14 @@ def test_arguments_that_do_not_fit_the_parameters_are_refused(arguments):
         function(*arguments, block=(1, 1, 1))
 
 
+def test_a_signature_of_the_right_size_that_lies_across_parameters_is_refused():
+    text = HEADER + ".visible .entry k(.param .u64 a, .param .u32 b, .param .u32 c) { ret; }"
+    function = driver.module_from_buffer(text).get_function("k").prepare("Pii").prepare("P2i").prepare("Pff")
+    for signature in ("PP", "iiP"):
+        with pytest.raises(driver.LogicError, match=r"k: .*parameters"):
+            function.prepare(signature)
+
+
 def test_the_alignment_of_what_a_parameter_points_to_is_not_its_own(ptx):
     x = np.zeros(2, np.float32)
     ptx(

@@ -389,6 +389,8 @@ def _in_one_line(error: CompilationError) -> str:
 
 
 def _wrapped(value: Any) -> Any:
+    if type(value) is tuple:
+        return tuple(map(_wrapped, value))
     return HostArray(value) if isinstance(value, np.ndarray) else value
 
 
