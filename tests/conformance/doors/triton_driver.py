@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import gc
 import importlib.util
+import math
 import os
 import random
 import sys
@@ -28,6 +29,7 @@ from triton.backends.compiler import GPUTarget
 from triton.backends.driver import DriverBase
 from triton.backends.nvidia.compiler import CUDABackend
 from triton.compiler.errors import CompilationError, CompileTimeAssertionFailure
+from triton.language.semantic import TritonSemantic
 from triton.runtime import driver as triton_driver
 from triton.runtime.autotuner import Autotuner, OutOfResources
 from triton.runtime.jit import JITFunction, TensorWrapper, _triton_jit_function_registry
@@ -65,7 +67,32 @@ class PtxBackend(CUDABackend):  # type: ignore[misc]
 
     def hash(self) -> str:
         """Name it in the keys of Triton's cache."""
-        return f"gaugeblock-ptx-{self.target.arch}-{PTX_VERSION}"
+        return f"gaugeblock-ptx-{self.target.arch}-{PTX_VERSION}-undefined"
+
+
+def _load(
+    original: Callable[..., Any], semantic: Any, ptr: Any, mask: Any, other: Any, *rest: Any, **more: Any
+) -> Any:
+    """Load; what a mask keeps out without ``other=`` is undefined by Triton's words: let it be very large.
+
+    Its sign alternates from element to element, so that neither a maximum nor a minimum hides it.
+    """
+    if mask is not None and other is None and ptr.type.scalar.is_ptr():
+        element = ptr.type.scalar.element_ty
+        bits = element.primitive_bitwidth
+        if element.is_floating() and bits >= 16:
+            large, small = (semantic.scalar_constant(value, element) for value in (math.inf, -math.inf))
+        elif element.is_int() and bits >= 8:
+            most = (1 << bits - 2) // 3  # 0b010101…
+            least = 1 if element.is_int_unsigned() else ~most
+            large, small = (semantic.scalar_constant(value, element) for value in (most, least))
+        else:
+            return original(semantic, ptr, mask, other, *rest, **more)
+        address = semantic.cast(ptr, triton.language.int64)
+        odd = semantic.and_(address, semantic.scalar_constant(bits // 8, triton.language.int64))
+        apart = semantic.not_equal(odd, semantic.scalar_constant(0, triton.language.int64))
+        other = semantic.where(apart, large, small)
+    return original(semantic, ptr, mask, other, *rest, **more)
 
 
 # Launching -----------------------------------------------------------------------------------------------
@@ -419,3 +446,4 @@ def install() -> None:
     _patch(JITFunction, "run", _run_on_arrays)
     _patch(Autotuner, "prune_configs", _pruned)
     _patch(Autotuner, "run", _run_tuned)
+    _patch(TritonSemantic, "load", _load)

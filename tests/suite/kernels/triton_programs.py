@@ -99,6 +99,27 @@ def dropout(x, p, seed):
 
 
 @triton.jit
+def ends_kernel(x_ptr, y_ptr, size, OTHER: tl.constexpr, BLOCK: tl.constexpr):
+    at = tl.arange(0, BLOCK)
+    if OTHER:
+        low = tl.load(x_ptr + at, mask=at < size, other=100)
+        high = tl.load(x_ptr + at, mask=at < size, other=0)
+    else:
+        low = tl.load(x_ptr + at, mask=at < size)
+        high = tl.load(x_ptr + at, mask=at < size)
+    tl.store(y_ptr, tl.min(low))
+    tl.store(y_ptr + 1, tl.max(high))
+    tl.store(y_ptr + 2, tl.load(x_ptr, mask=size > 0))
+
+
+def ends(x, other):
+    """Return the least, the largest and the first element."""
+    y = torch.empty(3, dtype=x.dtype)
+    ends_kernel[(1,)](x, y, x.numel(), OTHER=other, BLOCK=triton.next_power_of_2(x.numel()))
+    return y
+
+
+@triton.jit
 def gather_kernel(table_ptr, y_ptr, size, BLOCK: tl.constexpr):
     at = tl.arange(0, BLOCK)
     x_ptr = tl.load(table_ptr + tl.program_id(0)).to(tl.pointer_type(tl.float32))

@@ -53,6 +53,29 @@ def gather() -> float:
     return float((programs.gather(tensors) - torch.stack(tensors)).abs().max())
 
 
+DTYPES = (
+    torch.float32,
+    torch.float16,
+    torch.bfloat16,
+    torch.float64,
+    torch.int8,
+    torch.uint8,
+    torch.int32,
+    torch.int64,
+)
+
+
+def ends() -> float:
+    """Find the ends of arrays of every type, and forget once what stands for elements that are not there."""
+    wrong = 0
+    for dtype in DTYPES:
+        x = torch.arange(5, 18).to(dtype)
+        wrong += programs.ends(x, True).tolist() != [5, 17, 5]
+        low, high, first = programs.ends(x, False).tolist()
+        wrong += low == 5 or high == 17 or first != 5
+    return float(wrong)
+
+
 def without_mask() -> float:
     """Forget the mask: the last block reads behind the tensor."""
     programs.add_kernel[(4,)](X, Y, torch.empty(1024), 1024, BLOCK=256)
