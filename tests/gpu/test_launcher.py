@@ -51,7 +51,9 @@ def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> A
     return through_driver(monkeypatch)[0]
 
 
-@pytest.mark.parametrize("pair", [PAIR, Pair(3, 100000), Struct(PAIR.tobytes(), 4)], ids=repr)
+@pytest.mark.parametrize(
+    "pair", [PAIR, Pair(3, 100000), Struct(PAIR.tobytes(), 4)], ids=["NumPy", "ctypes", "bytes"]
+)
 def test_arguments_of_any_type_and_alignment_arrive(device: Any, pair: Any) -> None:
     out = to_device(np.zeros(16))
     arguments = (ctypes.c_char(7), MAP, out, np.int16(-2), pair, np.float32(0.5))
