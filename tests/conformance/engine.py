@@ -356,15 +356,17 @@ def _search(case: Case, run: _Run, effort: Effort) -> None:
     arithmetic = run.trial.declared.arithmetic_of(case.operation, case.dtype)
     about = operation, case.dtype, arithmetic
     slow = run.trial.declared.slow
-    formats = [case.dtype]  # that share the work
+    formats, large, part = [case.dtype], LARGE, 1  # formats that share the work
     if slow and effort.profile != "deep":
         formats = [dtype for dtype in operation.dtypes if dtype in run.domain.dtypes]
+    if slow and effort.profile == "quick":
+        large, part = LARGE // 16, QUICK
     always = run.check.always(*about)
     further = run.check.further(*about, Reach(slow, effort.profile, effort.coverage))
     if run.check is LAYERS:
         further = chain(listed(effort.given, *about), _in_time(run, further))
     elif run.check.role not in NO_EVIDENCE:
-        always = shared_out(always, formats, beyond=LARGE)
+        always = shared_out(always, formats, large, part)
         further = shared_out(further, formats)
     always = chain(always, further)
     if run.check.role == "answers":  # what another clause was declined
@@ -420,11 +422,13 @@ def _in_time(run: _Run, problems: Iterable[Problem]) -> Iterator[Problem]:
         last = now
 
 
-def shared_out(problems: Iterable[Problem], dtypes: Sequence[str], beyond: int = 0) -> Iterator[Problem]:
-    """Yield problems, of those of much work the ones that fall to their format: another has the others."""
+def shared_out(
+    problems: Iterable[Problem], dtypes: Sequence[str], beyond: int = 0, part: int = 1
+) -> Iterator[Problem]:
+    """Yield problems, of those of much work one of so many, that which falls to its format."""
     for problem in problems:
-        share = zlib.crc32(repr((problem.shapes, problem.parameters)).encode()) % len(dtypes)
-        if problem.work <= beyond or dtypes[share] == problem.dtype:
+        share = zlib.crc32(repr((problem.shapes, problem.parameters)).encode()) % (len(dtypes) * part)
+        if problem.work <= beyond or share == part * dtypes.index(problem.dtype):
             yield problem
 
 
