@@ -18,11 +18,12 @@ import os
 import re
 from collections.abc import Sequence
 from ctypes import byref, c_char, c_char_p, c_float, c_int, c_size_t, c_uint, c_uint64, c_void_p
-from enum import IntEnum
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+
+from gaugeblock.gpu.attributes import device_attribute, function_attribute
 
 __all__ = [
     "Context",
@@ -77,38 +78,6 @@ _KINDS: Final = {
     **dict.fromkeys((700, 701, 702, 710, 714, 715, 716, 717, 718, 719), LaunchError),
 }
 """Codes of ``CUresult`` that are no `LogicError`."""
-
-
-class device_attribute(IntEnum):
-    """Attributes of a device (``CUdevice_attribute``)."""
-
-    MAX_THREADS_PER_BLOCK = 1
-    MAX_BLOCK_DIM_X = 2
-    MAX_BLOCK_DIM_Y = 3
-    MAX_BLOCK_DIM_Z = 4
-    MAX_GRID_DIM_X = 5
-    MAX_GRID_DIM_Y = 6
-    MAX_GRID_DIM_Z = 7
-    MAX_SHARED_MEMORY_PER_BLOCK = 8
-    WARP_SIZE = 10
-    CLOCK_RATE = 13
-    MULTIPROCESSOR_COUNT = 16
-    L2_CACHE_SIZE = 38
-    COMPUTE_CAPABILITY_MAJOR = 75
-    COMPUTE_CAPABILITY_MINOR = 76
-    MAX_SHARED_MEMORY_PER_BLOCK_OPTIN = 97
-
-
-class function_attribute(IntEnum):
-    """Attributes of a function (``CUfunction_attribute``)."""
-
-    MAX_THREADS_PER_BLOCK = 0
-    SHARED_SIZE_BYTES = 1
-    CONST_SIZE_BYTES = 2
-    LOCAL_SIZE_BYTES = 3
-    NUM_REGS = 4
-    MAX_DYNAMIC_SHARED_SIZE_BYTES = 8
-    PREFERRED_SHARED_MEMORY_CARVEOUT = 9
 
 
 # The library ---------------------------------------------------------------------------------------------

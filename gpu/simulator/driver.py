@@ -31,6 +31,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from gaugeblock.gpu.attributes import device_attribute, function_attribute
 from gaugeblock.gpu.simulator.errors import Error, Fault, LaunchError, LogicError, MemoryError
 from gaugeblock.gpu.simulator.module import LoadedModule
 from gaugeblock.gpu.simulator.vm.launch import (
@@ -107,41 +108,6 @@ def get_version() -> tuple[int, int, int]:
 def get_driver_version() -> int:
     """Return the same as a number."""
     return 13000
-
-
-class device_attribute(Enum):
-    """Attributes of a device that `Device.get_attribute` knows."""
-
-    MAX_THREADS_PER_BLOCK = 1
-    MAX_BLOCK_DIM_X = 2
-    MAX_BLOCK_DIM_Y = 3
-    MAX_BLOCK_DIM_Z = 4
-    MAX_GRID_DIM_X = 5
-    MAX_GRID_DIM_Y = 6
-    MAX_GRID_DIM_Z = 7
-    MAX_SHARED_MEMORY_PER_BLOCK = 8
-    TOTAL_CONSTANT_MEMORY = 9
-    WARP_SIZE = 10
-    MAX_REGISTERS_PER_BLOCK = 12
-    CLOCK_RATE = 13
-    MULTIPROCESSOR_COUNT = 16
-    COMPUTE_CAPABILITY_MAJOR = 75
-    COMPUTE_CAPABILITY_MINOR = 76
-    MAX_SHARED_MEMORY_PER_BLOCK_OPTIN = 97
-
-
-class function_attribute(Enum):
-    """Attributes of a function that `Function.set_attribute` knows."""
-
-    MAX_THREADS_PER_BLOCK = 0
-    SHARED_SIZE_BYTES = 1
-    CONST_SIZE_BYTES = 2
-    LOCAL_SIZE_BYTES = 3
-    NUM_REGS = 4
-    PTX_VERSION = 5
-    BINARY_VERSION = 6
-    MAX_DYNAMIC_SHARED_SIZE_BYTES = 8
-    PREFERRED_SHARED_MEMORY_CARVEOUT = 9
 
 
 class func_cache(Enum):

@@ -1,0 +1,43 @@
+"""Attributes of devices and of functions, by their names and numbers in ``cuda.h``."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+__all__ = ["device_attribute", "function_attribute"]
+
+
+class device_attribute(IntEnum):
+    """Attributes of a device (``CUdevice_attribute``)."""
+
+    MAX_THREADS_PER_BLOCK = 1
+    MAX_BLOCK_DIM_X = 2
+    MAX_BLOCK_DIM_Y = 3
+    MAX_BLOCK_DIM_Z = 4
+    MAX_GRID_DIM_X = 5
+    MAX_GRID_DIM_Y = 6
+    MAX_GRID_DIM_Z = 7
+    MAX_SHARED_MEMORY_PER_BLOCK = 8
+    TOTAL_CONSTANT_MEMORY = 9
+    WARP_SIZE = 10
+    MAX_REGISTERS_PER_BLOCK = 12
+    CLOCK_RATE = 13
+    MULTIPROCESSOR_COUNT = 16
+    L2_CACHE_SIZE = 38
+    COMPUTE_CAPABILITY_MAJOR = 75
+    COMPUTE_CAPABILITY_MINOR = 76
+    MAX_SHARED_MEMORY_PER_BLOCK_OPTIN = 97
+
+
+class function_attribute(IntEnum):
+    """Attributes of a function (``CUfunction_attribute``)."""
+
+    MAX_THREADS_PER_BLOCK = 0
+    SHARED_SIZE_BYTES = 1
+    CONST_SIZE_BYTES = 2
+    LOCAL_SIZE_BYTES = 3
+    NUM_REGS = 4
+    PTX_VERSION = 5
+    BINARY_VERSION = 6
+    MAX_DYNAMIC_SHARED_SIZE_BYTES = 8
+    PREFERRED_SHARED_MEMORY_CARVEOUT = 9
