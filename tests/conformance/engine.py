@@ -365,7 +365,7 @@ def _search(case: Case, run: _Run, effort: Effort) -> None:
     further = run.check.further(*about, Reach(slow, effort.profile, effort.coverage))
     if run.check is LAYERS:
         further = chain(listed(effort.given, *about), _in_time(run, further))
-    elif run.check.role not in NO_EVIDENCE:
+    elif slow and run.check.role not in NO_EVIDENCE:
         always = shared_out(always, formats, large, part)
         further = shared_out(further, formats)
     always = chain(always, further)

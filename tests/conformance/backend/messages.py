@@ -15,6 +15,8 @@ import struct
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NoReturn
 
+from gaugeblock.conformance.backend.arrays import KINDS
+
 REPLY_LIMIT = 64 << 10
 """Most bytes of a reply."""
 
@@ -214,7 +216,7 @@ REPLIES: Mapping[str, tuple[Form, ...]] = {
 DESCRIPTION: Mapping[str, Form] = {
     "takes_out": _by_name(_is(bool)),
     "declared": _is(dict),
-    "arrays": _one_of(("numpy", "cuda", "torch")),
+    "arrays": _one_of(tuple(KINDS)),
     "device": _TEXT,
     "versions": _by_name(_TEXT),
     "notes": _list_of(_TEXT, 100),

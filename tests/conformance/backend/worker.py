@@ -127,13 +127,9 @@ class Worker:
             category = "argument" if isinstance(error, ValueError | TypeError) else "other"
             frames = traceback.extract_tb(error.__traceback__)
             own = getattr(error, "source", None)  # a fault of the simulated device names its line itself
-            place = (
-                ""
-                if own
-                else f" ({os.path.basename(frames[-1].filename)}:{frames[-1].lineno})"
-                if frames
-                else ""
-            )
+            place = ""
+            if frames and not own:
+                place = f" ({os.path.basename(frames[-1].filename)}:{frames[-1].lineno})"
             words = f"{_words(error)}{place}"
             return ("raised", category, type(error).__name__, words, self.arrays.sticky())
 

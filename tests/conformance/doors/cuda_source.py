@@ -27,9 +27,7 @@ from gaugeblock.spec.domain import Domain
 from gaugeblock.spec.operations import OPERATIONS
 from gaugeblock.spec.record import Operation
 
-__all__ = ["SUFFIXES", "Source", "load"]
-
-SUFFIXES: Final = (".cu", ".ptx", ".cubin")
+__all__ = ["Source", "load"]
 
 _CPP: Final = {"float32": "float", "float16": "__half", "bfloat16": "__nv_bfloat16"}
 _HEADER_OF: Final = {"float16": "cuda_fp16.h", "bfloat16": "cuda_bf16.h"}

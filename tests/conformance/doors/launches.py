@@ -15,6 +15,7 @@ from gaugeblock.conformance.doors.syntax import Misread, Statement
 from gaugeblock.conformance.doors.values import Buffer, Kind, Missing, Scope
 from gaugeblock.gpu.device import DTYPES, DeviceArray, as_device_array, device, span, view_of_span
 from gaugeblock.gpu.launcher import Kernel, LaunchError, Parameter, Struct, check_limits
+from gaugeblock.gpu.launching import steps
 from gaugeblock.gpu.layout import overlaps_itself
 from gaugeblock.gpu.packing import copy, is_packed, packed
 from gaugeblock.reference.gemm import result_shape
@@ -354,9 +355,7 @@ def _check_axes(operation: Operation, shapes: Mapping[str, Shape], arguments: Ar
 
 def _lie(array: DeviceArray) -> Strides:
     itemsize = int(array.dtype.itemsize)
-    return Strides(
-        array.shape, tuple(stride // itemsize for stride in array.strides), array.pointer // itemsize
-    )
+    return Strides(array.shape, steps(array)[0], array.pointer // itemsize)
 
 
 def _apart(one: DeviceArray, other: DeviceArray) -> bool:

@@ -13,8 +13,9 @@ from typing import Any, Final, Literal
 
 from gaugeblock.conformance.doors import syntax
 from gaugeblock.conformance.doors.syntax import Misread, Node
+from gaugeblock.gpu.launching import steps
 from gaugeblock.spec.domain import SIZES, sizes_of, windows_of
-from gaugeblock.spec.record import Operation, Shape
+from gaugeblock.spec.record import Operation
 
 __all__ = [
     "ARTICLES",
@@ -297,7 +298,7 @@ def value_of(node: Node, scope: Scope) -> Any:
                 raise Misread(node.at, "division by zero") from None
         case syntax.Member(of=of, name=name):
             array = value_of(of, scope)
-            return array.shape if name == "shape" else _steps(array)
+            return array.shape if name == "shape" else steps(array)[0]
         case syntax.Index(of=of, index=index):
             values, place = value_of(of, scope), value_of(index, scope)
             if not -len(values) <= place < len(values):
@@ -346,7 +347,3 @@ _WHOLE: Final[Mapping[str, Callable[[Any, Any], Any]]] = {
     "/": _divided,
     "%": _rest,
 }
-
-
-def _steps(array: Any) -> Shape:
-    return tuple(stride // array.dtype.itemsize for stride in array.strides)
