@@ -292,13 +292,13 @@ def test_every_signal_has_a_name() -> None:
     [
         ("kept = []\n while True: kept.append(np.ones(1 << 21)); time.sleep(0.01)", "MiB of memory, at most"),
         (
-            "for _ in range(60):\n  if os.fork() == 0: time.sleep(99)\n time.sleep(99)",
-            "processes, at most 50 are allowed",
+            "for _ in range(30):\n  if os.fork() == 0: time.sleep(99)\n time.sleep(99)",
+            "processes, at most 20 are allowed",
         ),
     ],
 )
 def test_what_uses_too_much_is_ended(start: Start, source: str, message: str) -> None:
-    limits = Limits(memory=1 << 30, processes=50)
+    limits = Limits(memory=3 << 28, processes=20)
     subject = start(f"import os, time\ndef relu(x):\n {source}", 60.0, limits=limits)
     began = time.monotonic()
     with pytest.raises(Lost, match=message):
@@ -308,10 +308,11 @@ def test_what_uses_too_much_is_ended(start: Start, source: str, message: str) ->
 
 
 def test_the_most_memory_that_it_used_is_known(start: Start) -> None:
-    subject = start("def relu(x):\n y = np.ones(1 << 24); return np.maximum(x, 0)")
+    subject = start("def relu(x):\n y = np.ones(1 << 25); return np.maximum(x, 0)", 20.0)
     before = subject.peak_memory
     assert before > 10 << 20
     subject.call(RELU)
+    # Linux counts a process's pages by processor: on a machine with many, a hundred megabytes may be missing.
     assert subject.peak_memory >= before + (100 << 20)
 
 
