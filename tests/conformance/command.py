@@ -125,6 +125,9 @@ def _parser() -> argparse.ArgumentParser:
         "backend", help=f"a Python or .cu file, PTX, an importable module, or {', '.join(ADAPTERS)}"
     )
     conform.add_argument(
+        "solution", nargs="?", help="of the problem of KernelBench that stands before it, a Python file"
+    )
+    conform.add_argument(
         "--operation", action="append", default=[], metavar="NAME", help="only this operation (repeatable)"
     )
     conform.add_argument(
@@ -327,7 +330,7 @@ def conform_backend(options: argparse.Namespace) -> int:
             raise UsageError(f"--{form}: {error}") from error
     console = Output()
     plan = planning.plan(
-        options.backend,
+        _backend(options.backend, options.solution),
         operations=operations,
         dtypes=dtypes,
         profile=options.profile,
@@ -358,6 +361,15 @@ def conform_backend(options: argparse.Namespace) -> int:
     show(console, report)
     _write_reports(options, report.as_data())
     return CONFORMING if report.conforming else VIOLATING
+
+
+def _backend(backend: str, solution: str | None) -> str:
+    """Return the one name of a backend; two are a problem and a solution."""
+    if solution is None:
+        return backend
+    if not (backend.endswith(".py") and solution.partition(":")[0].endswith(".py")):
+        raise UsageError(f"{backend} {solution}: two are a problem of KernelBench and a solution, Python files both")
+    return f"{backend}+{solution}"
 
 
 def _asked_for(options: argparse.Namespace) -> list[tuple[str, Path]]:

@@ -44,13 +44,17 @@ from typing import Any
 
 from gaugeblock.conformance.backend import arrays
 from gaugeblock.conformance.backend.declarations import NAMES, Declarations
-from gaugeblock.conformance.doors import importing
+from gaugeblock.conformance.doors import importing, torch_modules
 from gaugeblock.spec.operations import OPERATIONS
 
 MISSPELT = {"domains": "domain", "departure": "departures", "arithmetics": "arithmetic"}
 """Names that would declare nothing."""
 
 ADAPTERS = ("gpu", "numpy", "onnxruntime", "torch")
+
+
+PAIR = ".py+"
+"""What stands between a problem and a solution in a name."""
 
 
 class BackendError(Exception):
@@ -110,19 +114,29 @@ def load(name: str) -> Backend:
     ----------
     name
         ``FILE.py``, ``FILE.cu``, ``FILE.ptx``, ``FILE.cubin``, an importable module, or an adapter (``gpu``,
-        ``numpy``, ``onnxruntime``, ``torch``); ``:ATTRIBUTE`` behind it selects an object inside.
+        ``numpy``, ``onnxruntime``, ``torch``); ``:ATTRIBUTE`` behind it selects an object inside, which may be
+        a module of PyTorch. ``PROBLEM.py+SOLUTION.py`` is a problem of KernelBench and a solution of it.
 
     Raises
     ------
     BackendError
         If it does not import, is no backend, or declares what cannot be understood.
     """
+    problem, plus, solution = name.partition(PAIR)
+    if plus:
+        return read(_solution(f"{problem}.py", solution), name)
     path, _, attribute = name.partition(":")
-    found: Any = _module(path)
+    file: Any = _module(path)
+    found: Any = file
     if attribute:
-        if not hasattr(found, attribute):
+        if not hasattr(file, attribute):
             raise BackendError(f"{path} has no attribute {attribute!r}")
-        found = getattr(found, attribute)
+        found = getattr(file, attribute)
+    if torch_modules.is_module(found):
+        try:
+            found = torch_modules.backend_of(found, file)
+        except torch_modules.ModuleError as error:
+            raise BackendError(f"{name}: {error}") from error
     return read(found, name)
 
 
@@ -167,6 +181,28 @@ def _versions(found: Any) -> dict[str, str]:
 def _notes(found: Any) -> tuple[str, ...]:
     notes = getattr(found, "notes", ())
     return (notes,) if isinstance(notes, str) else tuple(map(str, notes))
+
+
+def _solution(problem: str, solution: str) -> Any:
+    """Load a problem of KernelBench and a solution of it."""
+    asked = _module(problem)
+    kernelbench = _imported(
+        lambda: importlib.import_module("gaugeblock.conformance.doors.kernelbench"), problem
+    )
+    try:
+        kernelbench.read(asked)
+    except kernelbench.ProblemError as error:
+        raise BackendError(f"{problem}: {error}") from error
+    except Exception as error:
+        raise BackendError(f"{problem}: its Model cannot be run on shapes alone: {_in_words(error)}") from error
+    path, _, attribute = solution.partition(":")
+    found = _module(path)
+    try:
+        return kernelbench.backend_of(asked, found, attribute or "ModelNew")
+    except kernelbench.ProblemError as error:
+        raise BackendError(f"{solution}: {error}") from error
+    except Exception as error:
+        raise BackendError(f"{solution} cannot be built: {_in_words(error)}") from error
 
 
 def _module(path: str) -> Any:
