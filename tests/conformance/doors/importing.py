@@ -11,7 +11,10 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any, Final
 
-DOORS: Final[Mapping[str, str]] = {"triton": "gaugeblock.conformance.doors.triton"}
+DOORS: Final[Mapping[str, str]] = {
+    "triton": "gaugeblock.conformance.doors.triton",
+    "numba.cuda": "gaugeblock.conformance.doors.numba_cuda",
+}
 """Libraries, and the module whose ``open_door`` is called once they are imported."""
 
 _open: dict[str, ModuleType] = {}

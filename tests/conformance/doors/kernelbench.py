@@ -355,6 +355,7 @@ def backend_of(problem: ModuleType, solution: ModuleType, name: str = "ModelNew"
     if not isinstance(kind, type) or not issubclass(kind, torch.nn.Module):
         raise ProblemError(f"it has no module {name}: no solution of KernelBench")
     models = Models(kind, problem.Model, init_inputs(problem), asked)
+    torch.set_num_threads(1)  # the suite runs several processes
     models.of({})
     shapes = asked.small()
     notes = [] if shapes == asked.shapes else [_note(asked, shapes)]
@@ -378,8 +379,8 @@ def _note(asked: Problem, shapes: Shapes) -> str:
         return ", ".join(f"{name} {'x'.join(map(str, shapes[name]))}" for name in asked.inputs)
 
     return (
-        f"the problem's shapes are {written(asked.shapes)}; judged at {written(shapes)},"
-        " so a kernel that is for its own sizes only has to raise NotImplementedError"
+        f"the problem's shapes are {written(asked.shapes)}; judged at {written(shapes)};"
+        " for a kernel that is for one size only, write its own into the problem"
     )
 
 
@@ -392,13 +393,21 @@ class Models:
         self.arguments = signature.bind(None, *given).arguments
         self.made: dict[str, Any] = {}
 
-    def of(self, parameters: Mapping[str, Any]) -> Any:
-        """Return the solution for parameters; the problem's own are those that it was given."""
-        arguments = list(self.arguments.items())[1:]
-        changed = [
-            parameters[ours] if (ours := torch_modules.PARAMETERS.get(name, name)) in parameters else value
-            for name, value in arguments
-        ]
+        missing = [name for name in self._uneven() if name not in self._names() or name == "output_padding"]
+        if missing:
+            raise ProblemError(f"{missing[0]} differs along axes, which no domain can say, and Model does not ask for it")
+
+    def _names(self) -> list[str]:
+        return [torch_modules.PARAMETERS.get(name, name) for name in list(self.arguments)[1:]]
+
+    def _uneven(self) -> list[str]:
+        """Return parameters that differ along axes: of these others are tried too."""
+        return [n for n, v in self.asked.parameters.items() if isinstance(v, tuple) and n != "kernel"]
+
+    def of(self, steps: Mapping[str, Any]) -> Any:
+        """Return the solution for steps along axes; in place of others it is built as the problem says."""
+        values = list(self.arguments.values())[1:]
+        changed = [steps.get(name, value) for name, value in zip(self._names(), values, strict=True)]
         key = repr(changed)
         if key not in self.made:
             with torch_modules.refusals():
@@ -412,9 +421,12 @@ class Models:
         given = dict(zip(operation.arrays, arrays, strict=False))
         given |= {name: parameters.pop(name) for name in operation.arrays if name in parameters}
         given = {name: array for name, array in given.items() if array is not None}
-        own = operation.complete(self.asked.parameters)
-        asked = operation.complete(parameters)
-        model = self.of({name: asked[name] for name in own if _differs(asked[name], own[name])})
+        shapes = {name: tuple(array.shape) for name, array in given.items()}
+        steps: dict[str, Any] = {}
+        if self._uneven():
+            windows = windows_of(operation, shapes, operation.complete(parameters))
+            steps = {"stride": windows.stride, "padding": windows.before, "dilation": windows.dilation}
+        model = self.of({name: steps[name] for name in self._uneven() if name in steps})
         return torch_modules.answer(model, self._state(model), given, self.asked.inputs, {})
 
     def _state(self, model: Any) -> Mapping[str, str]:
@@ -428,6 +440,3 @@ class Models:
             state[name] = path if path in fits else fits[0]
         return state
 
-
-def _differs(one: Any, other: Any) -> bool:
-    return bool(np.any(np.asarray(one, object) != np.asarray(other, object)))

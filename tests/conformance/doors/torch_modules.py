@@ -95,6 +95,7 @@ def backend_of(found: Any, file: Any) -> Any:
     ModuleError
         If no operation, or no way to call it, can be found.
     """
+    sys.modules["torch"].set_num_threads(1)  # the suite runs several processes
     operation = OPERATIONS[operation_of(found, file)]
     model = Module.read(found, operation)
     function = model.built if isinstance(found, type) else model.fixed
@@ -313,7 +314,10 @@ class refusals:  # noqa: N801  reads as a context
 
 
 def fixed(operation: Operation, name: str, value: Any) -> dict[str, Any]:
-    """Return a domain in which a parameter has one value, or, along axes that differ, those that it has there."""
+    """Return a domain in which a parameter has one value, or, along axes that differ, those that it has there.
+
+    Of padding that differs any that is the same on both sides: that is all that a domain can say.
+    """
     parameter = operation.parameters[name]
     if value is REQUIRED:
         raise ModuleError(f"its constructor has no parameter for {operation.name}'s {name}")
@@ -327,6 +331,8 @@ def fixed(operation: Operation, name: str, value: Any) -> dict[str, Any]:
         if name == "kernel" and len(set(value)) > 1:
             return dict(zip("TRS"[-len(value) :], map(int, value), strict=True))
         numbers = sorted({int(each) for each in value})
+        if name == "padding" and len(numbers) > 1:
+            return {name: ("symmetric", "explicit", *(("at_most_half",) if operation.kind == "pooling" else ()))}
         return {name: tuple(numbers) if len(numbers) > 1 else numbers[0]}
     return {name: value}
 
