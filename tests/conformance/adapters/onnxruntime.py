@@ -81,6 +81,11 @@ def _session(
         opset_imports=[helper.make_opsetid("", _OPSET)],
         ir_version=_IR,
     )
+    return session_of(model)
+
+
+def session_of(model: Any) -> Any:
+    """Return a session for a model."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1  # the suite runs several processes
     options.log_severity_level = 4  # an error is an exception; it need not be printed as well
@@ -110,8 +115,13 @@ def _run(
     ranks = tuple((name, array.ndim) for name, array in arrays.items())
     session = _session(build, dtypes.pop(), ranks, tuple(parameters.items()), result)
     feed = dict(arrays) if shape is None else {**arrays, "shape": np.array(shape, np.int64)}
+    return answer(session, ["y"], feed)
+
+
+def answer(session: Any, names: list[str] | None, feed: dict[str, Array]) -> Array:
+    """Run a model, and return the first of the results of these names."""
     try:
-        return np.asarray(session.run(["y"], feed)[0])
+        return np.asarray(session.run(names, feed)[0])
     except _Failed as error:
         if any(words in str(error) for words in _EMPTY):
             raise NotImplementedError(f"windows longer than the padded input: {error}") from error

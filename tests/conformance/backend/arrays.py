@@ -233,10 +233,48 @@ class TorchArrays:
         return False
 
 
+class JaxArrays:
+    """Arrays of JAX, copies on its default device: they have no layout, and nobody can write into them."""
+
+    def __init__(self) -> None:
+        import jax
+
+        self.jax = jax
+
+    def enter(self, host: NDArray[np.generic], memory: Any, view: View) -> Any:
+        """Give a copy."""
+        return self.jax.numpy.array(host)
+
+    def leave(self, array: Any, memory: Any, view: View) -> None:
+        """Nothing to do: the memory was read only."""
+
+    def fetch(self, result: Any) -> NDArray[np.generic]:
+        """Accept arrays of JAX, and wait for them."""
+        if not isinstance(result, self.jax.Array):
+            raise WrongResult(f"returned {_kind(result)}, expected a jax.Array")
+        return np.asarray(result)
+
+    def place(self, result: Any) -> tuple[int | None, tuple[int, ...]]:
+        """Ask JAX, whose arrays are packed."""
+        return result.unsafe_buffer_pointer(), np.empty(result.shape, result.dtype).strides
+
+    def same(self, result: Any, out: Any) -> bool:
+        """Say no: there is no result in place."""
+        return False
+
+    def synchronize(self) -> None:
+        """Nothing to wait for: reading a result does."""
+
+    def sticky(self) -> bool:
+        """No error of JAX outlives its call."""
+        return False
+
+
 KINDS: Mapping[str, Callable[[], Arrays]] = {
     "numpy": NumpyArrays,
     "cuda": CudaArrays,
     "torch": TorchArrays,
+    "jax": JaxArrays,
 }
 
 

@@ -13,7 +13,7 @@ A backend is any object with functions named like the operations of the spec. It
 ``departures``
     ``{operation: (name, ...)}``: cheaper formulas and other choices (:mod:`gaugeblock.spec.departures`).
 ``arrays``
-    ``"numpy"`` (the default), ``"cuda"`` or ``"torch"``: the arrays it wants to be given.
+    ``"numpy"`` (the default), ``"cuda"``, ``"torch"`` or ``"jax"``: the arrays it wants to be given.
 ``tuning``
     ``"first"`` (the default) or ``"all"``: which configurations of kernels that Triton tunes are run, where a
     simulated device runs them.
@@ -113,7 +113,7 @@ def load(name: str) -> Backend:
     Parameters
     ----------
     name
-        ``FILE.py``, ``FILE.cu``, ``FILE.ptx``, ``FILE.cubin``, an importable module, or an adapter (``gpu``,
+        ``FILE.py``, ``FILE.cu``, ``FILE.ptx``, ``FILE.cubin``, ``FILE.onnx``, an importable module, or an adapter (``gpu``,
         ``numpy``, ``onnxruntime``, ``torch``); ``:ATTRIBUTE`` behind it selects an object inside, which may be
         a module of PyTorch. ``PROBLEM.py+SOLUTION.py`` is a problem of KernelBench and a solution of it.
 
@@ -225,6 +225,9 @@ def _module(path: str) -> Any:
     if path.endswith((".cu", ".ptx", ".cubin")):
         cuda_source = importlib.import_module("gaugeblock.conformance.doors.cuda_source")
         return _imported(lambda: cuda_source.load(path), path)
+    if path.endswith(".onnx"):
+        onnx_model = importlib.import_module("gaugeblock.conformance.doors.onnx_model")
+        return _imported(lambda: onnx_model.load(path), path)
     return _imported(lambda: importlib.import_module(path), path)
 
 
