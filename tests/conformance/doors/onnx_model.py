@@ -72,7 +72,8 @@ def _conv(attributes: Attributes) -> Parameters:
 def _conv_transpose(attributes: Attributes) -> Parameters:
     if "output_shape" in attributes:
         raise _Unlike("output_shape is given, expected output_padding")
-    return _conv(attributes) | _steps(attributes | {"pads": [0]}, output_padding=0) | _conv(dict(attributes))
+    attributes.pop("kernel_shape", None)
+    return _steps(attributes, output_padding=0) | {"groups": attributes.pop("group", 1)}
 
 
 def _pool(attributes: Attributes) -> Parameters:
@@ -194,7 +195,7 @@ class _Model:
             parameters["beta"] = 0.0
         for theirs in inputs.values():
             self._free(theirs)
-        runtime, run, departures = self._runtime(name)
+        runtime, run, departures, versions = self._runtime(name)
         domain = self._domain(name, inputs, parameters)
 
         def function(*arrays: NDArray[Any], **given: Any) -> NDArray[Any]:
@@ -208,7 +209,7 @@ class _Model:
             domain={name: domain},
             departures=departures,
             device=runtime,
-            versions={each: importlib.import_module(each).__version__ for each in runtime.split() if "." not in each},
+            versions=versions,
         )
 
     def _number(self, name: str, stored: str) -> float:
@@ -243,9 +244,9 @@ class _Model:
                 domain |= fixed(operation, each, operation.complete(parameters)[each])
         shapes = {ours: self._shape(theirs) for ours, theirs in inputs.items()}
         for ours, shape in shapes.items():
-            if None not in shape and (operation.kind != "contraction" or ours != "c"):
+            if None not in shape and (operation.kind, ours) != ("contraction", "c"):
                 domain[ours] = shape
-            else:
+            elif (operation.kind, ours) != ("contraction", "c"):  # which broadcasts
                 names = axes_of(operation, ours, len(shape), operation.complete(parameters))
                 domain |= {n: s for n, s in zip(names, shape, strict=True) if n and s is not None and "/" not in n}
         domain["rank"] = max(map(len, shapes.values()))
@@ -270,12 +271,13 @@ class _Model:
             raise _Unlike(f"its elements are {types.DataType.Name(kind)}, expected FLOAT, FLOAT16 or BFLOAT16")
         return known[kind]
 
-    def _runtime(self, name: str) -> tuple[str, Callable[[Any], Any], dict[str, Any]]:
-        """Return what runs the model, how, and what that does otherwise on purpose."""
+    def _runtime(self, name: str) -> tuple[str, Callable[[Any], Any], dict[str, Any], dict[str, str]]:
+        """Return what runs the model, how, what that does otherwise on purpose, and versions."""
+        versions = {"onnx": self.onnx.__version__}
         if importlib.util.find_spec("onnxruntime") is None:
             evaluator = importlib.import_module("onnx.reference").ReferenceEvaluator(self.model)
-            return "onnx reference evaluator", lambda feed: np.asarray(evaluator.run(None, feed)[0]), {}
+            return "onnx's evaluator", lambda feed: np.asarray(evaluator.run(None, feed)[0]), {}, versions
         adapter = importlib.import_module("gaugeblock.conformance.adapters.onnxruntime")
         session = adapter.session_of(self.model)
         departures = {name: adapter.departures[name]} if name in adapter.departures else {}
-        return adapter.device, lambda feed: adapter.answer(session, None, feed), departures
+        return adapter.device, lambda feed: adapter.answer(session, None, feed), departures, adapter.versions
