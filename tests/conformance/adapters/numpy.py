@@ -1,7 +1,9 @@
 """NumPy on the CPU: what a backend looks like, and a second opinion on the spec.
 
-Sums of products are NumPy's in float32. Functions are computed in float64, because NumPy's float32
-exponential and logarithm err by more than the spec allows; either way there is one rounding at the end.
+Matrix products, and the sums of LSTM units, are NumPy's in float32. Convolutions, poolings and functions are
+computed in float64, functions because NumPy's float32 exponential and logarithm err by more than the spec
+allows; either way there is one rounding at the end. Which calls fit, and where windows lie, are rules of the
+spec.
 """
 
 from __future__ import annotations
@@ -12,6 +14,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from gaugeblock.reference import convolution, pooling
+from gaugeblock.reference.convolution import conv_windows
+from gaugeblock.reference.pooling import pool_windows
+from gaugeblock.reference.windows import Windows
 
 Array = NDArray[Any]
 F = np.float32
@@ -368,3 +375,245 @@ def lstm_unit_backward(
             result[4, t] = dc_after = dc * f
             dh_after = (result[:4, t].astype(F) @ np.ascontiguousarray(u, F)).sum(0)
         return _deliver(result, x.dtype, out)
+
+
+# Convolution ---------------------------------------------------------------------------------------------
+# A product of matrices for each cell of the kernel, over the windows whose cell holds data.
+
+
+_RULES = {**vars(convolution), **vars(pooling)}
+
+
+def _shape(name: str, arrays: dict[str, Array | None], **parameters: Any) -> tuple[int, ...]:
+    """Return the shape of a result, after a look at all dtypes, shapes and parameters."""
+    given = {each: array for each, array in arrays.items() if array is not None}
+    first = next(iter(given.values())).dtype
+    for each, array in given.items():
+        if array.dtype.name not in ("float32", "float16", "bfloat16") or array.dtype != first:
+            raise TypeError(f"{each} has dtype {array.dtype}, expected one float type for all")
+    rule = _RULES[f"{name.removesuffix('_indices')}_shape"]
+    return tuple(rule(*(None if array is None else array.shape for array in arrays.values()), **parameters))
+
+
+def _grouped(array: Array, groups: int, axis: int) -> Array:
+    """Return an array in float64, an axis of it split into groups."""
+    shape = (*array.shape[:axis], groups, array.shape[axis] // groups, *array.shape[axis + 1 :])
+    return array.astype(D, order="C").reshape(shape)
+
+
+def _flat(array: Array) -> Array:
+    """Return an array whose spatial axes, those behind the third, are one."""
+    return array.reshape(*array.shape[:3], math.prod(array.shape[3:]))
+
+
+def _convolved(x: Array, w: Array, windows: Windows, groups: int) -> Array:
+    data, kernels = _grouped(x, groups, 1), _grouped(w, groups, 0)
+    y = np.zeros((len(x), groups, kernels.shape[1], *windows.output))
+    for cell, outputs, inputs in windows.taps():
+        seen = data[inputs]
+        total = kernels[cell] @ _flat(seen)
+        y[outputs] += total.reshape(*total.shape[:3], *seen.shape[3:])
+    return y.reshape(len(x), len(w), *windows.output)
+
+
+def _handed_back(dy: Array, w: Array, windows: Windows, groups: int) -> Array:
+    """Return what each cell of the input gets from the outputs that saw it."""
+    gradient, kernels = _grouped(dy, groups, 1), _grouped(w, groups, 0)
+    dx = np.zeros((len(dy), groups, kernels.shape[2], *windows.size))
+    for cell, outputs, inputs in windows.taps():
+        part = gradient[outputs]
+        total = kernels[cell].swapaxes(1, 2) @ _flat(part)
+        dx[inputs] += total.reshape(*total.shape[:3], *part.shape[3:])
+    return dx.reshape(len(dy), groups * w.shape[1], *windows.size)
+
+
+def _with_bias(y: Array, bias: Array | None) -> Array:
+    return y if bias is None else y + bias.astype(D).reshape(len(bias), *(1,) * (y.ndim - 2))
+
+
+def conv(
+    x: Array, w: Array, bias: Array | None = None, *, groups: int = 1, out: Array | None = None, **steps: Any
+) -> Array:
+    """Return the convolution."""
+    _shape("conv", {"x": x, "w": w, "bias": bias}, groups=groups, **steps)
+    with np.errstate(all="ignore"):
+        y = _convolved(x, w, conv_windows(x.shape, w.shape, **steps), groups)
+        return _deliver(_with_bias(y, bias), x.dtype, out)
+
+
+def conv_backward_input(
+    dy: Array,
+    w: Array,
+    *,
+    input_shape: tuple[int, ...],
+    groups: int = 1,
+    out: Array | None = None,
+    **steps: Any,
+) -> Array:
+    """Return the gradient of the input of a convolution."""
+    shape = _shape("conv_backward_input", {"dy": dy, "w": w}, input_shape=input_shape, groups=groups, **steps)
+    with np.errstate(all="ignore"):
+        return _deliver(_handed_back(dy, w, conv_windows(shape, w.shape, **steps), groups), dy.dtype, out)
+
+
+def conv_backward_weight(
+    dy: Array,
+    x: Array,
+    *,
+    kernel_shape: tuple[int, ...],
+    groups: int = 1,
+    out: Array | None = None,
+    **steps: Any,
+) -> Array:
+    """Return the gradient of the weights of a convolution."""
+    shape = _shape("conv_backward_weight", {"dy": dy, "x": x}, kernel_shape=kernel_shape, groups=groups, **steps)
+    gradient, data = _grouped(dy, groups, 1), _grouped(x, groups, 1)
+    dw = np.zeros((groups, shape[0] // groups, *shape[1:]))
+    with np.errstate(all="ignore"):
+        for cell, outputs, inputs in conv_windows(x.shape, shape, **steps).taps():
+            part, seen = _flat(gradient[outputs]), _flat(data[inputs])
+            dw[cell] = (part @ seen.swapaxes(2, 3)).sum(0)
+        return _deliver(dw.reshape(shape), dy.dtype, out)
+
+
+def conv_backward_bias(dy: Array, *, out: Array | None = None) -> Array:
+    """Return the sum over all axes but that of the channels."""
+    _shape("conv_backward_bias", {"dy": dy})
+    with np.errstate(all="ignore"):
+        return _deliver(dy.astype(D, order="C").sum((0, *range(2, dy.ndim))), dy.dtype, out)
+
+
+def conv_transpose(
+    x: Array,
+    w: Array,
+    bias: Array | None = None,
+    *,
+    output_padding: Any = 0,
+    groups: int = 1,
+    out: Array | None = None,
+    **steps: Any,
+) -> Array:
+    """Return the transposed convolution: the gradient of the input of the convolution with these weights."""
+    arrays = {"x": x, "w": w, "bias": bias}
+    shape = _shape("conv_transpose", arrays, output_padding=output_padding, groups=groups, **steps)
+    with np.errstate(all="ignore"):
+        y = _handed_back(x, w, conv_windows(shape, w.shape, **steps), groups)
+        return _deliver(_with_bias(y, bias), x.dtype, out)
+
+
+_ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+    "none": lambda x: x,
+    "relu": lambda x: np.maximum(x, D(0)),
+    "relu6": lambda x: np.clip(x, D(0), D(6)),
+    "sigmoid": _sigmoid,
+    "tanh": np.tanh,
+    "silu": _silu,
+    "gelu": _gelu,
+}
+
+
+def conv_fused(
+    x: Array,
+    w: Array,
+    bias: Array | None,
+    residual: Array | None = None,
+    *,
+    activation: str = "relu",
+    groups: int = 1,
+    out: Array | None = None,
+    **steps: Any,
+) -> Array:
+    """Return activation(conv + bias + residual), rounded once."""
+    arrays = {"x": x, "w": w, "bias": bias, "residual": residual}
+    _shape("conv_fused", arrays, activation=activation, groups=groups, **steps)
+    with np.errstate(all="ignore"):
+        y = _with_bias(_convolved(x, w, conv_windows(x.shape, w.shape, **steps), groups), bias)
+        total = y if residual is None else y + residual.astype(D)
+        return _deliver(_ACTIVATIONS[activation](total), x.dtype, out)
+
+
+# Pooling -------------------------------------------------------------------------------------------------
+
+
+def _maxima(x: Array, parameters: dict[str, Any]) -> tuple[Array, Array]:
+    """Return the maxima, the first NaN before all, and where they are in the plane; −1 where no data is."""
+    windows = pool_windows(x.shape, **parameters)
+    best = np.full((*x.shape[:2], *windows.output), -np.inf)
+    place = np.full(best.shape, -1, np.int64)
+    wide, numbers = x.astype(D), np.arange(math.prod(windows.size)).reshape(windows.size)
+    for _, outputs, inputs in windows.taps():
+        seen, found = wide[inputs], best[outputs]
+        better = (seen > found) | (np.isnan(seen) & ~np.isnan(found)) | (place[outputs] < 0)
+        best[outputs] = np.where(better, seen, found)
+        place[outputs] = np.where(better, numbers[inputs], place[outputs])
+    return best, place
+
+
+def max_pool(x: Array, *, out: Array | None = None, **parameters: Any) -> Array:
+    """Return the maximum of each window."""
+    _shape("max_pool", {"x": x}, **parameters)
+    return _deliver(_maxima(x, parameters)[0], x.dtype, out)
+
+
+def max_pool_indices(x: Array, *, out: Array | None = None, **parameters: Any) -> Array:
+    """Return where the maximum of each window is."""
+    _shape("max_pool_indices", {"x": x}, **parameters)
+    return _deliver(_maxima(x, parameters)[1], np.dtype(np.int64), out)
+
+
+def max_pool_backward(dy: Array, x: Array, *, out: Array | None = None, **parameters: Any) -> Array:
+    """Return the sum of dy over the windows whose maximum an element is."""
+    _shape("max_pool_backward", {"dy": dy, "x": x}, **parameters)
+    place = _maxima(x, parameters)[1]
+    dx = np.zeros((*x.shape[:2], math.prod(x.shape[2:])))
+    n, c, *window = np.nonzero(place >= 0)
+    chosen = (n, c, *window)
+    with np.errstate(all="ignore"):
+        np.add.at(dx, (n, c, place[chosen]), dy[chosen].astype(D))
+        return _deliver(dx.reshape(x.shape), x.dtype, out)
+
+
+def _divisors(windows: Windows, count_include_pad: bool, divisor: float | None) -> Array:
+    """Return what each window is divided by: its cells in the input, or in the padding too."""
+    if divisor is not None:
+        return np.full(windows.output, D(divisor))
+    return np.asarray(windows.cells(padded=count_include_pad), D)
+
+
+def avg_pool(
+    x: Array,
+    *,
+    count_include_pad: bool = True,
+    divisor: float | None = None,
+    out: Array | None = None,
+    **parameters: Any,
+) -> Array:
+    """Return the average of each window."""
+    _shape("avg_pool", {"x": x}, count_include_pad=count_include_pad, divisor=divisor, **parameters)
+    windows = pool_windows(x.shape, **parameters)
+    wide, total = x.astype(D), np.zeros((*x.shape[:2], *windows.output))
+    with np.errstate(all="ignore"):
+        for _, outputs, inputs in windows.taps():
+            total[outputs] += wide[inputs]
+        return _deliver(total / _divisors(windows, count_include_pad, divisor), x.dtype, out)
+
+
+def avg_pool_backward(
+    dy: Array,
+    *,
+    input_shape: tuple[int, ...],
+    count_include_pad: bool = True,
+    divisor: float | None = None,
+    out: Array | None = None,
+    **parameters: Any,
+) -> Array:
+    """Return the sum of dy over the windows that an element is in, each divided as there."""
+    choices = {"count_include_pad": count_include_pad, "divisor": divisor}
+    shape = _shape("avg_pool_backward", {"dy": dy}, input_shape=input_shape, **choices, **parameters)
+    windows = pool_windows(shape, **parameters)
+    dx = np.zeros(shape)
+    with np.errstate(all="ignore"):
+        share = dy.astype(D) / _divisors(windows, count_include_pad, divisor)
+        for _, outputs, inputs in windows.taps():
+            dx[inputs] += share[outputs]
+        return _deliver(dx, dy.dtype, out)
