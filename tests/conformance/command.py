@@ -368,7 +368,9 @@ def _backend(backend: str, solution: str | None) -> str:
     if solution is None:
         return backend
     if not (backend.endswith(".py") and solution.partition(":")[0].endswith(".py")):
-        raise UsageError(f"{backend} {solution}: two are a problem of KernelBench and a solution, Python files both")
+        raise UsageError(
+            f"{backend} {solution}: two are a problem of KernelBench and a solution, Python files both"
+        )
     return f"{backend}+{solution}"
 
 

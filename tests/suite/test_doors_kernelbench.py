@@ -1,16 +1,11 @@
 """A problem of KernelBench and a solution are a backend; what they ask for is read off the problem."""
 
-import importlib.util
-import json
-import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gaugeblock.conformance import Effort, command, doors, judge
-from gaugeblock.spec.domain import Domain
-from gaugeblock.spec.operations import OPERATIONS
+from gaugeblock.conformance import Effort, judge
 
 pytest.importorskip("torch")
 KERNELS = Path(__file__).parent / "kernels"

@@ -466,7 +466,9 @@ def conv_backward_weight(
     **steps: Any,
 ) -> Array:
     """Return the gradient of the weights of a convolution."""
-    shape = _shape("conv_backward_weight", {"dy": dy, "x": x}, kernel_shape=kernel_shape, groups=groups, **steps)
+    shape = _shape(
+        "conv_backward_weight", {"dy": dy, "x": x}, kernel_shape=kernel_shape, groups=groups, **steps
+    )
     gradient, data = _grouped(dy, groups, 1), _grouped(x, groups, 1)
     dw = np.zeros((groups, shape[0] // groups, *shape[1:]))
     with np.errstate(all="ignore"):

@@ -113,9 +113,9 @@ def load(name: str) -> Backend:
     Parameters
     ----------
     name
-        ``FILE.py``, ``FILE.cu``, ``FILE.ptx``, ``FILE.cubin``, ``FILE.onnx``, an importable module, or an adapter (``gpu``,
-        ``numpy``, ``onnxruntime``, ``torch``); ``:ATTRIBUTE`` behind it selects an object inside, which may be
-        a module of PyTorch. ``PROBLEM.py+SOLUTION.py`` is a problem of KernelBench and a solution of it.
+        ``FILE.py``, ``FILE.cu``, ``FILE.ptx``, ``FILE.cubin``, ``FILE.onnx``, an importable module, or an
+        adapter (``gpu``, ``numpy``, ``onnxruntime``, ``torch``); ``:ATTRIBUTE`` behind it selects an object
+        inside, which may be a module of PyTorch. ``PROBLEM.py+SOLUTION.py`` is a problem of KernelBench and a solution of it.
 
     Raises
     ------
@@ -194,7 +194,9 @@ def _solution(problem: str, solution: str) -> Any:
     except kernelbench.ProblemError as error:
         raise BackendError(f"{problem}: {error}") from error
     except Exception as error:
-        raise BackendError(f"{problem}: its Model cannot be run on shapes alone: {_in_words(error)}") from error
+        raise BackendError(
+            f"{problem}: its Model cannot be run on shapes alone: {_in_words(error)}"
+        ) from error
     path, _, attribute = solution.partition(":")
     found = _module(path)
     try:

@@ -14,8 +14,12 @@ from typing import Any, Final
 DOORS: Final[Mapping[str, str]] = {
     "triton": "gaugeblock.conformance.doors.triton",
     "numba.cuda": "gaugeblock.conformance.doors.numba_cuda",
+    "cupy": "gaugeblock.conformance.doors.cupy_raw",
 }
 """Libraries, and the module whose ``open_door`` is called once they are imported."""
+
+STANDS_IN: Final = ("cupy",)
+"""Libraries whose door has a ``stand_in`` for them where they are not installed."""
 
 _open: dict[str, ModuleType] = {}
 
@@ -48,6 +52,20 @@ class _Opening(Loader):
         open_door(self._library)
 
 
+class _StandIn(Loader):
+    """Loads what a door has in place of a library."""
+
+    def __init__(self, library: str) -> None:
+        self._library = library
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        module: ModuleType = importlib.import_module(DOORS[self._library]).stand_in()
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        open_door(self._library)
+
+
 class _Keeper(MetaPathFinder):
     """Finds the libraries that have a door, once each."""
 
@@ -63,6 +81,8 @@ class _Keeper(MetaPathFinder):
         spec = importlib.util.find_spec(name)
         if spec is not None and spec.loader is not None:
             spec.loader = _Opening(spec.loader, name)
+        elif name in STANDS_IN:
+            spec = ModuleSpec(name, _StandIn(name))
         return spec
 
 

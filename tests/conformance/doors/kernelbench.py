@@ -1,11 +1,12 @@
 """Problems of KernelBench, and solutions of them, as backends.
 
-A problem is a Python file with a class ``Model`` and functions ``get_inputs`` and ``get_init_inputs``; a solution has
-a class ``ModelNew`` that is built and called alike. What the problem computes is read off a run of its model on
-PyTorch's meta device, where tensors have shapes and no elements: the one function of PyTorch that it calls, with its
-arguments, or, where it calls several that act on each element alone, the activation that has the same values.
-The domain is what the problem gives: its shapes, its parameters, finite elements of float32, packed. Shapes that
-are too large to be judged with exact sums become smaller ones.
+A problem is a Python file with a class ``Model`` and functions ``get_inputs`` and ``get_init_inputs``; a
+solution has a class ``ModelNew`` that is built and called alike. What the problem computes is read off a
+run of its model on PyTorch's meta device, where tensors have shapes and no elements: the one function of
+PyTorch that it calls, with its arguments, or, where it calls several that act on each element alone, the
+activation that has the same values. The domain is what the problem gives: its shapes, its parameters,
+finite elements of float32, packed. Shapes that are too large to be judged with exact sums become smaller
+ones.
 """
 
 from __future__ import annotations
@@ -286,7 +287,9 @@ def _of_call(call: Call, inputs: Sequence[Any], weights: Mapping[str, Any]) -> P
         elif name in operation.parameters:
             parameters[name] = _plain(name, value, operation_name)
         elif value not in NO_ARGUMENTS.get(name, ()):
-            raise ProblemError(f"its Model calls {call.name} with {name}={value!r}: the spec has no such parameter")
+            raise ProblemError(
+                f"its Model calls {call.name} with {name}={value!r}: the spec has no such parameter"
+            )
     if sorted(order) != list(range(len(inputs))):
         raise ProblemError(f"its Model does not give all of its inputs to {call.name}")
     return Problem(operation_name, shapes, parameters, tuple(order[i] for i in sorted(order)), state)
@@ -395,7 +398,9 @@ class Models:
 
         missing = [name for name in self._uneven() if name not in self._names() or name == "output_padding"]
         if missing:
-            raise ProblemError(f"{missing[0]} differs along axes, which no domain can say, and Model does not ask for it")
+            raise ProblemError(
+                f"{missing[0]} differs along axes, which no domain can say, and Model does not ask for it"
+            )
 
     def _names(self) -> list[str]:
         return [torch_modules.PARAMETERS.get(name, name) for name in list(self.arguments)[1:]]
@@ -439,4 +444,3 @@ class Models:
                 raise NotImplementedError(f"ModelNew has no parameter {path}, and {len(fits)} of its shape")
             state[name] = path if path in fits else fits[0]
         return state
-

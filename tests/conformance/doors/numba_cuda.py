@@ -1,8 +1,9 @@
 """numba.cuda where there is no GPU: its kernels, compiled to PTX by numba itself, on the simulated device.
 
-``@cuda.jit`` and ``kernel[grid, block](…)`` stay numba's. What would ask the driver is replaced: launches go to the
-launcher of :mod:`gaugeblock.gpu`, and ``cuda.to_device``, ``cuda.device_array`` and the like make arrays there.
-numba compiles with libNVVM, which comes with CUDA toolkits and is looked for in ``CUDA_HOME`` and ``/usr/local``.
+``@cuda.jit`` and ``kernel[grid, block](…)`` stay numba's. What would ask the driver is replaced: launches
+go to the launcher of :mod:`gaugeblock.gpu`, and ``cuda.to_device``, ``cuda.device_array`` and the like make
+arrays there. numba compiles with libNVVM, which comes with CUDA toolkits and is looked for in ``CUDA_HOME``
+and ``/usr/local``.
 """
 
 from __future__ import annotations
@@ -25,7 +26,6 @@ from numba.core import config
 from numba.cuda import api, compiler, dispatcher
 from numba.cuda.cudadrv import nvvm
 from numba.np import numpy_support
-
 
 from gaugeblock.gpu.device import DeviceArray, device, to_device
 from gaugeblock.gpu.launcher import Kernel
@@ -88,7 +88,10 @@ def tune(how: str) -> None:
 
 def _find_nvvm() -> None:
     """Let numba find libNVVM in a toolkit, wherever that is."""
-    places = [*map(Path, filter(None, map(os.environ.get, ("CUDA_HOME", "CUDA_PATH")))), *Path("/usr/local").glob("cuda*")]
+    places = [
+        *map(Path, filter(None, map(os.environ.get, ("CUDA_HOME", "CUDA_PATH")))),
+        *Path("/usr/local").glob("cuda*"),
+    ]
     places += [Path(entry, "nvidia", "cu13") for entry in sys.path]
     for place in places:
         if any(place.glob("**/libdevice*.bc")) and any(place.glob("**/libnvvm.so*")):
@@ -167,7 +170,7 @@ def _packed(array: Any, *, reverse: bool = False) -> bool:
 
 
 def _passed(kind: Any, argument: Any, written: list[tuple[Any, DeviceArray]]) -> Iterator[Any]:
-    """Yield what a kernel is given for an argument: of an array seven values and more, as numba lays it out."""
+    """Yield what a kernel is given for an argument: of an array seven values and more."""
     if isinstance(kind, types.Array):
         if isinstance(argument, np.ndarray):  # as numba does: copied there, and back
             copy = to_device(argument)
@@ -178,7 +181,12 @@ def _passed(kind: Any, argument: Any, written: list[tuple[Any, DeviceArray]]) ->
             raise TypeError(f"a kernel is given {type(argument).__qualname__}, expected an array")
         size = ctypes.c_ssize_t
         pointer = argument.__cuda_array_interface__["data"][0]
-        yield from (ctypes.c_void_p(0), ctypes.c_void_p(0), size(argument.size), size(argument.dtype.itemsize))
+        yield from (
+            ctypes.c_void_p(0),
+            ctypes.c_void_p(0),
+            size(argument.size),
+            size(argument.dtype.itemsize),
+        )
         yield ctypes.c_void_p(pointer)
         yield from map(size, (*argument.shape, *argument.strides))
     elif isinstance(kind, types.BaseTuple):
@@ -219,7 +227,9 @@ def _to_device(obj: Any, stream: Any = 0, copy: bool = True, to: Any = None) -> 
     return to
 
 
-def _device_array(shape: Any, dtype: Any = np.float64, strides: Any = None, order: str = "C", stream: Any = 0) -> Array:
+def _device_array(
+    shape: Any, dtype: Any = np.float64, strides: Any = None, order: str = "C", stream: Any = 0
+) -> Array:
     return Array(shape if isinstance(shape, tuple) else (shape,), dtype)
 
 

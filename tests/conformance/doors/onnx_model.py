@@ -1,7 +1,7 @@
-"""The door for ONNX: a model of one operator, run by ONNX Runtime, or by onnx's own evaluator where that is missing.
+"""ONNX: a model of one operator, run by ONNX Runtime, or by onnx's own evaluator where that is missing.
 
-Its attributes, the shapes and the element type of its inputs are the domain. Weights that lie in the model become
-inputs whose shapes are fixed: what is judged is the operator, for all weights.
+Its attributes, the shapes and the element type of its inputs are the domain. Weights that lie in the model
+become inputs whose shapes are fixed: what is judged is the operator, for all weights.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final
@@ -35,7 +35,10 @@ class _Unlike(Exception):
 def _only(attributes: Attributes, name: str, *values: Any) -> None:
     """Take an attribute out that has to be one of some values."""
     value = attributes.pop(name, values[0])
-    if not any(value == each or (isinstance(each, float) and math.isclose(value, each, rel_tol=1e-6)) for each in values):
+    if not any(
+        value == each or (isinstance(each, float) and math.isclose(value, each, rel_tol=1e-6))
+        for each in values
+    ):
         raise _Unlike(f"{name} is {value}, expected {values[0]}")
 
 
@@ -171,7 +174,9 @@ class _Model:
         (self.node,) = nodes
         if self.node.op_type not in OPERATORS or self.node.domain not in ("", "ai.onnx"):
             raise _Unlike(f"its operator is {self.node.op_type}, which is none of the spec's operations")
-        opset = max((each.version for each in model.opset_import if each.domain in ("", "ai.onnx")), default=0)
+        opset = max(
+            (each.version for each in model.opset_import if each.domain in ("", "ai.onnx")), default=0
+        )
         if opset < OPSET:
             raise _Unlike(f"its operator set is {opset}, expected {OPSET} or newer")
         self.stored = {each.name: each for each in graph.initializer}
@@ -201,8 +206,10 @@ class _Model:
         def function(*arrays: NDArray[Any], **given: Any) -> NDArray[Any]:
             named = dict(zip(OPERATIONS[name].arrays, arrays, strict=False))
             named |= {each: given[each] for each in OPERATIONS[name].arrays if each in given}
-            feed = {inputs[each]: array for each, array in named.items() if array is not None and each in inputs}
-            return run(feed)
+            feed = {
+                inputs[each]: array for each, array in named.items() if array is not None and each in inputs
+            }
+            return np.asarray(run(feed))
 
         return SimpleNamespace(
             **{name: function},
@@ -229,7 +236,7 @@ class _Model:
         return name
 
     def _free(self, name: str) -> None:
-        """Let a weight that lies in the model be given by the call: one that is an input as well is a default."""
+        """Let a weight that lies in the model be given by the call: as an input too it is a default."""
         if name not in self.given:
             stored = self.stored[name]
             value = self.onnx.helper.make_tensor_value_info(name, stored.data_type, list(stored.dims))
@@ -248,7 +255,9 @@ class _Model:
                 domain[ours] = shape
             elif (operation.kind, ours) != ("contraction", "c"):  # which broadcasts
                 names = axes_of(operation, ours, len(shape), operation.complete(parameters))
-                domain |= {n: s for n, s in zip(names, shape, strict=True) if n and s is not None and "/" not in n}
+                domain |= {
+                    n: s for n, s in zip(names, shape, strict=True) if n and s is not None and "/" not in n
+                }
         domain["rank"] = max(map(len, shapes.values()))
         domain |= {each: "absent" for each in operation.optional if each not in inputs}
         if "c" in shapes:
@@ -268,7 +277,9 @@ class _Model:
         known = {types.FLOAT: "float32", types.FLOAT16: "float16", types.BFLOAT16: "bfloat16"}
         kind = self.given[next(iter(inputs.values()))].type.tensor_type.elem_type
         if kind not in known:
-            raise _Unlike(f"its elements are {types.DataType.Name(kind)}, expected FLOAT, FLOAT16 or BFLOAT16")
+            raise _Unlike(
+                f"its elements are {types.DataType.Name(kind)}, expected FLOAT, FLOAT16 or BFLOAT16"
+            )
         return known[kind]
 
     def _runtime(self, name: str) -> tuple[str, Callable[[Any], Any], dict[str, Any], dict[str, str]]:

@@ -1,9 +1,9 @@
 """PyTorch's modules as backends: a class is built anew for each set of parameters, an instance is as it is.
 
-Which operation a module is says its attribute ``operation``, one of that name in its file, or its own name, if that
-is a name of ``torch.nn`` or of the spec. What a class is built with is found by the names of its constructor's
-parameters, those that ``torch.nn`` uses; what it does not name has its default, which becomes the domain. Weights
-are those of the call, copied into the module's own parameters.
+Which operation a module is says its attribute ``operation``, one of that name in its file, or its own name,
+if that is a name of ``torch.nn`` or of the spec. What a class is built with is found by the names of its
+constructor's parameters, those that ``torch.nn`` uses; what it does not name has its default, which becomes
+the domain. Weights are those of the call, copied into the module's own parameters.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, Final
 
-from gaugeblock.spec.operations import OPERATIONS
 from gaugeblock.spec.domain import windows_of
+from gaugeblock.spec.operations import OPERATIONS
 from gaugeblock.spec.record import REQUIRED, Operation
 
 TORCH_NAMES: Final[Mapping[str, str]] = {
@@ -108,7 +108,10 @@ def backend_of(found: Any, file: Any) -> Any:
     }
     given = {"versions": {"torch": sys.modules["torch"].__version__}} | said
     return SimpleNamespace(
-        **given, **{operation.name: function}, arrays="torch", domain={operation.name: domain} if domain else {}
+        **given,
+        **{operation.name: function},
+        arrays="torch",
+        domain={operation.name: domain} if domain else {},
     )
 
 
@@ -125,7 +128,7 @@ def operation_of(found: Any, file: Any) -> str:
         if plain in TORCH_NAMES:
             return TORCH_NAMES[plain]
     raise ModuleError(
-        f"nothing says which operation {kind.__name__} is: give it an attribute, operation = \"relu\" for one"
+        f'nothing says which operation {kind.__name__} is: give it an attribute, operation = "relu" for one'
     )
 
 
@@ -161,10 +164,14 @@ class Module:
         state = {k: v for k, v in STATE.get(operation.name, {}).items() if k not in inputs}
         missing = [n for n in operation.arrays if n not in (*inputs, *state, *operation.optional)]
         if missing:
-            raise ModuleError(f"forward takes {', '.join(inputs)}, {operation.name} needs {', '.join(missing)} too")
+            raise ModuleError(
+                f"forward takes {', '.join(inputs)}, {operation.name} needs {', '.join(missing)} too"
+            )
         for name in state.values() if not isinstance(found, type) else ():
             if not hasattr(found, name):
-                raise ModuleError(f"it has no parameter {name!r}, which is where {operation.name} has its weights")
+                raise ModuleError(
+                    f"it has no parameter {name!r}, which is where {operation.name} has its weights"
+                )
         model = cls(found, operation, inputs, options, state)
         model.constructor()
         return model
@@ -177,14 +184,14 @@ class Module:
         known += [torch for torch, ours in PARAMETERS.items() if ours in self.operation.parameters]
         known += ["bias"] if "bias" in self.state.values() else []
         named = []
-        for parameter in list(inspect.signature(self.found.__init__).parameters.values())[1:]:
+        for parameter in list(inspect.signature(self.found).parameters.values()):
             if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
                 continue
             if parameter.name in known:
                 named.append(parameter.name)
             elif parameter.default is parameter.empty:
                 raise ModuleError(
-                    f"its constructor needs {parameter.name!r}, which is none of {', '.join(known) or 'no names'}"
+                    f"its constructor needs {parameter.name!r}, expected one of {', '.join(known)}"
                 )
         return tuple(named)
 
@@ -232,7 +239,9 @@ class Module:
             if name == "bias":
                 arguments[name] = self._has_bias(given, parameters)
             elif name in SIZES.get(self.operation.name, {}):
-                arguments[name] = SIZES[self.operation.name][name](shapes, self.operation.complete(parameters))
+                arguments[name] = SIZES[self.operation.name][name](
+                    shapes, self.operation.complete(parameters)
+                )
             else:
                 arguments[name] = self._as_torch(_ours(name), shapes, parameters)
         made: dict[Any, Any] = vars(self)["cache"]
@@ -273,7 +282,11 @@ class Module:
 
 
 def answer(
-    module: Any, state: Mapping[str, str], given: Mapping[str, Any], inputs: Sequence[str], options: Mapping[str, Any]
+    module: Any,
+    state: Mapping[str, str],
+    given: Mapping[str, Any],
+    inputs: Sequence[str],
+    options: Mapping[str, Any],
 ) -> Any:
     """Call a module with some arrays, after others have been copied into its parameters."""
     import torch
@@ -298,7 +311,7 @@ def _parameter(module: Any, path: str) -> Any:
     return module
 
 
-class refusals:  # noqa: N801  reads as a context
+class refusals:
     """Where PyTorch refuses a call in words of its own it raises what the spec calls an error."""
 
     def __enter__(self) -> None:
@@ -314,7 +327,7 @@ class refusals:  # noqa: N801  reads as a context
 
 
 def fixed(operation: Operation, name: str, value: Any) -> dict[str, Any]:
-    """Return a domain in which a parameter has one value, or, along axes that differ, those that it has there.
+    """Return a domain in which a parameter has one value, or, where its axes differ, those of them.
 
     Of padding that differs any that is the same on both sides: that is all that a domain can say.
     """
@@ -332,7 +345,9 @@ def fixed(operation: Operation, name: str, value: Any) -> dict[str, Any]:
             return dict(zip("TRS"[-len(value) :], map(int, value), strict=True))
         numbers = sorted({int(each) for each in value})
         if name == "padding" and len(numbers) > 1:
-            return {name: ("symmetric", "explicit", *(("at_most_half",) if operation.kind == "pooling" else ()))}
+            return {
+                name: ("symmetric", "explicit", *(("at_most_half",) if operation.kind == "pooling" else ()))
+            }
         return {name: tuple(numbers) if len(numbers) > 1 else numbers[0]}
     return {name: value}
 

@@ -1,7 +1,6 @@
-"""Solutions that pass a comparison of a few random inputs within 1e-2, each a way that was reported in public."""
+"""Solutions that pass a comparison of some random inputs within 1e-2, each as was reported in public."""
 
 import torch
-
 from torch.nn import functional as F
 
 
@@ -105,4 +104,6 @@ class ZeroConv(torch.nn.Module):
         self.conv2d = torch.nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, bias=bias)
 
     def forward(self, x):
-        return torch.zeros_like(F.conv2d(x[:, :1], self.conv2d.weight[:, :1], None, self.conv2d.stride, self.conv2d.padding))
+        return torch.zeros_like(
+            F.conv2d(x[:, :1], self.conv2d.weight[:, :1], None, self.conv2d.stride, self.conv2d.padding)
+        )
