@@ -576,10 +576,10 @@ def max_pool_backward(dy: Array, x: Array, *, out: Array | None = None, **parame
 
 
 def _divisors(windows: Windows, count_include_pad: bool, divisor: float | None) -> Array:
-    """Return what each window is divided by: its cells in the input, or in the padding too."""
+    """Return what each window is divided by: its cells in the input, or in the padding too, if it has any."""
     if divisor is not None:
         return np.full(windows.output, D(divisor))
-    return np.asarray(windows.cells(padded=count_include_pad), D)
+    return np.maximum(windows.cells(padded=count_include_pad), D(1))
 
 
 def avg_pool(

@@ -115,7 +115,8 @@ def load(name: str) -> Backend:
     name
         ``FILE.py``, ``FILE.cu``, ``FILE.ptx``, ``FILE.cubin``, ``FILE.onnx``, an importable module, or an
         adapter (``gpu``, ``numpy``, ``onnxruntime``, ``torch``); ``:ATTRIBUTE`` behind it selects an object
-        inside, which may be a module of PyTorch. ``PROBLEM.py+SOLUTION.py`` is a problem of KernelBench and a solution of it.
+        inside, which may be a module of PyTorch. ``PROBLEM.py+SOLUTION.py`` is a problem of KernelBench and a
+        solution of it.
 
     Raises
     ------

@@ -11,12 +11,15 @@ ones.
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
 import itertools
+import json
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any, Final
 
@@ -159,7 +162,7 @@ def read(module: ModuleType) -> Problem:
     if not isinstance(result, torch.Tensor):
         raise ProblemError("its Model returns more than one tensor: none of the spec's operations does")
     calls = record.calls
-    if len(calls) == 1 and calls[0].result is result:
+    if len(calls) == 1 and calls[0].name in FUNCTIONS and calls[0].result is result:
         return _of_call(calls[0], inputs, dict(model.named_parameters()))
     found = _of_values(model, inputs, result)
     if found is None:
@@ -263,8 +266,6 @@ NO_ARGUMENTS: Final[Mapping[str, tuple[Any, ...]]] = {
 
 def _of_call(call: Call, inputs: Sequence[Any], weights: Mapping[str, Any]) -> Problem:
     """Return the problem that is one call of PyTorch."""
-    if call.name not in FUNCTIONS:
-        raise ProblemError(f"its Model calls {call.name}: none of the spec's operations")
     operation_name, naming = FUNCTIONS[call.name]
     operation = OPERATIONS[operation_name]
     ours = {**torch_modules.PARAMETERS, "input": "x", "weight": "w"}
@@ -444,3 +445,37 @@ class Models:
                 raise NotImplementedError(f"ModelNew has no parameter {path}, and {len(fits)} of its shape")
             state[name] = path if path in fits else fits[0]
         return state
+
+
+# The table of level 1 -----------------------------------------------------------------------------------
+
+
+def table(folder: Path) -> dict[int, dict[str, Any] | None]:
+    """Return what each problem in a folder of KernelBench asks for, nothing where it is none of ours."""
+    found: dict[int, dict[str, Any] | None] = {}
+    for file in sorted(folder.glob("*_*.py"), key=lambda file: int(file.name.partition("_")[0])):
+        spec = importlib.util.spec_from_file_location(f"kernelbench_{file.name.partition('_')[0]}", file)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        try:
+            problem = read(module)
+        except ProblemError:
+            found[int(file.name.partition("_")[0])] = None
+            continue
+        defaults = OPERATIONS[problem.operation].complete({})
+        parameters = {n: v for n, v in problem.parameters.items() if v != defaults[n]}
+        shapes = {name: list(shape) for name, shape in problem.shapes.items()}
+        found[int(file.name.partition("_")[0])] = {
+            "operation": problem.operation,
+            "shapes": shapes,
+            "parameters": parameters,
+        }
+    return found
+
+
+def as_text(found: Mapping[int, Any]) -> str:
+    """Return a table as JSON, a problem in each line."""
+    lines = (f'  "{number}": {json.dumps(entry, ensure_ascii=False)}' for number, entry in found.items())
+    return "{\n" + ",\n".join(lines) + "\n}\n"
