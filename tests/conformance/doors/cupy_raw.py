@@ -164,12 +164,10 @@ class RawKernel:
         **others: Any,
     ) -> None:
         self.name = name
-        self._module = module or RawModule(code=code, options=options, backend=backend)
-        self._kernel: Kernel | None = None
+        self._kernel = (module or RawModule(code=code, options=options, backend=backend)).kernel(name)
 
     def compile(self, log_stream: Any = None) -> None:
-        """Compile it."""
-        self._kernel = self._module.kernel(self.name)
+        """Do nothing: it was compiled when it was made, so that a file that does not compile is refused."""
 
     def __call__(
         self,
@@ -181,9 +179,6 @@ class RawKernel:
         stream: Any = None,
     ) -> None:
         """Launch it."""
-        if self._kernel is None:
-            self.compile()
-        assert self._kernel is not None
         self._kernel.launch(grid, block, *map(_passed, args), shared=shared_mem)
 
 
