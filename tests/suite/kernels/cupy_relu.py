@@ -3,9 +3,6 @@
 import cupy as cp
 import numpy as np
 
-arrays = "cuda"
-domain = {"relu": {"dtypes": ("float32",)}}
-
 kernel = cp.RawKernel(
     r"""
 extern "C" __global__ void relu(const float* x, float* out, int n) {
@@ -18,9 +15,10 @@ extern "C" __global__ void relu(const float* x, float* out, int n) {
 )
 
 
+arrays = "cuda"
+domain = {"relu": {"dtypes": ("float32",), "layout": "packed", "empty": False}}
+
+
 def relu(x):
-    x = cp.ascontiguousarray(cp.asarray(x))
-    out = cp.empty_like(x)
-    if x.size:
-        kernel(((x.size + 255) // 256,), (256,), (x, out, np.int32(x.size)))
+    kernel((x.size // 256 + 1,), (256,), (cp.asarray(x), out := cp.empty(x.shape, x.dtype), np.int32(x.size)))
     return out
