@@ -122,9 +122,7 @@ def test_what_is_no_array_of_jax_is_no_result(tmp_path: Path) -> None:
     needs("jax")
     wrong = tmp_path / "wrong.py"
     wrong.write_text("import numpy as np, jax\narrays = 'jax'\ndef relu(x): return np.maximum(x, 0)\n")
-    assert (
-        "expected a jax.Array" in failures(entry(str(wrong), "relu", stop=True))[0]
-    )
+    assert "expected a jax.Array" in failures(entry(str(wrong), "relu", stop=True))[0]
 
 
 def test_a_raw_kernel_of_cupy_conforms_without_cupy() -> None:

@@ -579,7 +579,7 @@ def _divisors(windows: Windows, count_include_pad: bool, divisor: float | None) 
     """Return what each window is divided by: its cells in the input, or in the padding too, if it has any."""
     if divisor is not None:
         return np.full(windows.output, D(divisor))
-    return np.maximum(windows.cells(padded=count_include_pad), D(1))
+    return np.asarray(np.maximum(windows.cells(padded=count_include_pad), D(1)))
 
 
 def avg_pool(

@@ -3,7 +3,7 @@
 import jax
 
 arrays = "jax"
-arithmetic = {"relu": dict.fromkeys(("float32", "bfloat16"), {"flush_subnormals": True})}
+arithmetic = {"relu": {dtype: {"flush_subnormals": True} for dtype in ("float32", "bfloat16")}}
 
 
 def relu(x):
