@@ -115,6 +115,7 @@ def test_a_problem_that_is_none_of_ours_is_refused_in_a_line(
         ("x * torch.sigmoid(x)", "silu", {}),
         ("torch.nn.functional.hardtanh(x, -2.0, 2.0)", "hard_tanh", {"min_val": -2.0, "max_val": 2.0}),
         ("x.clamp(min=0)", "relu", {}),
+        ("torch.relu(x.to('cuda'))", "relu", {}),
         ("x.log_softmax(dim=0)", "log_softmax", {"axis": 0}),
         (
             "0.5 * x * (1 + torch.tanh((2 / 3.141592653589793) ** 0.5 * (x + 0.044715 * x**3)))",

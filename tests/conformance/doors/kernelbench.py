@@ -152,7 +152,7 @@ def read(module: ModuleType) -> Problem:
     for name in ("Model", "get_inputs"):
         if not callable(getattr(module, name, None)):
             raise ProblemError(f"it has no {name}: no problem of KernelBench")
-    with torch.device("meta"), torch.no_grad():
+    with torch.device("meta"), OnMeta(), torch.no_grad():
         inputs = list(module.get_inputs())
         model = module.Model(*init_inputs(module))
         if not all(isinstance(each, torch.Tensor) for each in inputs):
@@ -175,6 +175,25 @@ def read(module: ModuleType) -> Problem:
 def init_inputs(module: ModuleType) -> list[Any]:
     """Return what a model is built with."""
     return list(module.get_init_inputs()) if hasattr(module, "get_init_inputs") else []
+
+
+class OnMeta(TorchFunctionMode):  # type: ignore[misc]
+    """While it is entered, tensors that are asked for on a GPU, or the CPU, are on the meta device."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Any = None
+    ) -> Any:
+        """Run a function of PyTorch."""
+        if func in (torch.Tensor.cuda, torch.Tensor.cpu):
+            return args[0]
+        if (
+            getattr(func, "__name__", "") == "to"
+            and len(args) > 1
+            and isinstance(args[1], str | torch.device)
+        ):
+            args = (args[0], "meta", *args[2:])
+        named = dict(kwargs or {})
+        return func(*args, **(named | {"device": "meta"} if named.get("device") is not None else named))
 
 
 @dataclass(frozen=True)
@@ -433,18 +452,7 @@ class Models:
             windows = windows_of(operation, shapes, operation.complete(parameters))
             steps = {"stride": windows.stride, "padding": windows.before, "dilation": windows.dilation}
         model = self.of({name: steps[name] for name in self._uneven() if name in steps})
-        return torch_modules.answer(model, self._state(model), given, self.asked.inputs, {})
-
-    def _state(self, model: Any) -> Mapping[str, str]:
-        """Return where the weights are in a solution: under the problem's names, or those of their shapes."""
-        named = dict(model.named_parameters())
-        state: dict[str, str] = {}
-        for name, path in self.asked.state.items():
-            fits = [each for each, weight in named.items() if tuple(weight.shape) == self.asked.shapes[name]]
-            if path not in fits and len(fits) != 1:
-                raise NotImplementedError(f"ModelNew has no parameter {path}, and {len(fits)} of its shape")
-            state[name] = path if path in fits else fits[0]
-        return state
+        return torch_modules.answer(model, self.asked.state, given, self.asked.inputs, {})
 
 
 # The table of level 1 -----------------------------------------------------------------------------------

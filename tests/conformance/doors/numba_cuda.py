@@ -67,6 +67,8 @@ def open_door() -> bool:
         module.get_current_device = lambda: here
     dispatcher.CUDADispatcher.call = launch
     dispatcher.CUDADispatcher.compile = _declare
+    disable = dispatcher.CUDADispatcher.disable_compile
+    dispatcher.CUDADispatcher.disable_compile = lambda self, val=True: self.overloads and disable(self, val)
     dispatcher.ForAll.__call__ = _for_all
     for name, function in FUNCTIONS.items():
         setattr(cuda, name, function)
@@ -216,6 +218,17 @@ class Array(DeviceArray):
         return ary
 
 
+class Stream:
+    """A stream: launches on the simulated device are done when they return."""
+
+    def synchronize(self) -> None:
+        """Wait for nothing."""
+
+    def auto_synchronize(self) -> contextlib.AbstractContextManager[None]:
+        """Wait for nothing at the end of a block."""
+        return contextlib.nullcontext()
+
+
 def _as_array(array: DeviceArray) -> Array:
     return Array(array.shape, array.dtype, array.strides, array.pointer, owner=array)
 
@@ -250,8 +263,8 @@ FUNCTIONS: Final[dict[str, Callable[..., Any]]] = {
     "device_array": _device_array,
     "device_array_like": _device_array_like,
     "as_cuda_array": _as_cuda_array,
-    "stream": lambda: 0,
-    "default_stream": lambda: 0,
+    "stream": Stream,
+    "default_stream": Stream,
     "select_device": lambda device_id=0: None,
     "defer_cleanup": contextlib.nullcontext,
     "pinned": lambda *arrays: contextlib.nullcontext(),

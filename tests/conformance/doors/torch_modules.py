@@ -167,10 +167,10 @@ class Module:
             raise ModuleError(
                 f"forward takes {', '.join(inputs)}, {operation.name} needs {', '.join(missing)} too"
             )
-        for name in state.values() if not isinstance(found, type) else ():
-            if not hasattr(found, name):
+        for name, attribute in state.items() if not isinstance(found, type) else ():
+            if name not in operation.optional and placed(found, attribute) is None:
                 raise ModuleError(
-                    f"it has no parameter {name!r}, which is where {operation.name} has its weights"
+                    f"it has no one parameter for {operation.name}'s {name}: call it {attribute!r}"
                 )
         model = cls(found, operation, inputs, options, state)
         model.constructor()
@@ -210,7 +210,9 @@ class Module:
         for name, attribute in self.state.items():
             domain |= self._weights(name, attribute)
         if self.operation.name == "gemm" and "b" in self.state:
-            domain |= {"rank": 2, "transpose_b": True, "alpha": 1.0, "beta": (0.0, 1.0)}
+            given = domain["c"] != "absent"
+            beta: Any = (0.0, 1.0) if isinstance(self.found, type) and given else float(given)
+            domain |= {"rank": 2, "transpose_b": True, "alpha": 1.0, "beta": beta}
         return domain
 
     def _fixed(self, name: str, default: Any) -> dict[str, Any]:
@@ -224,7 +226,7 @@ class Module:
             optional = "bias" in self.constructor()
             form = ("absent", "vector") if name == "c" and optional else "absent"
             return {name: form} if name in self.operation.optional and (name == "c" or not optional) else {}
-        weights = getattr(self.found, attribute)
+        weights = placed(self.found, attribute)
         if name in self.operation.optional:
             given = "vector" if name == "c" else "given"
             return {name: "absent" if weights is None else given}
@@ -295,20 +297,25 @@ def answer(
     module = module.to(device=first.device, dtype=first.dtype)
     with refusals(), torch.no_grad():
         for name, attribute in state.items():
-            weights = _parameter(module, attribute)
-            if name in given and weights is not None:
-                if weights.shape != given[name].shape:
-                    raise NotImplementedError(
-                        f"{attribute} has shape {tuple(weights.shape)}, {name} {tuple(given[name].shape)}"
-                    )
+            if name in given:
+                weights = placed(module, attribute, tuple(given[name].shape))
+                if weights is None:
+                    raise NotImplementedError(f"it has no one parameter for {name}: call it {attribute!r}")
                 weights.copy_(given[name])
         return module(*(given[name] for name in inputs if name in given), **options)
 
 
-def _parameter(module: Any, path: str) -> Any:
-    for name in path.split("."):
-        module = getattr(module, name, None)
-    return module
+def placed(module: Any, path: str, shape: tuple[int, ...] | None = None) -> Any:
+    """Return a parameter of a module: of a name, of a name in a part of it, or the only one of a shape.
+
+    Without a shape all of two axes and more, or of one, are alike: those that are weights, or biases.
+    """
+    named = {name: each for name, each in module.named_parameters() if shape in (None, tuple(each.shape))}
+    if path in named:
+        return named[path]
+    ends = [each for name, each in named.items() if name.endswith(f".{path}")]
+    alike = [each for each in named.values() if shape is not None or (each.ndim > 1) != (path == "bias")]
+    return next((found[0] for found in (ends, alike) if len(found) == 1), None)
 
 
 class refusals:
