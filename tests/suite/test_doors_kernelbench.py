@@ -11,6 +11,7 @@ import pytest
 from gaugeblock.conformance import Effort, doors, judge
 from gaugeblock.conformance.backend import loading
 from gaugeblock.conformance.command import USAGE, main
+from gaugeblock.conformance.reports import replaying
 from gaugeblock.spec.domain import Domain
 from gaugeblock.spec.operations import OPERATIONS
 
@@ -141,6 +142,12 @@ def test_an_activation_is_known_by_its_call_or_its_values(
 def test_what_is_no_pair_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["conform", "numpy", "kernelbench_right.py"]) == USAGE
     assert "two are a problem of KernelBench and a solution" in capsys.readouterr().err
+
+
+def test_a_report_on_a_solution_is_replayed_where_the_problem_lies(tmp_path: Path) -> None:
+    (tmp_path / "problem.py").touch()
+    data = {"backend": "problem.py+solution.py:Best", "folder": str(tmp_path)}
+    assert replaying.place(data, tmp_path / "r.json", None) == ("problem.py+solution.py:Best", tmp_path)
 
 
 def test_a_solution_that_is_none_is_refused_in_a_line() -> None:

@@ -17,7 +17,10 @@ def main() -> None:
     descriptor, memory, lifeline = map(int, sys.argv[2:])
     connection = socket.socket(fileno=descriptor)
     setup = messages.receive(connection)
-    needed = [path for path in (name.partition(":")[0], os.getcwd()) if os.path.exists(path)]
+    files = [
+        part.partition(":")[0] for part in (name, *name.split("+"))
+    ]  # a problem and its solution are two
+    needed = [path for path in (*files, os.getcwd()) if os.path.exists(path)]
     held = isolation.enter(
         lifeline, (descriptor, memory), setup["means"], setup["folder"], needed, setup["limits"]
     )

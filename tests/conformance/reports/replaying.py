@@ -10,7 +10,7 @@ from math import prod
 from pathlib import Path
 from typing import Any, get_args
 
-from gaugeblock.conformance.backend.loading import BackendError
+from gaugeblock.conformance.backend.loading import PAIR, BackendError
 from gaugeblock.conformance.checks import checks_of
 from gaugeblock.conformance.engine import replay
 from gaugeblock.conformance.problems.problem import Array, Distribution, Layout, Problem
@@ -79,7 +79,8 @@ def place(data: dict[str, Any], report: Path, backend: str | None) -> tuple[str,
     beside, here = report.resolve().parent, Path.cwd()
     guesses = [Path(data["folder"])] if data.get("folder") else []
     folders = [folder for folder in (*guesses, beside, here) if folder.is_dir()]
-    path = name.partition(":")[0]
+    problem, plus, _ = name.partition(PAIR)
+    path = f"{problem}.py" if plus else name.partition(":")[0]
     for folder in folders:
         if not path.endswith(".py") or (folder / path).is_file():
             return name, folder
