@@ -2,6 +2,7 @@
 
 import importlib.util
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,25 @@ def test_the_examples_of_the_page_are_those_that_are_judged_and_five_lines_at_mo
     for file, example in examples:
         assert example in (KERNELS / file).read_text(encoding="utf-8"), file
         assert len([line for line in example.splitlines() if line]) <= 5, file
+
+
+@pytest.mark.parametrize(
+    ("package", "backend", "message"),
+    [
+        ("torch", "torch_modules.py:Relu", "does not import: No module named 'torch'"),
+        ("torch", "kernelbench_relu.py+x.py", "does not import: No module named 'torch'"),
+        ("jax", "jax_relu.py", "does not import: No module named 'jax'"),
+        ("numba", "numba_relu.py", "does not import: No module named 'numba'"),
+        ("onnx", "onnx_models.py", "does not import: No module named 'onnx'"),
+    ],
+)
+def test_a_missing_package_is_named_in_a_line(
+    package: str, backend: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(loading.BackendError, match=re.escape(message)) as caught:
+        loading.load(str(KERNELS / backend))
+    assert "\n" not in str(caught.value)
 
 
 # PyTorch --------------------------------------------------------------------------------------------------
@@ -173,6 +193,23 @@ def test_a_kernel_of_numba_conforms() -> None:
     needs("numba")
     found = entry(str(KERNELS / "numba_relu.py"), "relu")
     assert found["levels"]["reproducible"] == "conforming", failures(found)
+
+
+def test_a_numba_that_cannot_compile_is_refused_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    needs("numba")
+    from gaugeblock.conformance.doors import numba_cuda
+
+    monkeypatch.setattr(numba_cuda.numba, "__version__", "0.55.1")
+    with pytest.raises(ImportError, match=r"numba has to be 0\.60 or newer, this is 0\.55\.1"):
+        numba_cuda.open_door()
+    monkeypatch.undo()
+    monkeypatch.setenv("GAUGEBLOCK_DEVICE", "cuda")
+    with pytest.raises(ImportError, match=r"GAUGEBLOCK_DEVICE=cuda, but numba finds no GPU"):
+        numba_cuda.open_door()
+    monkeypatch.setenv("GAUGEBLOCK_DEVICE", "simulator")
+    monkeypatch.setattr(numba_cuda.nvvm, "NVVM", lambda: 1 / 0)
+    with pytest.raises(ImportError, match=r"libNVVM, which is not found: set CUDA_HOME"):
+        numba_cuda.open_door()
 
 
 # ONNX -----------------------------------------------------------------------------------------------------
