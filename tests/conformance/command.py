@@ -122,7 +122,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     conform.add_argument(
-        "backend", help=f"a Python or .cu file, PTX, an importable module, or {', '.join(ADAPTERS)}"
+        "backend", help=f"a Python, .cu or .onnx file, PTX, an importable module, or {', '.join(ADAPTERS)}"
     )
     conform.add_argument(
         "solution", nargs="?", help="of the problem of KernelBench that stands before it, a Python file"

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
-from types import ModuleType
+from types import FrameType, ModuleType
 from typing import Any, Final
 
 DOORS: Final[Mapping[str, str]] = {
@@ -22,6 +22,8 @@ STANDS_IN: Final = ("cupy",)
 """Libraries whose door has a ``stand_in`` for them where they are not installed."""
 
 _open: dict[str, ModuleType] = {}
+_by_others: set[str] = set()
+"""Libraries that another one imported first, as PyTorch does Triton: that alone is no use of them."""
 
 
 def open_door(library: str) -> None:
@@ -33,7 +35,35 @@ def open_door(library: str) -> None:
 
 def said() -> dict[str, Any]:
     """Return what the doors that are open say of the device behind them, as a backend would of its own."""
-    return {name: value for door in _open.values() for name, value in door.described().items()}
+    doors = [door for library, door in _open.items() if library not in _by_others or _is_used(library)]
+    return {name: value for door in doors for name, value in door.described().items()}
+
+
+def _is_used(library: str) -> bool:
+    """Whether a module that is no part of it has the library, or something of it, among its globals."""
+    package = library.partition(".")[0]
+    return any(
+        _package_of(value) == package
+        for name, module in list(sys.modules.items())
+        if isinstance(module, ModuleType) and name.partition(".")[0] not in (package, "torch", "gaugeblock")
+        for value in list(vars(module).values())
+    )
+
+
+def _package_of(value: Any) -> str:
+    name = value.__name__ if isinstance(value, ModuleType) else type(value).__module__
+    return str(name).partition(".")[0]
+
+
+def _importer() -> str:
+    """Return the package of the code that asks for an import."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        name = str(frame.f_globals.get("__name__", ""))
+        if name != __name__ and not name.startswith(("importlib", "_frozen_importlib")):
+            return name.partition(".")[0]
+        frame = frame.f_back
+    return ""
 
 
 class _Opening(Loader):
@@ -48,6 +78,8 @@ class _Opening(Loader):
     def exec_module(self, module: ModuleType) -> None:
         assert module.__spec__ is not None
         module.__spec__.loader = module.__loader__ = self._loader
+        if _importer() == "torch":
+            _by_others.add(self._library)
         self._loader.exec_module(module)
         open_door(self._library)
 

@@ -74,7 +74,8 @@ class Problem:
         domain: dict[str, Any] = {"dtypes": ("float32",), **(shapes or self.shapes)}
         for name in operation.parameters:
             domain |= torch_modules.fixed(operation, name, operation.complete(self.parameters)[name])
-        domain |= {name: "absent" for name in operation.optional if name not in self.shapes}
+        given = "vector" if operation.kind == "contraction" else "given"
+        domain |= {name: given if name in self.shapes else "absent" for name in operation.optional}
         return domain | {"layout": "packed", "values": "finite", "empty": False}
 
     def small(self) -> Shapes:
@@ -104,6 +105,7 @@ class Problem:
         """Return axes that can be halved, each with those of other arrays that follow, the longest first."""
         if self.operation == "gemm":
             axes = _axes_of_product(shapes, self.parameters)
+            axes = [axis for axis in axes if not any(name in self.state for name, _ in axis)]
         else:
             fixed = (1,) if "w" in shapes else ()
             axes = [(("x", axis),) for axis in range(len(shapes["x"])) if axis not in fixed]
@@ -206,7 +208,17 @@ class Call:
     result: Any
 
 
-VIEWS: Final = ("__get__", "t", "transpose", "contiguous", "size", "dim", "__len__", "is_contiguous")
+VIEWS: Final = (
+    "__get__",
+    "t",
+    "transpose",
+    "permute",
+    "contiguous",
+    "size",
+    "dim",
+    "__len__",
+    "is_contiguous",
+)
 """Functions that compute nothing."""
 
 
@@ -241,6 +253,10 @@ def _of_einsum(equation: str, *operands: Any) -> dict[str, Any]:
     return _arrays_of_product(*operands)
 
 
+def _linear(x: Any, w: Any, bias: Any = None) -> dict[str, Any]:
+    return {"a": x, "b": w, "c": bias, "transpose_b": True, "beta": float(bias is not None)}
+
+
 def _windowed(*names: str) -> Callable[..., dict[str, Any]]:
     """Return how arguments are named that come in this order."""
     return lambda *args, **named: dict(zip(names, args, strict=False)) | named
@@ -254,6 +270,7 @@ _AVG = _windowed("x", "kernel", "stride", "padding", "ceil_mode", "count_include
 FUNCTIONS: Final[Mapping[str, tuple[str, Callable[..., dict[str, Any]]]]] = {
     **dict.fromkeys(("matmul", "mm", "bmm", "__matmul__"), ("gemm", _arrays_of_product)),
     "einsum": ("gemm", _of_einsum),
+    "linear": ("gemm", _linear),
     **{f"conv{n}d": ("conv", _CONV) for n in (1, 2, 3)},
     **{f"conv_transpose{n}d": ("conv_transpose", _TRANSPOSED) for n in (1, 2, 3)},
     **{f"max_pool{n}d": ("max_pool", _MAX) for n in (1, 2, 3)},
@@ -312,7 +329,13 @@ def _of_call(call: Call, inputs: Sequence[Any], weights: Mapping[str, Any]) -> P
             )
     if sorted(order) != list(range(len(inputs))):
         raise ProblemError(f"its Model does not give all of its inputs to {call.name}")
-    return Problem(operation_name, shapes, parameters, tuple(order[i] for i in sorted(order)), state)
+    names = tuple(order[i] for i in sorted(order))
+    problem = Problem(operation_name, shapes, parameters, names, state)
+    try:
+        problem.domain()
+    except torch_modules.ModuleError as error:
+        raise ProblemError(f"its Model calls {call.name}: {error}") from error
+    return problem
 
 
 def _source(value: Any, given: Sequence[Any], name: str, parameters: dict[str, Any]) -> Any:

@@ -263,7 +263,7 @@ class _Model:
         if "c" in shapes:
             domain["c"] = "vector" if len(shapes["c"]) == 1 else "given"
         elif "bias" in shapes:
-            domain["bias"] = shapes["bias"] if None not in shapes["bias"] else "given"
+            domain["bias"] = "given"
         return domain
 
     def _shape(self, name: str) -> tuple[Any, ...]:
