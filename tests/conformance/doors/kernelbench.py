@@ -235,7 +235,8 @@ class Recorder(TorchFunctionMode):  # type: ignore[misc]
         """Run a function and take it down."""
         result = func(*args, **(kwargs or {}))
         name = getattr(func, "__name__", "?")
-        if name not in VIEWS:
+        moved = name in ("to", "cuda", "cpu") and result is args[0]
+        if name not in VIEWS and not moved:
             self.calls.append(Call(name, tuple(args), dict(kwargs or {}), result))
         return result
 
