@@ -1,16 +1,18 @@
 """What the suite tells the document: which checks a clause has, and where a concept lives.
 
-The README has a table of that too, and one of the recorded kill matrix. After a new concept or kernel,
+The page of the spec has a table of that too, that of the mutants one of the recorded kill matrix. After a new
+concept or kernel,
 
-    python -m gaugeblock.conformance.document README.md
+    python -m gaugeblock.conformance.document .
 
-writes them again.
+in a checkout writes them again.
 """
 
 from __future__ import annotations
 
 import inspect
 import json
+import posixpath
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -100,11 +102,11 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     "tests": ("tests/reference/",),
     "shown by": ("spec/demonstrations/",),
 }
-"""The columns of the README's table, with how the paths in them begin."""
+"""The columns of the table, with how the paths in them begin."""
 
 
 def table() -> str:
-    """Return the table of concepts and where they live, as Markdown with links from the repository's root."""
+    """Return the table of concepts and where they live, as Markdown with links from `spec/`."""
     head = ["", "formulas and bounds", *COLUMNS]
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for page, markdown in pages().items():
@@ -114,7 +116,7 @@ def table() -> str:
             continue
         sections = set(re.findall(r"^## (.*)$", markdown, flags=re.MULTILINE))
         parts = [
-            f"[{part}](spec/text/{page}#{part})"
+            f"[{part}](text/{page}#{part})"
             for part in ("semantics", "accuracy")
             if part.capitalize() in sections
         ]
@@ -122,7 +124,9 @@ def table() -> str:
         for beginnings in COLUMNS.values():
             # The naive kernels are there to compare with.
             here = [file for file in files if file.startswith(beginnings) and not file.endswith("_naive.cu")]
-            cells.append(", ".join(f"[{Path(file).name}]({file})" for file in here))
+            cells.append(
+                ", ".join(f"[{Path(file).name}]({posixpath.relpath(file, 'spec')})" for file in here)
+            )
         lines.append(f"| **{concept.replace('_', ' ')}** | {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -165,24 +169,22 @@ def kill_table(root: Path) -> str:
     return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])
 
 
-def _replaced(text: str, section: str, new: str) -> str:
-    """Return a page with the table of a section replaced, or put at the section's end."""
-    begin = text.index(f"## {section}")
-    end = text.index("\n## ", begin)
-    table = re.search(r"(?m)^\|(.*\n\|)*.*$", text[begin:end])
-    if table is None:
-        return f"{text[:end]}\n{new}\n{text[end:]}"
-    return text[: begin + table.start()] + new + text[begin + table.end() :]
+def _replace(page: Path, new: str) -> None:
+    """Replace the table of a page that begins as a new one does, or put the new one at the end."""
+    text = page.read_text("utf-8")
+    head = re.escape(new.partition("|---")[0])
+    table = re.compile(rf"(?m)^{head}(.*\n\|)*.*$")
+    page.write_text(table.sub(lambda _: new, text) if table.search(text) else f"{text}\n{new}\n", "utf-8")
 
 
 def main() -> int:
-    """Write the tables into the README that the command line names."""
-    if len(sys.argv) != 2:
-        print("usage: python -m gaugeblock.conformance.document README.md", file=sys.stderr)
+    """Write the tables into the pages of the checkout that the command line names."""
+    if len(sys.argv) != 2 or not (root := Path(sys.argv[1])).is_dir():
+        print("usage: python -m gaugeblock.conformance.document CHECKOUT", file=sys.stderr)
         return 2
-    readme = Path(sys.argv[1])
-    text = _replaced(readme.read_text("utf-8"), "Where is …?", table())
-    readme.write_text(_replaced(text, "Why believe it", kill_table(readme.parent)), "utf-8")
+    _replace(root / "spec" / "README.md", table())
+    if (root / RECORDED).exists():
+        _replace(root / "tests" / "mutants" / "README.md", kill_table(root))
     return 0
 
 

@@ -1,4 +1,4 @@
-"""The README tells the truth: its commands are those that CI runs, its examples do what it says."""
+"""The first page and those behind it tell the truth: commands are CI's, examples do as said, links lead."""
 
 import doctest
 import re
@@ -11,11 +11,19 @@ import pytest
 from gaugeblock.conformance.document import kill_table, table
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = sorted(
+    path.relative_to(ROOT)
+    for path in (ROOT, *(ROOT / room for room in ("reference", "gpu", "spec", "tests")))
+    for path in (path.glob("*.md") if path == ROOT else path.rglob("README.md"))
+)
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+def read(page: str | Path) -> str:
+    return (ROOT / page).read_text(encoding="utf-8")
+
+
+def blocks(language: str, page: str = "README.md") -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", read(page), re.DOTALL)
 
 
 def test_ci_runs_exactly_the_test_command() -> None:
@@ -26,7 +34,7 @@ def test_ci_runs_exactly_the_test_command() -> None:
 
 @pytest.mark.parametrize(("language", "name"), [("python", "my_kernels.py"), ("cuda", "my_kernels.cu")])
 def test_the_example_of_a_kernel_fails_as_shown(language: str, name: str, tmp_path: Path) -> None:
-    (tmp_path / name).write_text(blocks(language)[0])
+    (tmp_path / name).write_text(next(block for block in blocks(language) if "relu" in block))
     arguments = ["conform", name, "--operation", "relu", "--dtype", "fp32", "--seed", "1"]
     command = [sys.executable, "-m", "gaugeblock.conformance.command", *arguments]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
@@ -38,7 +46,7 @@ def test_the_example_of_a_kernel_fails_as_shown(language: str, name: str, tmp_pa
 
 
 def test_the_example_of_a_test_passes_and_fails_with_the_kernel(tmp_path: Path) -> None:
-    kernels, example = (block for block in blocks("python") if block.startswith("# "))
+    kernels, example = (block for block in blocks("python") if "my_kernels" in block)
     (tmp_path / "test_my_kernels.py").write_text(example)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--import-mode=prepend"]
     for kernel, code in ((kernels, 0), (kernels.replace("x > 0", "x > 1"), 1)):
@@ -50,26 +58,28 @@ def test_the_example_of_a_test_passes_and_fails_with_the_kernel(tmp_path: Path) 
 
 
 def test_the_example_of_a_call_runs() -> None:
-    example = next(block for block in blocks("python") if ">>>" in block)
+    example = next(block for block in blocks("python", "gpu/README.md") if ">>>" in block)
     test = doctest.DocTestParser().get_doctest(example, {}, "README", "README.md", 0)
     assert doctest.DocTestRunner().run(test).failed == 0
 
 
-def test_every_link_leads_somewhere() -> None:
-    for target in re.findall(r"\]\(([^):]+)\)", README):
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^):]+)\)", re.sub(r"(?s)```.*?```|`[^`]*`", "", read(page))):
         path, _, section = target.partition("#")
-        assert not path or (ROOT / path).exists(), target
-        text = README if not path else (ROOT / path).read_text(encoding="utf-8") if section else ""
-        headings = re.findall(r"^#+ (.*)$", text, flags=re.MULTILINE)
-        assert not section or section in {heading.lower().replace(" ", "-") for heading in headings}, target
+        place = ROOT / page.parent / path if path else ROOT / page
+        assert place.exists(), target
+        headings = re.findall(r"^#+ (.*)$", read(place), flags=re.MULTILINE) if section else []
+        assert not section or section in {
+            re.sub("[^a-z0-9-]", "", each.lower().replace(" ", "-")) for each in headings
+        }, target
 
 
 def test_every_concept_is_found_in_the_table() -> None:
-    message = "run: python -m gaugeblock.conformance.document README.md"
-    assert f"\n\n{table()}\n\n" in README[README.index("## Where is …?") :], message
+    assert table() in read("spec/README.md"), "run: python -m gaugeblock.conformance.document ."
 
 
-def test_a_kill_matrix_in_the_readme_is_that_of_the_record() -> None:
-    message = "run: python -m gaugeblock.conformance.document README.md"
-    shown = re.search(r"(?m)^\| wrong, right (.*\n\|)*.*$", README)
-    assert shown is None or shown[0] == kill_table(ROOT), message
+def test_the_kill_matrix_is_that_of_the_record() -> None:
+    assert kill_table(ROOT) in read("tests/mutants/README.md"), (
+        "run: python -m gaugeblock.conformance.document ."
+    )

@@ -180,7 +180,7 @@ def test_the_lines_in_the_readme_are_enough(tmp_path: Path) -> None:
     lines = next(
         each for each in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "my_softmax" in each
     )
-    assert lines.count("\n") <= 5
+    assert len([line for line in lines.splitlines() if not line.startswith("#")]) <= 5
     text = OPERATIONS.read_text(encoding="utf-8")
     kernel = text[text.index("@triton.jit") : text.index("@triton.autotune")].replace(
         "def softmax(", "def my_softmax("
