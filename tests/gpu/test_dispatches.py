@@ -22,6 +22,7 @@ def launched(operation: str, calls: tuple[layers.LayerCall, ...]) -> set[tuple[s
     return {(dtype, each) for dtype in formats for call in calls for each in dispatches(call, dtype)}
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_few_layers_launch_all_that_all_layers_launch(operation: str) -> None:
     chosen = launched(operation, layers.covering_calls(operation))

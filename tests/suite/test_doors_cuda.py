@@ -289,7 +289,7 @@ def test_the_page_tells_the_truth(load: Load) -> None:
     page = (Path(doors.__file__).parent / "README.md").read_text(encoding="utf-8")
     (source,) = re.findall(r"```cuda\n(.*?)```", page, re.DOTALL)
     assert call(load("", source), "relu", array(300)).shape == (300,)
-    (example,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (example,) = re.findall(r"```python\n(>>>.*?)```", page, re.DOTALL)
     test = doctest.DocTestParser().get_doctest(example, {}, "doors", "README.md", 0)
     assert doctest.DocTestRunner().run(test).failed == 0
     words = {*values.FUNCTIONS, *LAYOUTS, *VALUES, *PADDINGS, *ADDENDS[2:]} - {"any"}

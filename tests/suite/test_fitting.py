@@ -76,6 +76,7 @@ def problems(operation: str) -> Iterator[Problem]:
     yield from drawn
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize(
     ("operation", "declaration"),
     [(name, each) for name, domains in DOMAINS.items() for each in domains],

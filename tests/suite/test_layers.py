@@ -192,6 +192,7 @@ class Kernel:
         return Answer(problem.want().astype(np.int64) if problem.record.result_dtype == "int64" else right)
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize("dtype", FORMATS)
 @pytest.mark.parametrize("operation", [n for n in OPERATIONS if n != "max_pool_indices"])
 def test_a_layer_whose_result_is_doubled_is_seen_in_each_direction(operation: str, dtype: str) -> None:
@@ -205,6 +206,7 @@ def test_a_layer_whose_result_is_doubled_is_seen_in_each_direction(operation: st
             judge(Trial(Kernel(lambda y: 2 * y)), problem)  # type: ignore[arg-type]
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize("operation", SUMS)
 @pytest.mark.parametrize("dtype", FORMATS)
 def test_the_judge_of_large_sums_sees_a_doubled_result_too(

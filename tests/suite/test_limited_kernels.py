@@ -168,12 +168,14 @@ def levels(
     return {**entry["levels"], "why": "\n".join(found)}
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize("name", LIMITED)
 def test_a_limited_kernel_conforms_in_its_domain(name: str) -> None:
     found = levels(f"{KERNELS / 'limited.py'}:{name}_DECLARED", LIMITED[name].operation)
     assert found["numeric"] == "conforming", found["why"]
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize("name", [name for name in LIMITED if name != "SINGLE"])
 def test_a_limited_kernel_without_a_domain_is_partial(name: str) -> None:
     found = levels(f"{KERNELS / 'limited.py'}:{name}", LIMITED[name].operation)
@@ -186,6 +188,7 @@ def test_a_kernel_of_one_format_conforms_in_it_and_is_unsupported_in_others() ->
     assert levels(backend, "tanh", "float16")["numeric"] == "unsupported"
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize("name", LIMITED)
 def test_a_limited_kernel_with_a_bug_in_its_domain_is_violating(name: str) -> None:
     backend = f"{KERNELS / 'limited.py'}:{name}_BROKEN"
@@ -196,6 +199,7 @@ def test_a_limited_kernel_with_a_bug_in_its_domain_is_violating(name: str) -> No
     assert "violating" in found, LIMITED[name].bug
 
 
+@pytest.mark.one_of(3)
 @pytest.mark.parametrize("operation", loading.load(str(BARE)).functions)
 def test_a_bare_kernel_conforms_in_its_numbers_and_not_as_a_reference(operation: str) -> None:
     found = levels(str(BARE), operation)

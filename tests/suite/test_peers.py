@@ -95,6 +95,7 @@ SHORT_RUN = [
 ]
 
 
+@pytest.mark.one_of(2)
 @pytest.mark.parametrize(("peer", "names", "dtypes"), SHORT_RUN)
 def test_a_short_run_finds_nothing_that_is_not_listed(
     peer: str, names: list[str], dtypes: tuple[str, ...]
