@@ -6,9 +6,9 @@
 """
 
 from gaugeblock.gpu.simulator import driver
-from gaugeblock.gpu.simulator.counters import Counters, counting
 from gaugeblock.gpu.simulator.errors import Fault
-from gaugeblock.gpu.simulator.vm.approximate import perturbed
-from gaugeblock.gpu.simulator.vm.settings import Settings, notes, settings
+from gaugeblock.gpu.simulator.machine.counters import Counters
+from gaugeblock.gpu.simulator.machine.settings import Settings, counting, notes, settings
+from gaugeblock.gpu.simulator.numbers.approximate import perturbed
 
 __all__ = ["Counters", "Fault", "Settings", "counting", "driver", "notes", "perturbed", "settings"]

@@ -33,8 +33,7 @@ from numpy.typing import NDArray
 
 from gaugeblock.gpu.attributes import device_attribute, function_attribute
 from gaugeblock.gpu.simulator.errors import Error, Fault, LaunchError, LogicError, MemoryError
-from gaugeblock.gpu.simulator.module import LoadedModule
-from gaugeblock.gpu.simulator.vm.launch import (
+from gaugeblock.gpu.simulator.machine.launch import (
     MAX_BLOCK,
     MAX_GRID,
     MAX_SHARED,
@@ -42,7 +41,8 @@ from gaugeblock.gpu.simulator.vm.launch import (
     MAX_THREADS,
     launch,
 )
-from gaugeblock.gpu.simulator.vm.memory import BASE, Allocation, GlobalMemory
+from gaugeblock.gpu.simulator.machine.module import LoadedModule
+from gaugeblock.gpu.simulator.state.memory import BASE, Allocation, GlobalMemory
 
 __all__ = [
     "Context",

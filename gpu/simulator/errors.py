@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gaugeblock.gpu.compiler import plain_name
-
-if TYPE_CHECKING:
-    from gaugeblock.gpu.simulator.vm.operands import Lowered
+from gaugeblock.gpu.simulator.ptx.operands import Lowered
 
 
 class Error(Exception):

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from gaugeblock.gpu.simulator.vm import approximate
+from gaugeblock.gpu.simulator.numbers import approximate
 
 Array = npt.NDArray[Any]
 Function = Callable[..., Array]

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gaugeblock.gpu.simulator.vm.conversion import TYPES, cvt, cvt_packed
+from gaugeblock.gpu.simulator.numbers.conversion import TYPES, cvt, cvt_packed
 
 Array = npt.NDArray[Any]
 EVERY_PATTERN = np.arange(65536, dtype=np.uint16)

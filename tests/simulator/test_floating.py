@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gaugeblock.gpu.simulator.vm import floating
-from gaugeblock.gpu.simulator.vm.rounding import Direction
+from gaugeblock.gpu.simulator.numbers import floating
+from gaugeblock.gpu.simulator.numbers.rounding import Direction
 
 Array = npt.NDArray[Any]
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)

@@ -4,8 +4,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from gaugeblock.gpu.simulator.vm.floating import fma
-from gaugeblock.gpu.simulator.vm.tensor_core import mma
+from gaugeblock.gpu.simulator.numbers.floating import fma
+from gaugeblock.gpu.simulator.numbers.tensor_core import mma
 
 BF16 = np.dtype(ml_dtypes.bfloat16)
 RANDOM = np.random.default_rng(5)

@@ -200,7 +200,7 @@ extern "C" __global__ void k(int* x) {
 @pytest.mark.parametrize("order", ["lockstep", "warps", "lanes"])
 @pytest.mark.parametrize("kept", [1 << 22, 100])
 def test_the_same_bits_for_one_address_are_a_note_and_on_request_a_fault(cuda, order, kept, monkeypatch):
-    monkeypatch.setattr("gaugeblock.gpu.simulator.vm.sanitizer._LONG", kept)
+    monkeypatch.setattr("gaugeblock.gpu.simulator.checks.races._LONG", kept)
     x = np.zeros(64, np.int32)
     with settings(order=order):
         notes()

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gaugeblock.gpu.simulator.vm.tensor_core import Model, fraction_bits, mma
+from gaugeblock.gpu.simulator.numbers.tensor_core import Model, fraction_bits, mma
 
 Array = npt.NDArray[Any]
 Operand = Literal["f16", "bf16", "tf32"]

@@ -1,4 +1,4 @@
-"""PTX text to a frozen syntax tree: `lexer` → `parser` → `syntax`."""
+"""PTX text to a frozen syntax tree (`lexer` → `parser` → `syntax`), and to a flat kernel (`lowering`)."""
 
 from gaugeblock.gpu.simulator.ptx.parser import parse
 from gaugeblock.gpu.simulator.ptx.syntax import PtxError

@@ -1,7 +1,7 @@
 """The syntax tree of a PTX module: frozen, and free of meaning.
 
 A tree says what was written and where. What it means (registers, addresses, instructions) is decided by
-`gaugeblock.gpu.simulator.vm.lowering` and `vm.decode`.
+`gaugeblock.gpu.simulator.ptx.lowering` and `vm.decode`.
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""What watches kernels for faults that no single access shows."""

@@ -1,0 +1,83 @@
+"""Control flow: branches, exits, barriers, traps."""
+
+from __future__ import annotations
+
+from gaugeblock.gpu.simulator.errors import LaneFault
+from gaugeblock.gpu.simulator.isa.action import Barrier, Branch, Collective, Effect, Exit
+from gaugeblock.gpu.simulator.isa.decoder import Decode, Decoder
+from gaugeblock.gpu.simulator.ptx.operands import Target
+from gaugeblock.gpu.simulator.ptx.syntax import Integer
+from gaugeblock.gpu.simulator.state.frame import Frame, Registers
+
+
+def branch(d: Decoder) -> None:
+    """``bra``."""
+    d.modifiers.flag("uni")
+    d.modifiers.done()
+    (target,) = d.instruction.operands
+    if not isinstance(target, Target):
+        raise d.error("needs a label")
+    d.emit(Branch((target.label,)), guarded=True)
+
+
+def branch_table(d: Decoder) -> None:
+    """``brx.idx``: jump to an entry of a table."""
+    d.modifiers.one_of("idx")
+    d.modifiers.flag("uni")
+    d.modifiers.done()
+    index = d.source(d.instruction.operands[0], "u32")
+    d.emit(Branch(d.instruction.labels, index), guarded=True)
+
+
+def leave(d: Decoder) -> None:
+    """``ret`` of a kernel, and ``exit``."""
+    d.modifiers.flag("uni")
+    d.modifiers.done()
+    d.emit(Exit(), guarded=True)
+
+
+def trap(d: Decoder) -> None:
+    """``trap``, ``brkpt``, and a failed ``assert``: the kernel asks to be stopped."""
+    what = "an assertion of the kernel failed" if d.modifiers.flag("assert") else "the kernel executed a trap"
+    d.modifiers.done()
+
+    def run(registers: Registers, frame: Frame) -> None:
+        raise LaneFault("trap", what, 0)
+
+    d.emit(Effect(run, (), ()), guarded=True)
+
+
+def barrier(d: Decoder) -> None:
+    """``bar.sync``, ``bar.red``, the same as ``barrier``, and ``bar.warp.sync``."""
+    m = d.modifiers
+    if m.flag("warp"):
+        m.one_of("sync")
+        m.done()
+        members = d.source(d.instruction.operands[0], "b32")
+        d.emit(Collective(_nothing, members, (), (), synchronises=True), guarded=True)
+        return
+    m.flag("cta")
+    m.flag("aligned")
+    operands = list(d.instruction.operands)
+    reduction = None
+    if m.one_of("sync", "red") == "red":
+        operator = m.one_of("popc", "and", "or")
+        type_ = m.type("u32" if operator == "popc" else "pred")
+        *operands, predicate = operands
+        reduction = (operator, d.source(predicate, "pred"), d.destination(operands.pop(0), type_))
+    m.done()
+    slots = [d.source(arg, "u32") for arg in operands] or [d.source(Integer(0), "u32")]
+    d.emit(Barrier(slots[0], slots[1] if len(slots) > 1 else None, reduction), guarded=True)
+
+
+def _nothing(registers: Registers, frame: Frame) -> None:
+    """Meeting was all."""
+
+
+TABLE: dict[str, Decode] = {
+    "bra": branch,
+    "brx": branch_table,
+    **dict.fromkeys(("ret", "exit"), leave),
+    **dict.fromkeys(("trap", "brkpt"), trap),
+    **dict.fromkeys(("bar", "barrier"), barrier),
+}

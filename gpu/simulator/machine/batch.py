@@ -1,0 +1,155 @@
+"""A batch: thread blocks whose threads run together, their memories, and what is constant for a launch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from gaugeblock.gpu.simulator.checks.races import Races
+from gaugeblock.gpu.simulator.machine.program import Program
+from gaugeblock.gpu.simulator.machine.settings import Settings
+from gaugeblock.gpu.simulator.numbers.types import Array
+from gaugeblock.gpu.simulator.ptx.operands import Lowered
+from gaugeblock.gpu.simulator.ptx.syntax import Location
+from gaugeblock.gpu.simulator.state.copies import Copies
+from gaugeblock.gpu.simulator.state.frame import Frame
+from gaugeblock.gpu.simulator.state.geometry import WARP, Dim, Index, geometry
+from gaugeblock.gpu.simulator.state.memory import GlobalMemory, Window
+
+
+class Batch:
+    """Some thread blocks of a launch, about to run."""
+
+    def __init__(
+        self,
+        program: Program,
+        memory: GlobalMemory,
+        settings: Settings,
+        grid: Dim,
+        block: Dim,
+        first: int,
+        blocks: int,
+        dynamic_shared: int,
+        parameters: bytes,
+        parameter_address: int = 0,
+    ) -> None:
+        self.program, self.memory, self.settings = program, memory, settings
+        self.grid, self.block, self.first, self.blocks = grid, block, first, blocks
+        self.parameter_address = parameter_address
+        self.place = place = geometry(block, blocks)
+        self.count = len(place.lanes)
+        self.all_lanes, self.lane_of = place.lanes, place.lane_of
+        self.warps, self.warp_place, self.whole_warps = place.warps, place.warp_place, place.whole_warps
+        self.shared_bytes = program.shared_bytes(dynamic_shared)
+        self.shared = Window("shared", self.shared_bytes, blocks, None)
+        if blocks > 1 and self.shared_bytes:
+            self.shared.base = place.block_of * self.shared.stride
+        self.local = Window("local", program.local, self.count if program.local else 0, None)
+        if program.local:
+            self.local.base = place.lanes * self.local.stride
+        self.copies = Copies(self.count, memory, self.shared, self.watch_lanes)
+        may_race = settings.races and self.shared_bytes and place.threads > 1
+        self.races = Races(self, settings.one_address) if may_race else None
+        self.counters, self.tensor_core = settings.counters, settings.tensor_core
+        self.remarks: dict[tuple[Location, str], Lowered] = {}
+        self.watching = self.races is not None or self.counters is not None
+        self.frame = Frame(self, None, self._registers(dynamic_shared, parameters), self.count)
+
+    def _registers(self, dynamic_shared: int, parameters: bytes) -> dict[int, Array]:
+        registers = dict(enumerate(self.program.registers))
+        for slot, offset, dtype in self.program.parameters:
+            registers[slot] = np.frombuffer(parameters, dtype, 1, offset)
+        for name, slot in self.program.specials.items():
+            registers[slot] = self._special(name, dynamic_shared)
+        return registers
+
+    def _special(self, name: str, dynamic_shared: int) -> Array:
+        base, _, axis = name[1:].partition(".")
+        lane = self.lane_of.view(np.uint32)
+        if axis:
+            at = "xyz".index(axis)
+            if base == "tid":
+                return self.place.thread[at] if self.block[at] > 1 else np.zeros(1, np.uint32)
+            if base == "ctaid" or base == "clusterid":
+                return self._block_index(at)
+            one = {"ntid": self.block[at], "nctaid": self.grid[at], "nclusterid": self.grid[at],
+                   "cluster_ctaid": 0, "cluster_nctaid": 1}[base]  # fmt: skip
+            return np.array([one], np.uint32)
+        if base == "laneid":
+            return lane
+        if base == "warpid":
+            return (self.warp_place // WARP % -(-self.place.threads // WARP)).astype(np.uint32)
+        if base.startswith("lanemask"):
+            bit = np.uint32(1) << lane
+            return {
+                "eq": bit,
+                "lt": bit - np.uint32(1),
+                "le": (bit - np.uint32(1)) | bit,
+                "gt": ~((bit - np.uint32(1)) | bit),
+                "ge": ~(bit - np.uint32(1)),
+            }[base[-2:]]
+        fixed = {
+            "nwarpid": 64,
+            "nsmid": 1,
+            "dynamic_smem_size": dynamic_shared,
+            "total_smem_size": self.shared_bytes,
+            "cluster_nctarank": 1,
+        }
+        if base == "parameters":
+            return np.array([self.parameter_address], np.uint64)
+        wide = base in ("clock64", "globaltimer", "gridid")
+        return np.array([fixed.get(base, 0)], np.uint64 if wide else np.uint32)
+
+    def _block_index(self, axis: int) -> Array:
+        gx, gy, _ = self.grid
+        step = (1, gx, gx * gy)[axis]
+        if self.blocks == 1:
+            return np.array([self.first // step % self.grid[axis]], np.uint32)
+        if self.grid[axis] == 1:
+            return np.zeros(1, np.uint32)
+        return ((self.first + self.place.block_of) // step % self.grid[axis]).astype(np.uint32)
+
+    # Naming lanes.
+
+    def thread_name(self, lane: int) -> tuple[int, int, int]:
+        """Return ``threadIdx`` of a lane."""
+        x, y, z = self.place.thread
+        return int(x[lane]), int(y[lane]), int(z[lane])
+
+    def block_name(self, lane: int) -> tuple[int, int, int]:
+        """Return ``blockIdx`` of a lane."""
+        number = self.first + int(self.place.block_of[lane])
+        gx, gy, _ = self.grid
+        return number % gx, number // gx % gy, number // (gx * gy)
+
+    # Watching.
+
+    def remark(self, source: Lowered, what: str) -> None:
+        """Keep a note about an instruction for the user, once."""
+        self.remarks.setdefault((source.location, what), source)
+
+    def watch(
+        self,
+        frame: Frame,
+        source: Lowered,
+        space: str,
+        places: Index,
+        nbytes: int,
+        *,
+        write: bool,
+        atomic: bool = False,
+        values: Sequence[Array] = (),
+    ) -> None:
+        """Tell the race detector and the counters of an access by a frame; of a store, what it stored."""
+        if self.races is not None and space == "shared":
+            self.races.note(frame, source, places, nbytes, write, atomic, tuple(values))
+        if self.counters is not None:
+            self.counters.access(self, frame, space, places, nbytes, write)
+
+    def watch_lanes(
+        self, lanes: Index, source: Lowered, space: str, places: Index, nbytes: int, *, write: bool
+    ) -> None:
+        """Tell the race detector of an access by these lanes."""
+        if self.races is not None and space == "shared":
+            self.races.note_lanes(lanes, source, places, nbytes, write)

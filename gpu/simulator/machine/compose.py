@@ -1,0 +1,200 @@
+"""From steps to the Python functions that the scheduler calls.
+
+A `Pure` step becomes a closure that takes the views it needs and stores the result. Runs of independent
+steps with the same function (the 64 FMAs of a register tile) become one call on stacked registers where a
+frame is narrow: there the cost of calling NumPy, not of computing, is what counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import numpy as np
+
+from gaugeblock.gpu.simulator.isa.action import Effect, Pure, Step
+from gaugeblock.gpu.simulator.numbers import floating
+from gaugeblock.gpu.simulator.ptx.operands import Lowered
+from gaugeblock.gpu.simulator.state.frame import Frame, Registers
+from gaugeblock.gpu.simulator.state.geometry import Index
+
+Operation: TypeAlias = Callable[[Registers, Frame], None]
+
+_STACKABLE = frozenset({floating.fma, floating.add, floating.mul})
+_SHORTEST_RUN = 3
+_LONGEST_RUN = 64
+_WIDEST_STACK = 8192
+"""Lanes up to which stacking pays. Measured: at 64 lanes an FMA takes 7 µs alone and 0.8 µs in a stack of 64,
+at 4096 lanes 13 and 8 µs; at 16384 the stack loses."""
+_STACK_ELEMENTS = 1 << 16
+"""Elements of a stack, so that its operands stay in the cache."""
+
+
+def compose(steps: list[Step]) -> tuple[list[Operation], dict[int, Lowered], dict[str, int]]:
+    """Return a line's operations, where each comes from, and the number of instructions of each kind."""
+    operations: list[Operation] = []
+    origins: dict[int, Lowered] = {}
+    kinds: dict[str, int] = {}
+    for step in steps:
+        kinds[step.source.spelling] = kinds.get(step.source.spelling, 0) + 1
+    for run in _runs(steps):
+        operation = _stacked(run) if len(run) > 1 else _single(run[0])
+        operations.append(operation)
+        origins[id(operation)] = run[0].source
+    return operations, origins, kinds
+
+
+def _runs(steps: list[Step]) -> list[list[Step]]:
+    """Group neighbours that apply one function, none of which needs another's result."""
+    groups: list[list[Step]] = []
+    current: list[Step] = []
+    written: set[int] = set()
+
+    def close() -> None:
+        if len(current) >= _SHORTEST_RUN:
+            groups.append(list(current))
+        else:
+            groups.extend([step] for step in current)
+        current.clear()
+        written.clear()
+
+    for step in steps:
+        action = step.action
+        if not isinstance(action, Pure) or step.guard is not None or action.function not in _STACKABLE:
+            close()
+            groups.append([step])
+            continue
+        if current:
+            first = current[0].action
+            assert isinstance(first, Pure)
+            same = first.function is action.function and first.dtypes == action.dtypes
+            if (
+                not same
+                or written.intersection(action.sources)
+                or action.destination in written
+                or len(current) == _LONGEST_RUN
+            ):
+                close()
+        current.append(step)
+        written.add(action.destination)
+    close()
+    return groups
+
+
+def _single(step: Step) -> Operation:
+    action = step.action
+    if isinstance(action, Pure):
+        plain = _pure(action)
+        return plain if step.guard is None else _guarded_pure(action, step.guard)
+    assert isinstance(action, Effect)
+    return action.run if step.guard is None else _guarded_effect(action, step.guard)
+
+
+def _pure(action: Pure) -> Operation:
+    function, d = action.function, action.destination
+    if len(action.sources) == 1:
+        (a,), (ta,) = action.sources, action.dtypes
+
+        def unary(registers: Registers, frame: Frame) -> None:
+            x = registers[a]
+            registers[d] = function(x if x.dtype is ta else x.view(ta))
+
+        return unary
+    if len(action.sources) == 2:
+        (a, b), (ta, tb) = action.sources, action.dtypes
+
+        def binary(registers: Registers, frame: Frame) -> None:
+            x, y = registers[a], registers[b]
+            registers[d] = function(x if x.dtype is ta else x.view(ta), y if y.dtype is tb else y.view(tb))
+
+        return binary
+    if len(action.sources) == 3:
+        (a, b, c), (ta, tb, tc) = action.sources, action.dtypes
+
+        def ternary(registers: Registers, frame: Frame) -> None:
+            x, y, z = registers[a], registers[b], registers[c]
+            registers[d] = function(
+                x if x.dtype is ta else x.view(ta),
+                y if y.dtype is tb else y.view(tb),
+                z if z.dtype is tc else z.view(tc),
+            )
+
+        return ternary
+    pairs = tuple(zip(action.sources, action.dtypes, strict=True))
+
+    def nary(registers: Registers, frame: Frame) -> None:
+        registers[d] = function(*(registers[s].view(t) for s, t in pairs))
+
+    return nary
+
+
+def _guarded_pure(action: Pure, guard: tuple[int, bool]) -> Operation:
+    """Compute for all lanes, keep for those whose predicate holds: a pure function harms nobody."""
+    slot, negated = guard
+    pairs = tuple(zip(action.sources, action.dtypes, strict=True))
+    function, d = action.function, action.destination
+
+    def run(registers: Registers, frame: Frame) -> None:
+        chosen = registers[slot]
+        if not (negated ^ chosen).any():
+            return
+        new = function(*(registers[s].view(t) for s, t in pairs))
+        if not (negated ^ chosen).all():
+            old = registers[d].view(new.dtype)
+            new = np.where(chosen, old, new) if negated else np.where(chosen, new, old)
+        registers[d] = new
+
+    return run
+
+
+def _guarded_effect(action: Effect, guard: tuple[int, bool]) -> Operation:
+    """Run for the lanes whose predicate holds, in a frame of their own: nothing else is looked at."""
+    slot, negated = guard
+    run_all, writes = action.run, action.writes
+
+    def run(registers: Registers, frame: Frame) -> None:
+        predicate = registers[slot]
+        places: Index = np.flatnonzero(~predicate if negated else predicate)
+        if len(places) == 0:
+            return
+        if len(places) == len(predicate):
+            run_all(registers, frame)
+            return
+        part = frame.subset(places)
+        run_all(part.registers, part)
+        frame.merge(part, writes)
+
+    return run
+
+
+def _stacked(run: list[Step]) -> Operation:
+    """Apply one function to the stacked registers of several steps."""
+    actions = [step.action for step in run]
+    first = actions[0]
+    assert isinstance(first, Pure)
+    function, dtypes = first.function, first.dtypes
+    destinations = [action.destination for action in actions if isinstance(action, Pure)]
+    sources = [[a.sources[i] for a in actions if isinstance(a, Pure)] for i in range(len(dtypes))]
+    one_by_one = [_pure(action) for action in actions if isinstance(action, Pure)]
+
+    def stacked(registers: Registers, frame: Frame) -> None:
+        count = frame.count
+        if count > _WIDEST_STACK:
+            for operation in one_by_one:
+                operation(registers, frame)
+            return
+        height = _STACK_ELEMENTS // count
+        for first in range(0, len(destinations), height):
+            part = slice(first, first + height)
+            operands = []
+            for slots, dtype in zip(sources, dtypes, strict=True):
+                block = np.empty((len(slots[part]), count), dtype)
+                for row, slot in enumerate(slots[part]):
+                    value = registers[slot]
+                    block[row] = value if value.dtype is dtype else value.view(dtype)
+                operands.append(block)
+            result = function(*operands)
+            for row, slot in enumerate(destinations[part]):
+                registers[slot] = result[row]
+
+    return stacked

@@ -1,0 +1,138 @@
+"""Launching a kernel: checks of the configuration, batches of thread blocks, faults with names."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+import numpy as np
+
+from gaugeblock.gpu.simulator.errors import Fault, LaunchError
+from gaugeblock.gpu.simulator.machine.batch import Batch
+from gaugeblock.gpu.simulator.machine.program import Program
+from gaugeblock.gpu.simulator.machine.scheduler import Scheduler, Stopped
+from gaugeblock.gpu.simulator.machine.settings import current, note
+from gaugeblock.gpu.simulator.ptx.operands import Lowered
+from gaugeblock.gpu.simulator.state.geometry import Dim
+from gaugeblock.gpu.simulator.state.memory import BASE, GlobalMemory
+
+MAX_THREADS = 1024
+MAX_BLOCK: Dim = (1024, 1024, 64)
+MAX_GRID: Dim = (2**31 - 1, 65535, 65535)
+MAX_STATIC_SHARED = 48 * 1024
+MAX_SHARED = 227 * 1024
+
+
+def launch(
+    program: Program,
+    files: Mapping[int, str],
+    memory: GlobalMemory,
+    grid: Dim,
+    block: Dim,
+    parameters: bytes,
+    dynamic_shared: int = 0,
+    allowed_dynamic: int = MAX_STATIC_SHARED,
+) -> None:
+    """Run a kernel to its end.
+
+    Raises
+    ------
+    LaunchError
+        The configuration exceeds the device's limits.
+    Fault
+        The kernel did something wrong.
+    """
+    _check(program, grid, block, dynamic_shared, allowed_dynamic)
+    settings = current()
+    threads = block[0] * block[1] * block[2]
+    total = grid[0] * grid[1] * grid[2]
+    together = max(1, settings.lanes // threads) if settings.order == "lockstep" else 1
+    starts = list(range(0, total, together))
+    if settings.order != "lockstep":
+        np.random.default_rng(settings.seed).shuffle(starts)
+    address = 0
+    if "%parameters" in program.specials:
+        in_memory = memory.allocate(len(parameters), f"parameters of {program.name}")
+        address = BASE + in_memory.start
+        memory.host_range(address, len(parameters), True)[:] = np.frombuffer(parameters, np.uint8)
+    if settings.counters is not None:
+        settings.counters.begin(program.name, total, threads)
+    try:
+        with np.errstate(all="ignore"):
+            for first in starts:
+                count = min(together, total - first)
+                batch = Batch(
+                    program, memory, settings, grid, block, first, count, dynamic_shared, parameters, address
+                )
+                try:
+                    Scheduler(batch).run()
+                except Stopped as stopped:
+                    raise _fault(stopped, batch, files) from None
+                for (_, what), source in batch.remarks.items():
+                    note(f"{source_line(source, files)}: kernel {program.name}: {what} [{source.spelling}]")
+    finally:
+        if address:
+            memory.free(in_memory)
+
+
+def _check(program: Program, grid: Dim, block: Dim, dynamic_shared: int, allowed_dynamic: int) -> None:
+    for name, given, most in (("block", block, MAX_BLOCK), ("grid", grid, MAX_GRID)):
+        for axis, size, limit in zip("xyz", given, most, strict=True):
+            if not 1 <= size <= limit:
+                raise LaunchError(f"invalid configuration: {name}.{axis} is {size}, allowed are 1 to {limit}")
+    threads = block[0] * block[1] * block[2]
+    limit = MAX_THREADS
+    for directive in ("maxntid", "reqntid"):
+        given_limit = program.directives.get(directive)
+        if given_limit:
+            limit = min(limit, int(np.prod(given_limit)))
+    if threads > limit:
+        raise LaunchError(
+            f"too many resources requested: {threads} threads per block, {program.name} allows {limit}"
+        )
+    if program.shared > MAX_STATIC_SHARED:
+        raise LaunchError(
+            f"{program.name}: {program.shared} bytes of static shared memory, {MAX_STATIC_SHARED} allowed"
+        )
+    if dynamic_shared > allowed_dynamic or program.shared_bytes(dynamic_shared) > MAX_SHARED:
+        raise LaunchError(
+            f"invalid value: {program.shared} + {dynamic_shared} bytes of shared memory, allowed are "
+            f"{allowed_dynamic} dynamic (set_attribute raises that) and {MAX_SHARED} in all"
+        )
+
+
+def source_line(source: Lowered | None, files: Mapping[int, str]) -> str:
+    """Return ``file.cu:line`` of an instruction; for code inlined from CUDA's headers, of the call."""
+    if source is None:
+        return "end of kernel"
+    where = source.location
+    places = [(where.file, where.line), *where.callers]
+    own = [place for place in places if place[0] in files and not _toolkit(files[place[0]])]
+    for file, line in (*own, *places):
+        if file in files:
+            return f"{os.path.basename(files[file])}:{line}"
+    return f"PTX line {where.ptx_line}"
+
+
+def _toolkit(path: str) -> bool:
+    """Whether a file is one of CUDA's headers, or of the library of a language for kernels."""
+    return "/triton/language/" in path or (
+        os.path.basename(os.path.dirname(path)) in ("include", "detail", "crt") and not path.endswith(".cu")
+    )
+
+
+def _fault(stopped: Stopped, batch: Batch, files: Mapping[int, str]) -> Fault:
+    fault, lane = stopped.fault, stopped.lane
+    detail = fault.detail
+    if fault.other is not None:
+        detail = detail.replace("{other}", source_line(fault.other, files))
+    return Fault(
+        fault.kind,
+        detail,
+        kernel=batch.program.name,
+        block=None if lane is None else batch.block_name(lane),
+        thread=None if lane is None else batch.thread_name(lane),
+        source=source_line(stopped.source, files),
+        instruction=stopped.source.spelling if stopped.source is not None else "",
+        address=fault.address,
+    )

@@ -1,0 +1,210 @@
+"""From a flat kernel to a program: every instruction decoded, control flow cut into segments.
+
+A segment is a straight line of instructions. It ends where lanes may part or must meet: at a branch, an
+exit, a barrier, an instruction of the whole warp, or before a label. Segments are numbered in program
+order, so that "run the smallest program counter" is "run the smallest segment number".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from gaugeblock.gpu.simulator.isa.action import Barrier, Branch, Collective, Effect, Exit, Pure, Step
+from gaugeblock.gpu.simulator.isa.decoder import Decoder, Modifiers
+from gaugeblock.gpu.simulator.isa.table import TABLE
+from gaugeblock.gpu.simulator.machine.compose import Operation, compose
+from gaugeblock.gpu.simulator.numbers.types import Array
+from gaugeblock.gpu.simulator.ptx.lowering import Flat
+from gaugeblock.gpu.simulator.ptx.operands import Lowered
+from gaugeblock.gpu.simulator.ptx.syntax import SIZES, PtxError
+from gaugeblock.gpu.simulator.state.frame import POISON
+
+
+@dataclass(slots=True)
+class Segment:
+    """A straight line of operations and what happens at its end.
+
+    `ending` is a `Branch`, `Exit`, `Barrier` or `Collective`, or None where control falls into the next
+    segment. `targets` are the segment numbers of a branch's labels; `writes` the slots that later segments
+    may read.
+    """
+
+    operations: list[Operation] = field(default_factory=list)
+    origins: dict[int, Lowered] = field(default_factory=dict)
+    ending: Branch | Exit | Barrier | Collective | None = None
+    guard: tuple[int, bool] | None = None
+    source: Lowered | None = None
+    targets: tuple[int, ...] = ()
+    writes: tuple[int, ...] = ()
+    cost: int = 1
+    kinds: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Program:
+    """A decoded kernel; `layout` are the offset and the size of each parameter."""
+
+    name: str
+    segments: list[Segment]
+    registers: list[Array]
+    parameters: list[tuple[int, int, np.dtype[Any]]]
+    layout: tuple[tuple[int, int], ...]
+    specials: Mapping[str, int]
+    shared: int
+    dynamic_shared: int | None
+    local: int
+    directives: Mapping[str, tuple[int, ...]]
+
+    @property
+    def parameter_bytes(self) -> int:
+        """Bytes of the packed parameters."""
+        return max((offset + size for offset, size in self.layout), default=0)
+
+    def shared_bytes(self, dynamic: int) -> int:
+        """Return the bytes of a block's shared memory: the dynamic part may begin behind a gap."""
+        return max(
+            self.shared, (self.shared if self.dynamic_shared is None else self.dynamic_shared) + dynamic
+        )
+
+
+def decode(flat: Flat) -> Program:
+    """Decode a flat kernel.
+
+    Raises
+    ------
+    PtxError
+        At the first opcode, modifier or operand outside the subset, naming the PTX line.
+    """
+    decoder = Decoder(flat)
+    steps: list[list[Step]] = []
+    for instruction in flat.instructions:
+        decoder.instruction, decoder.modifiers = instruction, Modifiers(instruction)
+        decoder.steps = []
+        handler = TABLE.get(instruction.opcode)
+        if handler is None:
+            raise decoder.error("this instruction is not supported")
+        handler(decoder)
+        steps.append(decoder.steps)
+    labels = dict(flat.labels)
+    _skip_predicated(steps, labels)
+    segments, starts = _cut(steps, set(labels.values()))
+    for segment in segments:
+        if isinstance(segment.ending, Branch):
+            missing = [label for label in segment.ending.labels if label not in labels]
+            if missing:
+                raise PtxError(f"kernel {flat.name}: unknown label {missing[0]}")
+            segment.targets = tuple(starts[labels[label]] for label in segment.ending.labels)
+    return Program(
+        name=flat.name,
+        segments=segments,
+        registers=_initial_registers(decoder),
+        parameters=[
+            (slot, offset, np.dtype(f"u{SIZES[type_]}"))
+            for (offset, type_), slot in decoder.parameters.items()
+        ],
+        layout=tuple(flat.parameters.values()),
+        specials=decoder.specials,
+        shared=flat.layout.shared,
+        dynamic_shared=flat.layout.dynamic_start,
+        local=flat.layout.local,
+        directives=flat.directives,
+    )
+
+
+def _initial_registers(decoder: Decoder) -> list[Array]:
+    """Constants, and poison for what nobody has written."""
+    poison: dict[int, Array] = {
+        1: np.zeros(1, np.bool_),
+        2: np.array([0x7FBA], np.uint16),
+        4: np.array([POISON], np.uint32),
+        8: np.array([0x7FFBADBA7FFBADBA], np.uint64),
+    }
+    registers = [poison[SIZES[type_]] for type_ in decoder.types]
+    for slot, value in decoder.constant_values.items():
+        registers[slot] = value
+    return registers
+
+
+def _skip_predicated(steps: list[list[Step]], labels: dict[str, int]) -> None:
+    """Turn ``@p bar.sync`` and the like into a branch around the instruction."""
+    for index, group in enumerate(steps):
+        last = group[-1] if group else None
+        if last is not None and last.guard is not None and isinstance(last.action, Collective | Barrier):
+            slot, negated = last.guard
+            label = f"$after{index}"
+            labels[label] = index + 1
+            around = Step(Branch((label,)), (slot, not negated), last.source)
+            group[-1:] = [around, Step(last.action, None, last.source)]
+
+
+def _cut(steps: list[list[Step]], labelled: set[int]) -> tuple[list[Segment], dict[int, int]]:
+    """Cut the steps into segments; say which segment begins at each labelled instruction."""
+    segments: list[Segment] = []
+    starts: dict[int, int] = {}
+    line: list[Step] = []
+    exposed: set[int] = set()  # slots that some segment reads before it writes them
+
+    def close(step: Step | None) -> None:
+        whole = [*line, step] if step is not None else list(line)
+        written: set[int] = set()
+        for each in whole:
+            exposed.update(slot for slot in _reads(each) if slot not in written)
+            written.update(_writes(each))
+        if step is not None and isinstance(step.action, Collective | Barrier):
+            exposed.update(_reads(step))  # lanes that had to wait read their operands again
+        segment = Segment(writes=tuple(written), cost=len(whole))
+        segment.operations, segment.origins, segment.kinds = compose(line)
+        line.clear()
+        if step is not None:
+            assert not isinstance(step.action, Pure | Effect)
+            segment.ending, segment.guard, segment.source = step.action, step.guard, step.source
+        segments.append(segment)
+
+    for index, group in enumerate(steps):
+        if index in labelled:
+            if line:
+                close(None)
+            starts[index] = len(segments)
+        for step in group:
+            if isinstance(step.action, Pure | Effect):
+                line.append(step)
+            else:
+                close(step)
+    if line:
+        close(None)
+    starts.update({index: len(segments) for index in labelled if index not in starts})
+    segments.append(Segment(ending=Exit()))
+    for segment in segments:
+        segment.writes = tuple(slot for slot in segment.writes if slot in exposed)
+    return segments, starts
+
+
+def _reads(step: Step) -> tuple[int, ...]:
+    action = step.action
+    found: tuple[int, ...] = ()
+    if isinstance(action, Pure):
+        found = action.sources
+    elif isinstance(action, Effect | Collective):
+        found = action.reads
+    elif isinstance(action, Barrier):
+        found = (action.number,) if action.count is None else (action.number, action.count)
+        if action.reduction is not None:
+            found = (*found, action.reduction[1])
+    elif isinstance(action, Branch) and action.index is not None:
+        found = (action.index,)
+    if step.guard is not None:  # where the predicate is false, the destination keeps its old value
+        found = (*found, step.guard[0], *_writes(step))
+    return found
+
+
+def _writes(step: Step) -> tuple[int, ...]:
+    action = step.action
+    if isinstance(action, Pure):
+        return (action.destination,)
+    if isinstance(action, Barrier):
+        return () if action.reduction is None else (action.reduction[2],)
+    return action.writes if isinstance(action, Effect | Collective) else ()

@@ -1,0 +1,438 @@
+"""The scheduler: which lanes run next.
+
+Every lane has a program counter, the number of its segment. Lanes with the same one form a group; the group
+with the smallest runs, compacted into a `Frame`, until it parts, meets another group, or must wait. In
+lockstep order all lanes of the batch take part; otherwise units of one warp or one lane run one at a time,
+each until it can go no further.
+
+Lanes wait in two ways: at a barrier for the rest of their block, at a collective instruction for the lanes
+of their warp that its mask names. When nobody can run, whoever is complete is released; if nobody is, the
+kernel is stuck, and the fault says who waits for whom.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import count
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gaugeblock.gpu.simulator.errors import LaneFault
+from gaugeblock.gpu.simulator.isa.action import Barrier, Branch, Collective, Exit
+from gaugeblock.gpu.simulator.machine.batch import Batch
+from gaugeblock.gpu.simulator.machine.program import Segment
+from gaugeblock.gpu.simulator.ptx.operands import Lowered
+from gaugeblock.gpu.simulator.state.frame import Frame
+from gaugeblock.gpu.simulator.state.geometry import WARP, Index
+
+Groups = dict[int, Index | None]
+_EVERYONE = 0xFFFFFFFF
+_SLICE = 1_000
+"""Instructions that a group, or a unit, may issue before others get a chance."""
+_ROTATION = 64
+
+
+class Stopped(Exception):
+    """A fault, with the instruction at which it happened and the lane in the batch."""
+
+    def __init__(self, fault: LaneFault, source: Lowered | None, lane: int | None) -> None:
+        super().__init__(str(fault))
+        self.fault, self.source, self.lane = fault, source, lane
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """Lanes that stopped before a segment's ending."""
+
+    segment: int
+    lanes: Index
+
+
+class Scheduler:
+    """Runs a batch."""
+
+    def __init__(self, batch: Batch) -> None:
+        self.batch = batch
+        self.segments = batch.program.segments
+        self.issued = 0
+        self.alive: NDArray[np.bool_] | None = None  # None: nobody has left
+        self.at_barrier: list[_Waiting] = []
+        self.at_collective: list[_Waiting] = []
+        self.random = np.random.default_rng(batch.settings.seed + batch.first)
+        order = batch.settings.order
+        if order == "lockstep":
+            self.unit_of: Index | None = None
+            self.units: list[Groups] = [{0: None}]
+        else:
+            self.unit_of = batch.warp_place // WARP if order == "warps" else batch.all_lanes
+            lanes = np.split(batch.all_lanes, np.flatnonzero(np.diff(self.unit_of)) + 1)
+            self.units = [{0: part if len(part) < batch.count else None} for part in lanes]
+
+    def run(self) -> None:
+        """Run until every lane has left."""
+        while True:
+            ready = [unit for unit in self.units if unit]
+            if ready:
+                unit = ready[0] if len(ready) == 1 else ready[int(self.random.integers(len(ready)))]
+                self._slice(unit)
+            elif not self._release():
+                if self.at_collective or self.at_barrier:
+                    self._stuck()
+                break
+        if self.batch.races is not None:
+            self._guarded_races(None)
+
+    # Running.
+
+    def _frame(self, lanes: Index | None) -> Frame:
+        return self.batch.frame if lanes is None else self.batch.frame.subset(lanes)
+
+    def _slice(self, unit: Groups) -> None:
+        """Run a unit until it can go no further or has had its share."""
+        end = self.issued + _SLICE
+        tired = False
+        for turn in count(1):
+            # Where the smallest counter spins, the largest may hold what it waits for.
+            tired = self._advance(unit, max(unit) if tired or turn % _ROTATION == 0 else min(unit))
+            if tired:
+                self._release()
+            if not unit or (self.issued > end and len(self.units) > 1):
+                return
+
+    def _advance(self, groups: Groups, number: int) -> bool:
+        """Run the group at a program counter until it changes, or has had its share: then return True."""
+        lanes = groups.pop(number)
+        frame = self._frame(lanes)
+        later = [other for other in groups if other > number]
+        limit = min(later) if later else len(self.segments)
+        written: set[int] = set()
+        alone = not (groups or self.at_barrier or self.at_collective) and len(self.units) == 1
+        end = self.issued + _SLICE
+        while True:
+            segment = self.segments[number]
+            self._straight(segment, frame)
+            if lanes is not None:
+                written.update(segment.writes)
+            outcome = self._ending(segment, number, frame)
+            goes_on = isinstance(outcome, int) and outcome < limit and outcome not in groups
+            if goes_on and (alone or self.issued < end):
+                number = cast(int, outcome)
+                continue
+            if lanes is not None:
+                self.batch.frame.merge(frame, written)
+            if isinstance(outcome, int):
+                self._join(groups, outcome, lanes)
+            elif outcome is not None:
+                for target, places in outcome:
+                    self._join(groups, target, places if lanes is None else lanes[places])
+            return goes_on
+
+    def _straight(self, segment: Segment, frame: Frame) -> None:
+        """Run the operations of a segment."""
+        self.issued += segment.cost
+        if self.issued > self.batch.settings.budget:
+            what = f"{self.issued} instructions issued for {self.batch.blocks} blocks and still running"
+            source = segment.source or next(iter(segment.origins.values()), None)
+            raise Stopped(LaneFault("watchdog", what), source, int(frame.lanes[0]))
+        if self.batch.counters is not None:
+            self.batch.counters.segment(segment, frame)
+        registers = frame.registers
+        operation: Any = None
+        try:
+            for operation in segment.operations:
+                operation(registers, frame)
+        except LaneFault as fault:
+            raise self._stopped(fault, segment.origins[id(operation)], frame) from None
+
+    def _stopped(self, fault: LaneFault, source: Lowered | None, frame: Frame) -> Stopped:
+        lane = int(frame.lanes[min(fault.lane or 0, frame.count - 1)])
+        return Stopped(fault, source, lane)
+
+    def _join(self, groups: Groups, number: int, lanes: Index | None) -> None:
+        """Add lanes to the group at a segment."""
+        if number in groups:
+            there = groups[number]
+            assert there is not None
+            assert lanes is not None
+            lanes = np.sort(np.concatenate((there, lanes)))
+        if lanes is not None and len(lanes) == self.batch.count:
+            lanes = None
+        groups[number] = lanes
+
+    # Endings. Each returns the next segment, or a list of (segment, places in the frame), or None.
+
+    def _ending(self, segment: Segment, number: int, frame: Frame) -> int | list[tuple[int, Index]] | None:
+        ending = segment.ending
+        if ending is None:
+            return number + 1
+        if isinstance(ending, Branch):
+            return self._branch(segment, number, frame)
+        if isinstance(ending, Exit):
+            return self._exit(segment, number, frame)
+        if isinstance(ending, Barrier):
+            return self._barrier(number, frame)
+        return self._collective(ending, number, frame)
+
+    def _chosen(self, segment: Segment, frame: Frame) -> NDArray[np.bool_] | bool:
+        """Who takes the ending: everyone, no one, or some."""
+        if segment.guard is None:
+            return True
+        slot, negated = segment.guard
+        predicate = frame.registers[slot]
+        if len(predicate) == 1:
+            return bool(predicate[0]) != negated
+        taken = int(np.count_nonzero(predicate))
+        if taken == len(predicate):
+            return not negated
+        if taken == 0:
+            return negated
+        return ~predicate if negated else predicate
+
+    def _branch(self, segment: Segment, number: int, frame: Frame) -> int | list[tuple[int, Index]]:
+        chosen = self._chosen(segment, frame)
+        assert isinstance(segment.ending, Branch)
+        if segment.ending.index is not None:
+            return self._table(segment, number, frame, chosen)
+        if isinstance(chosen, bool):
+            return segment.targets[0] if chosen else number + 1
+        if segment.targets[0] == number + 1:
+            return number + 1
+        return [(segment.targets[0], np.flatnonzero(chosen)), (number + 1, np.flatnonzero(~chosen))]
+
+    def _table(
+        self, segment: Segment, number: int, frame: Frame, chosen: NDArray[np.bool_] | bool
+    ) -> list[tuple[int, Index]]:
+        assert isinstance(segment.ending, Branch)
+        assert segment.ending.index is not None
+        index = frame.expand(frame.registers[segment.ending.index].view(np.uint32))
+        if index.max() >= len(segment.targets):
+            fault = LaneFault(
+                "out of bounds", f"brx.idx with index {int(index.max())} of {len(segment.targets)}"
+            )
+            raise self._stopped(fault, segment.source, frame)
+        targets = np.array(segment.targets)[index]
+        targets = np.where(chosen, targets, number + 1)
+        return [(int(target), np.flatnonzero(targets == target)) for target in np.unique(targets)]
+
+    def _exit(self, segment: Segment, number: int, frame: Frame) -> int | list[tuple[int, Index]] | None:
+        chosen = self._chosen(segment, frame)
+        if chosen is False:
+            return number + 1
+        if self.alive is None:
+            self.alive = np.ones(self.batch.count, np.bool_)
+        if chosen is True:
+            self.alive[frame.lanes] = False
+            return None
+        self.alive[frame.lanes[chosen]] = False
+        return [(number + 1, np.flatnonzero(~chosen))]
+
+    # Barriers.
+
+    def _barrier(self, number: int, frame: Frame) -> int | None:
+        if frame.index is None:
+            ending = self.segments[number].ending
+            assert isinstance(ending, Barrier)
+            if ending.count is None and len(frame.registers[ending.number]) == 1:
+                self._pass_barrier(None)
+                self._reduce(ending, frame)
+                return number + 1
+        self.at_barrier.append(_Waiting(number, frame.lanes))
+        return None
+
+    def _reduce(self, ending: Barrier, frame: Frame) -> None:
+        """Give every thread the count (or and, or or) of its block's predicates: ``bar.red``."""
+        if ending.reduction is None:
+            return
+        operator, predicate, result = ending.reduction
+        block = self.batch.place.block_of[frame.lanes]
+        yes = np.bincount(block, frame.expand(frame.registers[predicate]))[block].astype(np.uint32)
+        if operator == "popc":
+            frame.registers[result] = yes
+        else:
+            frame.registers[result] = yes == np.bincount(block)[block] if operator == "and" else yes > 0
+
+    def _pass_barrier(self, blocks: NDArray[np.bool_] | None) -> None:
+        self.batch.shared.settle()
+        if self.batch.races is not None:
+            self._guarded_races(blocks)
+        if self.batch.counters is not None:
+            self.batch.counters.barriers += self.batch.blocks if blocks is None else int(blocks.sum())
+
+    def _guarded_races(self, blocks: NDArray[np.bool_] | None) -> None:
+        assert self.batch.races is not None
+        try:
+            self.batch.races.barrier(blocks)
+        except LaneFault as fault:
+            raise Stopped(fault, fault.source, fault.lane) from None
+
+    # Collectives.
+
+    def _collective(
+        self, ending: Collective, number: int, frame: Frame
+    ) -> int | list[tuple[int, Index]] | None:
+        if not self._complete(ending, frame):
+            self.at_collective.append(_Waiting(number, frame.lanes))
+            return None
+        self._perform(ending, number, frame)
+        return number + 1
+
+    def _complete(self, ending: Collective, frame: Frame) -> bool:
+        """Whether everyone whom the members' masks name is in the frame."""
+        if ending.members is None or frame.index is None:
+            return True
+        return bool(self._ready(ending, frame).all())
+
+    def _ready(self, ending: Collective, frame: Frame) -> NDArray[np.bool_]:
+        """Say per lane whether everyone is here whom its mask names and who has not left."""
+        assert ending.members is not None
+        batch = self.batch
+        masks = frame.expand(frame.registers[ending.members].view(np.uint32))
+        here = self._words(frame.lanes)
+        alive = self._words(batch.all_lanes if self.alive is None else np.flatnonzero(self.alive))
+        warp = batch.warp_place[frame.lanes] // WARP
+        ready: NDArray[np.bool_] = (masks & alive[warp] & ~here[warp]) == 0
+        return ready
+
+    def _words(self, lanes: Index) -> NDArray[np.uint32]:
+        table = np.zeros(self.batch.warps * WARP, np.bool_)
+        table[self.batch.warp_place[lanes]] = True
+        return np.packbits(table, bitorder="little").view(np.uint32)
+
+    def _perform(self, ending: Collective, number: int, frame: Frame) -> None:
+        try:
+            if ending.members is not None:
+                self._check_members(ending, frame)
+            ending.run(frame.registers, frame)
+        except LaneFault as fault:
+            raise self._stopped(fault, self.segments[number].source, frame) from None
+        if ending.synchronises and self.batch.races is not None:
+            self.batch.races.synchronise_warp(frame.lanes)
+
+    def _check_members(self, ending: Collective, frame: Frame) -> None:
+        """Refuse a lane that does not name itself."""
+        assert ending.members is not None
+        masks = frame.registers[ending.members].view(np.uint32)
+        if len(masks) == 1 and int(masks[0]) == _EVERYONE:
+            return
+        own = (frame.expand(masks) >> self.batch.lane_of[frame.lanes].view(np.uint32)) & 1
+        if not own.all():
+            lane = int(np.argmin(own))
+            mask = int(frame.expand(masks)[lane])
+            raise LaneFault(
+                "divergent collective",
+                f"executed by a lane that its member mask {mask:#x} does not name",
+                lane,
+            )
+
+    # Releasing those who wait.
+
+    def _release(self) -> bool:
+        """Let everyone go on who waits for nobody any more; say whether there was anyone."""
+        if self.at_collective and self._release_collectives():
+            return True
+        return bool(self.at_barrier) and self._release_barriers()
+
+    def _send(self, number: int, lanes: Index) -> None:
+        """Put lanes into the groups of their units."""
+        if self.unit_of is None:
+            self._join(self.units[0], number, lanes)
+            return
+        for unit in np.unique(self.unit_of[lanes]):
+            self._join(self.units[unit], number, lanes[self.unit_of[lanes] == unit])
+
+    def _release_collectives(self) -> bool:
+        released = False
+        waiting = _by_segment(self.at_collective)
+        self.at_collective = []
+        for number, lanes in waiting.items():
+            ending = self.segments[number].ending
+            assert isinstance(ending, Collective)
+            frame = self._frame(lanes)
+            ready = np.flatnonzero(self._ready(ending, frame))
+            if len(ready):
+                frame = self._frame(lanes[ready])
+                self._perform(ending, number, frame)
+                self.batch.frame.merge(frame, ending.writes)
+                self._send(number + 1, lanes[ready])
+                released = True
+            if len(ready) < len(lanes):
+                self.at_collective.append(_Waiting(number, np.delete(lanes, ready)))
+        return released
+
+    def _release_barriers(self) -> bool:
+        """Release every (block, barrier) at which as many threads wait as it asks for."""
+        batch = self.batch
+        lanes = np.concatenate([w.lanes for w in self.at_barrier])
+        segment = np.concatenate([np.full(len(w.lanes), w.segment) for w in self.at_barrier])
+        number, wanted = np.empty(len(lanes), np.int64), np.empty(len(lanes), np.int64)
+        for at, waiting in _by_segment(self.at_barrier).items():
+            ending = self.segments[at].ending
+            assert isinstance(ending, Barrier)
+            mine = segment == at
+            frame = self._frame(waiting)
+            order = np.searchsorted(waiting, lanes[mine])
+            number[mine] = frame.expand(frame.registers[ending.number].view(np.uint32))[order]
+            wanted[mine] = batch.place.threads
+            if ending.count is not None:
+                wanted[mine] = frame.expand(frame.registers[ending.count].view(np.uint32))[order]
+        block = batch.place.block_of[lanes]
+        _, key = np.unique(block * 16 + number, return_inverse=True)
+        full = np.bincount(key)[key] == wanted
+        # A barrier of the whole block must be one and the same instruction for all its threads.
+        together = np.array([len(np.unique(segment[key == k])) == 1 for k in range(int(key.max()) + 1)])[key]
+        go = full & (together | (wanted != batch.place.threads))
+        if not go.any():
+            return False
+        passed = np.zeros(batch.blocks, np.bool_)
+        passed[block[go]] = True
+        self._pass_barrier(passed)
+        self.at_barrier = []
+        for at in np.unique(segment):
+            mine = segment == at
+            if (mine & go).any():
+                free = np.sort(lanes[mine & go])
+                ending = self.segments[at].ending
+                assert isinstance(ending, Barrier)
+                if ending.reduction is not None:
+                    frame = self._frame(free)
+                    self._reduce(ending, frame)
+                    batch.frame.merge(frame, ending.reduction[2:])
+                self._send(int(at) + 1, free)
+            if (mine & ~go).any():
+                self.at_barrier.append(_Waiting(int(at), np.sort(lanes[mine & ~go])))
+        return True
+
+    def _stuck(self) -> None:
+        """Say who waits where, and who will never come."""
+        batch = self.batch
+        waiting = (self.at_collective or self.at_barrier)[0]
+        lane = int(waiting.lanes[0])
+        segment = self.segments[waiting.segment]
+        block = batch.place.block_of[lane]
+        everyone = np.flatnonzero(batch.place.block_of == block)
+        if self.at_collective:
+            everyone = everyone[batch.warp_place[everyone] // WARP == batch.warp_place[lane] // WARP]
+        here = np.intersect1d(waiting.lanes, everyone)
+        missing = np.setdiff1d(everyone, here)
+        other = int(missing[0])
+        place = batch.thread_name(other)
+        elsewhere = None
+        if self.alive is not None and not self.alive[other]:
+            why = "has exited"
+        else:
+            there = [w.segment for w in (*self.at_barrier, *self.at_collective) if other in w.lanes]
+            elsewhere = self.segments[there[0]].source if there else None
+            why = "waits at {other}" if elsewhere is not None else "does not come"
+        kind = "divergent collective" if self.at_collective else "divergent barrier"
+        detail = f"{len(here)} of {len(everyone)} threads wait here, but thread {place} {why}"
+        raise Stopped(LaneFault(kind, detail, other=elsewhere), segment.source, lane)
+
+
+def _by_segment(waiting: list[_Waiting]) -> dict[int, Index]:
+    """Gather those who wait at the same place."""
+    found: dict[int, list[Index]] = {}
+    for each in waiting:
+        found.setdefault(each.segment, []).append(each.lanes)
+    return {number: np.sort(np.concatenate(parts)) for number, parts in sorted(found.items())}

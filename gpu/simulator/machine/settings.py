@@ -1,0 +1,101 @@
+"""How kernels are run: what is checked, in which order, and how long."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from gaugeblock.gpu.simulator.checks.races import OneAddress
+from gaugeblock.gpu.simulator.machine.counters import Counters
+
+Order = Literal["lockstep", "warps", "lanes"]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Settings of the simulated device.
+
+    Attributes
+    ----------
+    order : {"lockstep", "warps", "lanes"}
+        ``lockstep`` runs all threads of many blocks together (fast); ``warps`` runs one warp at a time, in
+        random order, until it must wait; ``lanes`` does so thread by thread. A result that depends on the
+        order is a race.
+    seed : int
+        Of the random orders.
+    races : bool
+        Whether shared memory is watched for races between barriers.
+    one_address : {"nothing", "same bits", "anything"}
+        What one instruction may store to one shared address for several threads without being a race. By the
+        letter it is nothing; what is allowed here is noted (`notes`). Whose bits stay is then open.
+    budget : int
+        Instructions that one batch of thread blocks may issue before the watchdog stops it.
+    lanes : int
+        Threads that run together at most.
+    tensor_core : {"truncating", "exact"}
+        How ``mma`` adds.
+    counters : Counters or None
+        Where to count what kernels do.
+    """
+
+    order: Order = "lockstep"
+    seed: int = 0
+    races: bool = True
+    one_address: OneAddress = "same bits"
+    budget: int = 4_000_000
+    lanes: int = 1 << 14
+    tensor_core: Literal["truncating", "exact"] = "truncating"
+    counters: Counters | None = None
+
+
+_current = Settings()
+
+_notes: dict[str, None] = {}
+_MOST_NOTES = 1000
+
+
+def note(text: str) -> None:
+    """Keep a note for the user."""
+    if len(_notes) < _MOST_NOTES:
+        _notes[text] = None
+
+
+def notes() -> tuple[str, ...]:
+    """Return, and forget, what was noted since the last call: what may be wrong and is no fault."""
+    found = tuple(_notes)
+    _notes.clear()
+    return found
+
+
+def current() -> Settings:
+    """Return the settings in force."""
+    return _current
+
+
+@contextmanager
+def settings(**changes: Any) -> Iterator[Settings]:
+    """Change settings for a while.
+
+    Examples
+    --------
+    >>> with settings(order="warps", seed=1) as changed:
+    ...     changed.order
+    'warps'
+    """
+    global _current
+    before = _current
+    _current = replace(before, **changes)
+    try:
+        yield _current
+    finally:
+        _current = before
+
+
+@contextmanager
+def counting() -> Iterator[Counters]:
+    """Count what kernels do inside the ``with`` block."""
+    counters = Counters()
+    with settings(counters=counters):
+        yield counters

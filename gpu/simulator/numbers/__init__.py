@@ -1,0 +1,1 @@
+"""Numbers: what an operation gives, with the rounding that PTX says. It knows nothing of instructions."""

@@ -1,0 +1,357 @@
+"""From syntax tree to a flat list: scopes opened, names resolved, device functions inlined.
+
+Registers become slots of one register file. A call becomes a copy of the callee's body with its own slots;
+`.param` variables of calls become registers, one per (variable, offset).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from gaugeblock.gpu.simulator.ptx.operands import (
+    Arg,
+    Lowered,
+    MemoryOperand,
+    ParameterOperand,
+    Sink,
+    Slot,
+    Special,
+    SymbolAddress,
+    Target,
+    Two,
+    Vec,
+)
+from gaugeblock.gpu.simulator.ptx.syntax import (
+    Address,
+    BranchTargets,
+    Float,
+    Function,
+    Group,
+    Instruction,
+    Integer,
+    Label,
+    Module,
+    Name,
+    Operand,
+    Pair,
+    PtxError,
+    Registers,
+    Scope,
+    Statement,
+    Variable,
+    Vector,
+)
+
+_DEEPEST_CALL = 32
+
+SPECIAL = {
+    *(f"%{base}.{axis}" for base in ("tid", "ntid", "ctaid", "nctaid", "clusterid", "nclusterid",
+                                     "cluster_ctaid", "cluster_nctaid") for axis in "xyz"),
+    "%laneid", "%warpid", "%nwarpid", "%smid", "%nsmid", "%gridid", "%clock", "%clock64", "%globaltimer",
+    "%lanemask_eq", "%lanemask_lt", "%lanemask_le", "%lanemask_gt", "%lanemask_ge",
+    "%dynamic_smem_size", "%total_smem_size", "%cluster_ctarank", "%cluster_nctarank",
+}  # fmt: skip
+
+
+@dataclass(slots=True)
+class Layout:
+    """Sizes of the windows, and the place of each shared and local variable in them."""
+
+    shared: int = 0
+    local: int = 0
+    dynamic_start: int | None = None
+
+    def place(self, variable: Variable) -> int:
+        """Give a variable its offset."""
+        used = self.shared if variable.space == "shared" else self.local
+        start = -(-used // variable.alignment) * variable.alignment
+        end = start + (variable.size or 0)
+        if variable.space == "shared":
+            self.shared = end
+        else:
+            self.local = end
+        return start
+
+
+@dataclass(slots=True)
+class Flat:
+    """A kernel, flat: instructions, where each label points, and how much memory it wants."""
+
+    name: str
+    instructions: list[Lowered] = field(default_factory=list)
+    labels: dict[str, int] = field(default_factory=dict)
+    slots: list[str] = field(default_factory=list)
+    parameters: dict[str, tuple[int, int]] = field(default_factory=dict)
+    layout: Layout = field(default_factory=Layout)
+    directives: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+
+class _Names:
+    """Names visible in a scope; an inner scope asks the outer one."""
+
+    def __init__(self, outer: _Names | None = None, prefix: str = "") -> None:
+        self.outer = outer
+        self.prefix: str = prefix or (outer.prefix if outer else "")
+        self.own: dict[str, Slot | SymbolAddress | ParameterOperand | Target | tuple[str, ...]] = {}
+
+    def find(self, name: str) -> Slot | SymbolAddress | ParameterOperand | Target | tuple[str, ...] | None:
+        scope: _Names | None = self
+        while scope is not None:
+            if name in scope.own:
+                return scope.own[name]
+            scope = scope.outer
+        return None
+
+
+def parameter_layout(parameters: tuple[Variable, ...]) -> dict[str, tuple[int, int]]:
+    """Offset and size of each kernel parameter, as the driver packs them."""
+    places: dict[str, tuple[int, int]] = {}
+    at = 0
+    for variable in parameters:
+        size = variable.size or 0
+        at = -(-at // variable.alignment) * variable.alignment
+        places[variable.name] = (at, size)
+        at += size
+    return places
+
+
+def lower(module: Module, kernel: Function, addresses: Mapping[str, int]) -> Flat:
+    """Flatten a kernel.
+
+    Parameters
+    ----------
+    module : Module
+        The module, for the functions it calls and its variables.
+    kernel : Function
+        An ``.entry`` of it.
+    addresses : mapping
+        Device address of each ``.global`` and ``.const`` variable.
+    """
+    return _Lowering(module, addresses).kernel(kernel)
+
+
+class _Lowering:
+    def __init__(self, module: Module, addresses: Mapping[str, int]) -> None:
+        self.module = module
+        self.addresses = addresses
+        self.flat = Flat("")
+        self.depth = 0
+        self.copies = 0
+        self.shared: dict[int, int] = {}
+
+    def kernel(self, function: Function) -> Flat:
+        self.flat = Flat(function.name, directives=function.directives)
+        self.flat.parameters = parameter_layout(function.parameters)
+        self._place_shared(function, set())
+        outer = _Names()
+        for variable in self.module.variables:
+            if variable.space != "shared":
+                outer.own[variable.name] = SymbolAddress(variable.space, self.addresses[variable.name])
+            elif variable.size is not None:
+                outer.own[variable.name] = SymbolAddress("shared", self.flat.layout.place(variable))
+        external = [v for v in self.module.variables if v.space == "shared" and v.size is None]
+        if external:  # dynamic shared memory begins behind all static variables
+            alignment = max(16, *(v.alignment for v in external))
+            start = -(-self.flat.layout.shared // alignment) * alignment
+            self.flat.layout.dynamic_start = start
+            for variable in external:
+                outer.own[variable.name] = SymbolAddress("shared", start)
+        for name, (offset, _) in self.flat.parameters.items():
+            outer.own[name] = ParameterOperand(name, offset, True)
+        self._body(function.body or (), _Names(outer), "$exit")
+        return self.flat
+
+    def _place_shared(self, function: Function, seen: set[str]) -> None:
+        """Give the static shared variables of a function, and of those it calls, their place, once."""
+        if function.name in seen:
+            return
+        seen.add(function.name)
+        pending = list(function.body or ())
+        while pending:
+            statement = pending.pop(0)
+            if isinstance(statement, Scope):
+                pending = [*statement.body, *pending]
+            elif isinstance(statement, Variable) and statement.space == "shared":
+                self.shared[id(statement)] = self.flat.layout.place(statement)
+            elif isinstance(statement, Instruction) and statement.opcode == "call":
+                self._place_shared(self._callee(statement), seen)
+
+    # Bodies.
+
+    def _slot(self, type_: str) -> Slot:
+        self.flat.slots.append(type_)
+        return Slot(len(self.flat.slots) - 1, type_)
+
+    def _body(self, body: tuple[Statement, ...], names: _Names, exit_label: str) -> None:
+        self._declare(body, names)
+        for statement in body:
+            if isinstance(statement, Scope):
+                self.copies += 1  # labels of an inner scope are its own, as inline assembly expects
+                self._body(statement.body, _Names(names, f"{names.prefix}{self.copies}:"), exit_label)
+            elif isinstance(statement, Label):
+                self.flat.labels[names.prefix + statement.name] = len(self.flat.instructions)
+            elif isinstance(statement, Instruction):
+                self._instruction(statement, names, exit_label)
+
+    def _declare(self, body: tuple[Statement, ...], names: _Names) -> None:
+        label = ""
+        for statement in body:
+            if isinstance(statement, Registers):
+                for name in statement.names:
+                    names.own[name] = self._slot(statement.type)
+            elif isinstance(statement, Label):
+                label = statement.name
+                names.own[label] = Target(names.prefix + label)
+            elif isinstance(statement, BranchTargets):
+                names.own[label] = tuple(names.prefix + name for name in statement.labels)
+            elif isinstance(statement, Variable):
+                if statement.space == "shared":
+                    names.own[statement.name] = SymbolAddress("shared", self.shared[id(statement)])
+                elif statement.space == "param":
+                    self._parameter(statement.name, names)
+                else:
+                    names.own[statement.name] = SymbolAddress("local", self.flat.layout.place(statement))
+
+    def _parameter(self, name: str, names: _Names) -> ParameterOperand:
+        self.copies += 1
+        place = ParameterOperand(f"{name}#{self.copies}", 0, False)
+        names.own[name] = place
+        return place
+
+    # Instructions.
+
+    def _instruction(self, instruction: Instruction, names: _Names, exit_label: str) -> None:
+        if instruction.opcode == "call":
+            self._call(instruction, names)
+            return
+        guard = None
+        if instruction.guard is not None:
+            found = names.find(instruction.guard.register)
+            if not isinstance(found, Slot):
+                raise self._error(instruction, f"unknown predicate {instruction.guard.register}")
+            guard = replace(found, negated=instruction.guard.negated)
+        if instruction.opcode == "ret" and exit_label != "$exit":
+            branch = Lowered("bra", (), (Target(exit_label),), guard, instruction.location)
+            self.flat.instructions.append(branch)
+            return
+        labels: tuple[str, ...] = ()
+        operands = instruction.operands
+        if instruction.opcode == "brx":
+            table = names.find(operands[1].text) if isinstance(operands[1], Name) else None
+            if not isinstance(table, tuple):
+                raise self._error(instruction, "brx.idx without a table of labels")
+            labels, operands = table, operands[:1]
+        resolved = tuple(self._operand(operand, instruction, names) for operand in operands)
+        self.flat.instructions.append(
+            Lowered(instruction.opcode, instruction.modifiers, resolved, guard, instruction.location, labels)
+        )
+
+    def _error(self, instruction: Instruction, what: str) -> PtxError:
+        return PtxError(f"PTX line {instruction.location.ptx_line}: {instruction.spelling}: {what}")
+
+    def _operand(self, operand: Operand, instruction: Instruction, names: _Names) -> Arg:
+        if isinstance(operand, Integer | Float):
+            return operand
+        if isinstance(operand, Vector):
+            return Vec(tuple(self._operand(element, instruction, names) for element in operand.elements))
+        if isinstance(operand, Pair):
+            return Two(
+                self._operand(operand.first, instruction, names),
+                self._operand(operand.second, instruction, names),
+            )
+        if isinstance(operand, Address):
+            return self._address(operand, instruction, names)
+        if isinstance(operand, Group):
+            raise self._error(instruction, "unexpected parentheses")
+        return self._name(operand, instruction, names)
+
+    def _name(self, operand: Name, instruction: Instruction, names: _Names) -> Arg:
+        if operand.text == "_":
+            return Sink()
+        found = names.find(operand.text)
+        if isinstance(found, Slot):
+            return replace(found, negated=operand.negated)
+        if isinstance(found, SymbolAddress):
+            return replace(found, address=found.address + operand.offset)
+        if isinstance(found, Target | ParameterOperand):
+            return found
+        if operand.text in SPECIAL:
+            return Special(operand.text)
+        if operand.text == "WARP_SZ":
+            return Integer(32)
+        raise self._error(instruction, f"unknown name {operand.text}")
+
+    def _address(self, operand: Address, instruction: Instruction, names: _Names) -> Arg:
+        if operand.base is None:
+            return MemoryOperand(None, operand.offset)
+        found = names.find(operand.base)
+        if isinstance(found, Slot):
+            return MemoryOperand(found, operand.offset)
+        if isinstance(found, SymbolAddress):
+            return MemoryOperand(None, found.address + operand.offset, found.space)
+        if isinstance(found, ParameterOperand):
+            return replace(found, offset=found.offset + operand.offset)
+        raise self._error(instruction, f"unknown name {operand.base} in an address")
+
+    # Calls.
+
+    def _callee(self, call: Instruction) -> Function:
+        for operand in call.operands:
+            if isinstance(operand, Name) and operand.text in self.module.functions:
+                return self.module.functions[operand.text]
+        named = [operand.text for operand in call.operands if isinstance(operand, Name)]
+        raise self._error(
+            call, f"call of {named[0] if named else 'nothing'}, which this module does not define"
+        )
+
+    def _call(self, call: Instruction, names: _Names) -> None:
+        callee = self._callee(call)
+        if callee.name == "__assertfail":
+            self._instruction(replace(call, opcode="trap", modifiers=("assert",), operands=()), names, "")
+            return
+        if callee.name == "vprintf" and callee.body is None:
+            operands = tuple(
+                each for group in call.operands if isinstance(group, Group) for each in group.elements
+            )
+            self._instruction(replace(call, opcode="vprintf", modifiers=(), operands=operands), names, "")
+            return
+        if callee.body is None:
+            raise self._error(
+                call, f"{callee.name} has no body here: the simulator provides no such function"
+            )
+        if self.depth == _DEEPEST_CALL:
+            raise self._error(call, f"calls nest deeper than {_DEEPEST_CALL}: recursion is not supported")
+        groups = [operand for operand in call.operands if isinstance(operand, Group)]
+        wanted = [group for group in (callee.results, callee.parameters) if group]
+        if len(groups) != len(wanted):
+            raise self._error(call, f"{callee.name} takes other arguments")
+        self.copies += 1
+        inner = _Names(prefix=f"{callee.name}#{self.copies}:")
+        for variable in self.module.variables:
+            place = self._outermost(names).own.get(variable.name)
+            if place is not None:
+                inner.own[variable.name] = place
+        for given, declared in zip(groups, wanted, strict=True):
+            for argument, parameter in zip(given.elements, declared, strict=True):
+                place = names.find(argument.text) if isinstance(argument, Name) else None
+                if not isinstance(place, ParameterOperand):
+                    raise self._error(call, "arguments of a call must be .param variables")
+                inner.own[parameter.name] = place
+        done = f"{inner.prefix}$done"
+        skip = f"{inner.prefix}$skip"
+        if call.guard is not None:
+            found = names.find(call.guard.register)
+            assert isinstance(found, Slot)
+            around = replace(found, negated=not call.guard.negated)
+            self.flat.instructions.append(Lowered("bra", (), (Target(skip),), around, call.location))
+        self.depth += 1
+        self._body(callee.body, _Names(inner, inner.prefix), done)
+        self.depth -= 1
+        for label in (done, skip):
+            self.flat.labels[label] = len(self.flat.instructions)
+
+    def _outermost(self, names: _Names) -> _Names:
+        while names.outer is not None:
+            names = names.outer
+        return names

@@ -1,0 +1,1 @@
+"""What a kernel's threads see and change: memories, registers of lanes, copies in flight."""

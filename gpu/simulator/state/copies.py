@@ -1,0 +1,76 @@
+"""Copies from global to shared memory that are in flight: issued, and moved when somebody waits for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gaugeblock.gpu.simulator.ptx.operands import Lowered
+from gaugeblock.gpu.simulator.state.geometry import Index
+from gaugeblock.gpu.simulator.state.memory import GlobalMemory, Window
+
+
+@dataclass(slots=True)
+class Pending:
+    """A copy that has been asked for: per lane source, destination, bytes to read, and the lane's group."""
+
+    lanes: Index
+    group: NDArray[np.int64]
+    source: NDArray[np.intp]
+    target: NDArray[np.intp]
+    length: NDArray[np.intp]
+    size: int
+    instruction: Lowered
+
+
+class Copies:
+    """The copies in flight of the threads of a batch; groups are counted per thread."""
+
+    def __init__(self, lanes: int, memory: GlobalMemory, shared: Window, watch: Callable[..., None]) -> None:
+        self.memory, self.shared, self.watch = memory, shared, watch
+        self.committed = np.zeros(lanes, np.int64)
+        self.pending: list[Pending] = []
+
+    def commit(self, lanes: Index) -> None:
+        """Close the group that these threads have been filling."""
+        self.committed[lanes] += 1
+
+    def wait(self, lanes: Index, newest: int | None) -> None:
+        """Complete all groups of these threads but the `newest`; for None all copies, committed or not."""
+        waiting = np.zeros(len(self.committed), np.bool_)
+        waiting[lanes] = True
+        left: list[Pending] = []
+        for copy in self.pending:
+            due = waiting[copy.lanes]
+            if newest is not None:
+                due &= copy.group < self.committed[copy.lanes] - newest
+            if due.all():
+                self._move(copy, slice(None))
+                continue
+            if due.any():
+                self._move(copy, np.flatnonzero(due))
+                copy = _rest(copy, np.flatnonzero(~due))
+            left.append(copy)
+        self.pending = left
+
+    def _move(self, copy: Pending, chosen: Index | slice) -> None:
+        """Copy, and fill with zeros what the source does not give."""
+        source, target, length = copy.source[chosen], copy.target[chosen], copy.length[chosen]
+        columns = np.arange(copy.size)
+        data = np.zeros((len(source), copy.size), np.uint8)
+        reads = columns < length[:, None]
+        data[reads] = self.memory.bytes.data[(source[:, None] + columns)[reads]]
+        places = target[:, None] + columns
+        self.shared.bytes.data[places] = data
+        self.shared.bytes.shadow[places] = 3
+        self.watch(copy.lanes[chosen], copy.instruction, "shared", target, copy.size, write=True)
+
+
+def _rest(copy: Pending, chosen: Index) -> Pending:
+    return Pending(
+        copy.lanes[chosen], copy.group[chosen], copy.source[chosen], copy.target[chosen],
+        copy.length[chosen], copy.size, copy.instruction,
+    )  # fmt: skip
