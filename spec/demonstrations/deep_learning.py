@@ -225,6 +225,59 @@ def trained_accuracy(depth: int, activation: str) -> float:
 
 
 # ------------------------------------------------------------------------------------------------------------
+# Shallow learners.
+
+CANVAS = 14
+"""Pixels on a side of the canvas on which digits of 8×8 are scattered."""
+MACHINE, LOGISTIC = "support vector machine", "logistic regression"
+
+
+@cache
+def scattered() -> tuple[Examples, Examples, Examples]:
+    """Return the digits to train on, held out and for the test, each anywhere on a larger canvas."""
+    draw = np.random.default_rng(0)
+    found = []
+    for part in (parts().training, parts().held_out, parts().test):
+        canvas = np.zeros((len(part), 1, CANVAS, CANVAS))
+        for image, digit, (row, column) in zip(
+            canvas, part.inputs, draw.integers(0, CANVAS - 8 + 1, (len(part), 2)), strict=True
+        ):
+            image[:, row : row + 8, column : column + 8] = digit
+        found.append(Examples(canvas, part.wanted))
+    training, held_out, test = found
+    return training, held_out, test
+
+
+@cache
+def shallow_accuracy(learner: str, still: bool) -> float:
+    """Return the accuracy on the test of a learner of scikit-learn, of digits in place or scattered ones."""
+    from sklearn.linear_model import LogisticRegression  # late: they take a second to import
+    from sklearn.svm import SVC
+
+    model = SVC(C=10.0) if learner == MACHINE else LogisticRegression(max_iter=2000, tol=1e-3)
+    training, test = (parts().training, parts().test) if still else scattered()[::2]
+    model.fit(training.inputs.reshape(len(training), -1), training.wanted)
+    return float(model.score(test.inputs.reshape(len(test), -1), test.wanted))
+
+
+@cache
+def scattered_accuracy(activation: str) -> float:
+    """Return the accuracy on scattered digits of two convolutional layers after ten rounds."""
+    draw, unit = np.random.default_rng(0), Activation(activation)
+    training, held_out, test = scattered()
+    network = Network(
+        (
+            Convolutional.initial(1, 8, (3, 3), unit, draw, padding=1),
+            MaxPooling(2),
+            Convolutional.initial(8, 16, (3, 3), unit, draw, padding=1),
+            MaxPooling(CANVAS // 2),
+            FullyConnected.initial(16, 10, LOG_SOFTMAX, draw),
+        )
+    )
+    return accuracy(_trained(network, training, held_out, rate=0.05, batch=25, rounds=10), test)
+
+
+# ------------------------------------------------------------------------------------------------------------
 # Signals through many steps.
 
 STEPS = 400
@@ -346,6 +399,10 @@ def depths_picture() -> Picture:
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
+        for index, learner in enumerate((MACHINE, LOGISTIC)):
+            axes.axhline(
+                shallow_accuracy(learner, still=True), color=QUIET, linestyle=DASHES[index], label=learner
+            )
         for name in TRAINED:
             accuracies = [trained_accuracy(depth, name) for depth in DEPTHS]
             axes.plot(DEPTHS, accuracies, marker="o", **_style(ACTIVATIONS.index(name), name))
@@ -355,7 +412,10 @@ def depths_picture() -> Picture:
         _guessing(axes, 0.1)
         axes.legend()
 
-    caption = "What networks of sigmoids and of rectifiers have learned about digits after twelve rounds."
+    caption = (
+        "What networks of sigmoids and of rectifiers have learned about digits after twelve rounds, and two "
+        "shallow learners."
+    )
     return Picture("depths", caption, draw, size=(5.0, 3.0))
 
 
@@ -431,11 +491,17 @@ def demonstrate(progress: Progress) -> Demonstration:
     for depth in (DEPTHS[0], DEPTHS[-1]):
         for activation in TRAINED:
             numbers[f"accuracy, {depth} hidden, {activation}"] = trained_accuracy(depth, activation)
-    progress(0.5, "signals through time")
+    progress(0.45, "shallow learners")
+    for learner in (MACHINE, LOGISTIC):
+        numbers[f"accuracy, {learner}"] = shallow_accuracy(learner, still=True)
+        numbers[f"accuracy on scattered digits, {learner}"] = shallow_accuracy(learner, still=False)
+    for activation in TRAINED:
+        numbers[f"accuracy on scattered digits, {activation}"] = scattered_accuracy(activation)
+    progress(0.55, "signals through time")
     for kind in (PLAIN, GATED, HALF_OPEN):
         numbers[f"memory in steps, {kind}"] = memory_span(kind)
     for done, lag in enumerate(LAGS):
-        progress(0.55 + 0.4 * done / len(LAGS), f"recalling after {lag} steps")
+        progress(0.6 + 0.35 * done / len(LAGS), f"recalling after {lag} steps")
         for kind in (PLAIN, GATED):
             numbers[f"recalled after {lag} steps, {kind}"] = recalled(lag, kind)
     return Demonstration.of(
@@ -455,6 +521,9 @@ def _statements(n: Mapping[str, float | int]) -> list[str]:
     }
     short, long = LAGS[0], LAGS[-1]
     told = {(lag, kind): n[f"recalled after {lag} steps, {kind}"] for lag in LAGS for kind in (PLAIN, GATED)}
+    scattered_digits = {
+        name: n[f"accuracy on scattered digits, {name}"] for name in (MACHINE, LOGISTIC, *TRAINED)
+    }
     spans = {kind: n[f"memory in steps, {kind}"] for kind in (PLAIN, GATED, HALF_OPEN)}
     return [
         "The features of one layer that say most about patches of photographs are edges and blobs: "
@@ -471,6 +540,12 @@ def _statements(n: Mapping[str, float | int]) -> list[str]:
         f"With {few} hidden layer sigmoids and rectifiers learn to read digits ({right[few, 'sigmoid']:.0%} "
         f"and {right[few, 'relu']:.0%} right); with {many}, sigmoids do not "
         f"({right[many, 'sigmoid']:.0%}) and rectifiers do ({right[many, 'relu']:.0%}).",
+        f"So deep networks of sigmoids lose to shallow learners: a {MACHINE} reads "
+        f"{n[f'accuracy, {MACHINE}']:.1%} of the digits, {LOGISTIC} {n[f'accuracy, {LOGISTIC}']:.1%}.",
+        f"Rectifiers turn it round where depth is needed. Of digits anywhere on {CANVAS}×{CANVAS} pixels the "
+        f"{MACHINE} reads {scattered_digits[MACHINE]:.0%}, {LOGISTIC} {scattered_digits[LOGISTIC]:.0%}; two "
+        f"convolutional layers of rectifiers {scattered_digits['relu']:.0%}, of sigmoids "
+        f"{scattered_digits['sigmoid']:.0%}.",
         f"Plain recurrence has a hundredth of the signal left after {spans[PLAIN]} steps, LSTM units with "
         f"open forget gates after {spans[GATED]}; with gates half open, after {spans[HALF_OPEN]}.",
         f"Trained to recall a sign, plain recurrence tells {told[short, PLAIN]:.0%} right after {short} "
