@@ -350,6 +350,11 @@ class Domain:
         """
         return _Reader(operation).read(declaration)
 
+    def fixes(self, name: str) -> bool:
+        """Whether a parameter has one value in all of these calls."""
+        allowed = self.sizes[name].among if name in self.sizes else self.parameters.get(name)
+        return len(allowed or ()) == 1
+
     def accepts(
         self,
         operation: Operation,

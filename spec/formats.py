@@ -14,7 +14,7 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["FORMATS", "Format", "format_of", "round_to", "ulp"]
+__all__ = ["FORMATS", "SHORT", "Format", "format_of", "round_to", "ulp"]
 
 Float64 = NDArray[np.float64]
 
@@ -82,6 +82,9 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
         "bfloat16": Format("bfloat16", 8, -126, 127),
     }
 )
+
+SHORT: Mapping[str, str] = MappingProxyType({"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"})
+"""Other names that the formats go by."""
 
 
 def format_of(dtype: Any) -> Format:

@@ -30,6 +30,7 @@ from gaugeblock.conformance.pieces import Call, Floats, Piece, cost, pieces
 from gaugeblock.spec import accuracy
 from gaugeblock.spec.accuracy import FORMATS, Arithmetic, Bound
 from gaugeblock.spec.departures import declared, departing, nearest_of
+from gaugeblock.spec.formats import SHORT
 from gaugeblock.spec.operations import OPERATIONS, REQUIRED, Operation
 
 __all__ = ["Checked", "Limits", "Mismatch", "bound", "check"]
@@ -239,7 +240,8 @@ def _read(
 ) -> Call:
     """Return the call that is meant, or say in a line why there is none."""
     if not isinstance(operation, str):
-        raise TypeError(f"operation is {operation!r}, expected the name of one, such as 'gemm'")
+        found = operation if len(repr(operation)) < 40 else type(operation).__name__
+        raise TypeError(f"operation is {found!r}, expected the name of one, such as 'gemm'")
     if operation not in OPERATIONS:
         raise ValueError(f"operation is {operation!r}, expected {nearest_of(operation, OPERATIONS)}")
     record = OPERATIONS[operation]
@@ -252,7 +254,8 @@ def _read(
         raise ValueError(f"GEN-C4: arithmetic of {operation} has 'algorithm', which convolutions have alone")
     if of_result.get("dtype") is not None:  # of which the arrays need not be
         on = {name: array.astype(np.float64) for name, array in on.items()}
-    otherwise = declared({operation: departures})[operation]
+    names = (departures,) if isinstance(departures, str) else departures
+    otherwise = declared({operation: names})[operation]
     return Call(departing(operation, otherwise), form, on, parameters, how)
 
 
@@ -288,7 +291,8 @@ def _format(
         for name, found in names.items():
             if found not in (*FORMATS, "float64"):
                 raise TypeError(f"GEN-C1: {name} is {found}, expected floats")
-        return _known("dtype", _name_of(dtype))
+        name = _name_of(dtype)
+        return _known("dtype", SHORT.get(name, name))
     if result is not None and record.result_dtype == "same":
         names = {"result": result.dtype.name, **names}
     elif result is not None and result.dtype != np.int64:

@@ -26,6 +26,7 @@ from gaugeblock.conformance.reports import badge, difference, files, junit, page
 from gaugeblock.conformance.reports.data import LEVELS
 from gaugeblock.conformance.reports.report import versions
 from gaugeblock.spec import citation, clauses, demonstrations
+from gaugeblock.spec.formats import FORMATS, SHORT
 from gaugeblock.spec.operations import OPERATIONS
 
 CONFORMING, VIOLATING, USAGE, BROKEN = 0, 1, 2, 3
@@ -50,14 +51,7 @@ FORMS: Mapping[str, tuple[Callable[[dict[str, Any]], str], str]] = {
 DAY = 86400
 """The longest time limit, in seconds."""
 
-DTYPES = {
-    "float32": "float32",
-    "float16": "float16",
-    "bfloat16": "bfloat16",
-    "fp32": "float32",
-    "fp16": "float16",
-    "bf16": "bfloat16",
-}
+DTYPES = {**dict(zip(FORMATS, FORMATS, strict=True)), **SHORT}
 
 
 class UsageError(Exception):

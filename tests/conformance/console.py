@@ -158,7 +158,10 @@ def _show_failures(console: Console, operation: str, dtype: str, entry: Entry, l
     tried = [clause for clause in entry.failures if clause not in entry.untried]
     clause, *others = sorted(tried, key=lambda c: (LEVELS.index(levels[c]), c != semantics))
     if levels[clause] not in up_to(level):
-        words = f"{operation} in {dtype} violates {', '.join(tried)}, of level {levels[clause]}"
+        here = [each for each in tried if levels[each] == levels[clause]]
+        words = f"{operation} in {dtype} violates {', '.join(here)}, of level {levels[clause]}"
+        if beyond := [each for each in tried if each not in here]:
+            words += f" ({', '.join(beyond)} of stricter ones)"
         console.print(f"{words}: {entry.failures[clause].message}".splitlines()[0], markup=False)
         return
     outcome = entry.failures[clause]

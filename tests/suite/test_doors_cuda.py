@@ -225,6 +225,19 @@ __global__ void k(const float* a, const float* b, float* out, int K) {
         call(backend, "gemm", a, to_device(b.T.copy()))
 
 
+def test_a_launch_is_written_as_in_the_language(load: Load) -> None:
+    """With casts, a stream, and numbers of single precision."""
+    line = "leaky_relu(x) = scaled<<<((int)size(x) + 255) / 256, 256, 0, 0>>>(x, out, (int)size(x), 0.01f)"
+    source = (
+        RELU.replace("relu_kernel", "scaled")
+        .replace("int n)", "int n, float s)")
+        .replace("? 0", "? s * x[i]")
+    )
+    backend = load(f"{line} where negative_slope == 0.01f", source)
+    x = array(300)
+    assert np.array_equal(call(backend, "leaky_relu", x), np.where(x < 0, np.float32(0.01) * x, x))
+
+
 def test_several_comments_are_several_forms_of_one_operation() -> None:
     backend = loading.load(str(SAMPLE))
     x, w, bias = array(2, 3, 5, 6), array(4, 3, 3, 2, seed=2), array(4, seed=3)
@@ -557,9 +570,13 @@ def test_a_cubin_needs_a_gpu(load: Load, tmp_path: Path) -> None:
         loading.load(str(tmp_path / "mine.cubin"))
 
 
-def test_a_file_without_a_comment_shows_one(load: Load) -> None:
+def test_a_file_without_a_comment_shows_one_and_names_a_line_that_is_nearly_one(load: Load) -> None:
     with pytest.raises(BackendError, match=r"mine.cu has no line .* such as // gaugeblock: relu\(x\) = "):
         load("")
+    for line in (CALL, f"Gaugeblock: {CALL}", f"gaugeblock {CALL}"):
+        where = "mine.cu:2: expected '// gaugeblock: '" if "auge" in line else "mine.cu has no line"
+        with pytest.raises(BackendError, match=where):
+            load("", f"\n// {line}\n{RELU}")
 
 
 def test_the_command_says_it_in_one_line_and_exits_with_2(

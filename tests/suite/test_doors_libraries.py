@@ -115,6 +115,27 @@ def test_a_module_that_cannot_be_called_is_refused_in_a_line(module: str, messag
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("module", "addends"),
+    [
+        ("Linear", ({}, {"c": "c", "beta": 0.0}, {"c": "c", "beta": 1.0})),
+        ("Biased", ({"c": "c", "beta": 1.0},)),
+    ],
+)
+def test_a_linear_layer_adds_what_the_call_adds(module: str, addends: tuple[dict[str, Any], ...]) -> None:
+    needs("torch")
+    import torch
+
+    backend = loading.load(f"{KERNELS / 'torch_modules.py'}:{module}")
+    a, b, c = torch.ones(2, 3), torch.ones(4, 3), torch.full((4,), 5.0)
+    for asked in addends:
+        arrays = [a, b, c] if "c" in asked else [a, b]
+        result = backend.functions["gemm"](*arrays, transpose_b=True, beta=asked.get("beta", 0.0))
+        assert result.tolist() == [[3.0 + 5.0 * asked.get("beta", 0.0)] * 4] * 2
+    limits = backend.declared.domain_of("gemm")
+    assert ("absent" in limits.forms["c"]) == (module == "Linear")
+
+
 def test_what_a_module_is_built_with_is_found_by_name() -> None:
     needs("torch")
     found = loading.load(f"{KERNELS / 'torch_modules.py'}:Patches2d").declared.given["domain"]["conv"]

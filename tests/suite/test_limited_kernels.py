@@ -182,6 +182,17 @@ def test_a_limited_kernel_without_a_domain_is_partial(name: str) -> None:
     assert found["numeric"] == "partial", found["why"]
 
 
+@pytest.mark.parametrize("operation", ["relu", "sigmoid", "tanh"])
+def test_a_kernel_of_one_element_conforms(operation: str, tmp_path: Path) -> None:
+    file = tmp_path / "one.py"
+    file.write_text(
+        f"from gaugeblock import reference\ndomain = {{{operation!r}: {{'size': 1, 'dtypes': 'float32'}}}}\n"
+        f"def {operation}(x): return getattr(reference, {operation!r})(x.astype('float64')).astype(x.dtype)"
+    )
+    report = judge(str(file), operations=(operation,), effort=Effort("quick", seed=1))
+    assert report.as_data()["operations"][operation]["float32"]["levels"]["numeric"] == "conforming"
+
+
 def test_a_kernel_of_one_format_conforms_in_it_and_is_unsupported_in_others() -> None:
     backend = f"{KERNELS / 'limited.py'}:SINGLE"
     assert levels(backend, "tanh")["numeric"] == "conforming"

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from gaugeblock.conformance import Array, BackendError, Layout, Problem
-from gaugeblock.conformance.backend import kept
+from gaugeblock.conformance.backend import kept, loading
 from gaugeblock.conformance.backend.process import Child, Limits, Output, how_ended
 from gaugeblock.conformance.backend.subject import CallFailed, Lost, Subject, Unsupported
 
@@ -99,12 +99,39 @@ def test_a_file_that_is_no_backend_is_refused_with_a_reason(
         ("kernels.cu", "there is no file kernels.cu"),
         ("json", "has none of the spec's operations"),
         ("json:gemm", "json has no attribute 'gemm'"),
+        (".", ". is a folder, expected a file"),
+        ("mine.cu:relu", "mine.cu:relu: nothing can be chosen in mine.cu"),
     ],
 )
 def test_a_name_that_leads_nowhere_is_refused_with_a_reason(name: str, message: str) -> None:
     with pytest.raises(BackendError, match=r"^[^\n]*$") as refused:
         Subject(name)
     assert message in str(refused.value)
+
+
+def test_what_is_imported_from_a_library_of_numbers_is_not_judged(backend: Write) -> None:
+    """The kernel of a helper, which has to be launched, is none either."""
+    source = "from math import tanh\nfrom numpy import exp as sigmoid\nfrom mine import elu\n"
+    source += "class RawKernel:\n def __call__(self, grid, block, arguments): pass\nsilu = RawKernel()\n"
+    name = backend(source + "relu6 = np.exp\ndef relu(x): return np.maximum(x, 0)")
+    (Path(name).parent / "mine.py").write_text("def elu(x, *, alpha=1.0): return x")
+    found = loading.load(name)
+    assert sorted(found.functions) == ["elu", "relu", "relu6"]
+    assert found.notes == (
+        "sigmoid is imported from numpy and not judged: to judge it, write sigmoid = numpy.sigmoid",
+        "tanh is imported from math and not judged: to judge it, write tanh = math.tanh",
+    )
+
+
+def test_a_parameter_that_the_domain_fixes_need_not_be_taken(backend: Write) -> None:
+    fixed = {"transpose_a": False, "transpose_b": False, "alpha": 1, "beta": 0, "c": "absent", "rank": 2}
+    found = loading.load(backend(f"domain = {{'gemm': {fixed}}}\ndef gemm(a, b, out=None): return a @ b"))
+    a = np.ones((2, 2), np.float32)
+    assert found.functions["gemm"](a, a, alpha=1.0, beta=0.0, transpose_a=False, transpose_b=False)[0, 0] == 2
+    assert found.describe()["takes_out"]["gemm"]
+    assert found.notes == ()
+    (note,) = loading.load(backend("def leaky_relu(x): return x")).notes
+    assert note == "leaky_relu has no parameter negative_slope: add it, or fix it in the domain"
 
 
 def test_what_a_backend_says_of_itself_becomes_strings(backend: Write) -> None:

@@ -30,7 +30,9 @@ A backend is any object with functions named like the operations of the spec. It
 
 from __future__ import annotations
 
+import ast
 import difflib
+import functools
 import importlib
 import importlib.util
 import inspect
@@ -40,18 +42,26 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from gaugeblock.conformance.backend import arrays
 from gaugeblock.conformance.backend.declarations import NAMES, Declarations
 from gaugeblock.conformance.doors import importing, torch_modules
 from gaugeblock.spec.operations import OPERATIONS
+from gaugeblock.spec.record import Operation
 
 MISSPELT = {"domains": "domain", "departure": "departures", "arithmetics": "arithmetic"}
 """Names that would declare nothing."""
 
 ADAPTERS = ("gpu", "numpy", "onnxruntime", "torch")
 
+
+PREFIX = "gaugeblock_backend_"
+"""How the names of modules begin that were files on the command line."""
+
+LIBRARIES = (*sys.stdlib_module_names, "numpy", "scipy", "torch", "jax", "cupy", "triton", "tensorflow")
+"""From what a file may import functions with names of operations that are not meant to be judged."""
 
 PAIR = ".py+"
 """What stands between a problem and a solution in a name."""
@@ -127,6 +137,8 @@ def load(name: str) -> Backend:
     if plus:
         return read(_solution(f"{problem}.py", solution), name)
     path, _, attribute = name.partition(":")
+    if attribute and path.endswith((".cu", ".ptx", ".cubin", ".onnx")):
+        raise BackendError(f"{name}: nothing can be chosen in {path}; --operation chooses what is judged")
     file: Any = _module(path)
     found: Any = file
     if attribute:
@@ -143,7 +155,7 @@ def load(name: str) -> Backend:
 
 def read(found: Any, name: str) -> Backend:
     """Read a backend's functions and declarations off a module or object."""
-    functions = {op: getattr(found, op) for op in OPERATIONS if callable(getattr(found, op, None))}
+    functions, remarks = _functions(found)
     if not functions:
         raise BackendError(f"{name} has none of the spec's operations{_near_miss(found)}")
     _said(_tuning, found, name)
@@ -153,8 +165,79 @@ def read(found: Any, name: str) -> Backend:
             f"{name}: arrays is {kind!r}, expected one of {', '.join(map(repr, arrays.KINDS))}"
         )
     declared = _declared(found, name)
-    words = [_said(read_word, found, name) for read_word in (_device, _versions, _notes)]
-    return Backend(name, functions, declared, kind, *words)
+    for operation, function in functions.items():
+        functions[operation], remark = _taking(function, OPERATIONS[operation], declared)
+        remarks += remark
+    device, versions, notes = (_said(read_word, found, name) for read_word in (_device, _versions, _notes))
+    return Backend(name, functions, declared, kind, device, versions, (*notes, *remarks))
+
+
+def _functions(found: Any) -> tuple[dict[str, Callable[..., Any]], list[str]]:
+    """Return what is named like an operation and is meant as one, and what else has such a name.
+
+    A kernel that has to be launched is none, nor what a file imports from a library of numbers: what ``from
+    math import tanh`` imports is there to be used. ``tanh = torch.tanh`` says that it is to be judged.
+    """
+    named = {op: getattr(found, op) for op in OPERATIONS if callable(getattr(found, op, None))}
+    libraries = _imports(found) if isinstance(found, ModuleType) else {}
+    remarks = []
+    for operation, function in list(named.items()):
+        kind = type(function)
+        if kind.__module__.startswith(("triton.", "numba.cuda.")) or kind.__name__ == "RawKernel":
+            del named[operation]
+        elif operation in libraries:
+            del named[operation]
+            remarks.append(
+                f"{operation} is imported from {libraries[operation]} and not judged: to judge it, write "
+                f"{operation} = {libraries[operation]}.{operation}"
+            )
+    return named, remarks
+
+
+def _imports(module: ModuleType) -> dict[str, str]:
+    """Return the names that a file on the command line imports from libraries of numbers, and from which."""
+    file = Path(getattr(module, "__file__", None) or "")
+    if file.suffix != ".py" or not module.__name__.startswith(PREFIX):
+        return {}
+    try:
+        lines = ast.parse(file.read_bytes()).body
+    except (OSError, SyntaxError, ValueError):
+        return {}
+    return {
+        each.asname or each.name: line.module
+        for line in lines
+        if isinstance(line, ast.ImportFrom) and line.module and not line.level
+        if line.module.partition(".")[0] in LIBRARIES
+        for each in line.names
+    }
+
+
+def _taking(
+    function: Callable[..., Any], operation: Operation, declared: Declarations
+) -> tuple[Callable[..., Any], list[str]]:
+    """Leave out parameters that a function does not have where its domain leaves them one value."""
+    try:
+        taken = inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        return function, []
+    if any(each.kind is each.VAR_KEYWORD for each in taken.values()):
+        return function, []
+    domain = declared.domain_of(operation.name)
+    missing = [name for name in operation.parameters if name not in taken]
+    fixed = {name for name in missing if domain.fixes(name)}
+    remarks = []
+    if rest := [name for name in missing if name not in fixed]:
+        remarks.append(
+            f"{operation.name} has no parameter {', '.join(rest)}: add it, or fix it in the domain"
+        )
+    if not fixed:
+        return function, remarks
+
+    @functools.wraps(function)
+    def without(*arrays: Any, **parameters: Any) -> Any:
+        return function(*arrays, **{name: value for name, value in parameters.items() if name not in fixed})
+
+    return without, remarks
 
 
 def _said(read_word: Callable[[Any], Any], found: Any, name: str) -> Any:
@@ -216,7 +299,7 @@ def _module(path: str) -> Any:
         file = Path(path)
         if not file.is_file():
             raise BackendError(f"there is no file {path}")
-        spec = importlib.util.spec_from_file_location(f"gaugeblock_backend_{file.stem}", file)
+        spec = importlib.util.spec_from_file_location(f"{PREFIX}{file.stem}", file)
         if spec is None or spec.loader is None:
             raise BackendError(f"{path} is not a Python file")
         module = importlib.util.module_from_spec(spec)
@@ -225,6 +308,8 @@ def _module(path: str) -> Any:
         loader = spec.loader
         _imported(lambda: loader.exec_module(module), path)
         return module
+    if Path(path).is_dir():
+        raise BackendError(f"{path} is a folder, expected a file")
     if path.endswith((".cu", ".ptx", ".cubin")):
         cuda_source = importlib.import_module("gaugeblock.conformance.doors.cuda_source")
         return _imported(lambda: cuda_source.load(path), path)
@@ -258,6 +343,8 @@ def _in_words(error: BaseException) -> str:
 def _near_miss(found: Any) -> str:
     """Name the operation that a function of the backend may have meant."""
     names = [name for name in dir(found) if not name.startswith("_")]
+    if {"Model", "get_inputs"} <= set(names):
+        return "; it is a problem of KernelBench: name a solution behind it"
     for name in names:
         close = difflib.get_close_matches(name, OPERATIONS, 1, 0.75)
         if close:

@@ -136,6 +136,8 @@ def has_its_symmetry(trial: Trial, problem: Problem) -> None:
     assert symmetry is not None
     forward = trial.ask(problem).values
     x = problem.arguments()["x"]
+    if not np.array_equal(x.reshape(-1), -x.reshape(-1)[::-1]):  # in a domain of one element
+        raise Outside
     backward = forward.reshape(-1)[::-1].reshape(x.shape)  # a grid reversed is the sign change
     bound = np.broadcast_to(problem.bound(problem.want(), trial.arithmetic(problem)).value, x.shape)
     left = forward + backward if symmetry.combine == "sum" else forward - backward

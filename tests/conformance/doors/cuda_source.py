@@ -69,6 +69,8 @@ def load(name: str) -> Source:
         raise BackendError(f"{name} cannot be read: {error}") from error
     if not texts:
         example = "// gaugeblock: relu(x) = relu_kernel<<<(size(x) + 255) / 256, 256>>>(x, out, size(x))"
+        if near := syntax.nearly(text):
+            raise BackendError(f"{path.name}:{near}: expected '// gaugeblock: ', as in {example}")
         raise BackendError(f"{name} has no line that says what its kernels are for, such as {example}")
     try:
         return _source([_checked(each) for each in texts], path, text)

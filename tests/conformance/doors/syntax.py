@@ -79,6 +79,7 @@ class Text:
 
 
 _BEGINS: Final = re.compile(r"(?:^\s*[*#]?|//+|/\*+)\s*gaugeblock:[ \t]*")
+_NEARLY: Final = re.compile(r"(?://+|/\*+)\s*gauge[ -]?block\b:?\s*\w+\s*\(.*<<<", re.IGNORECASE)
 _GOES_ON: Final = re.compile(r"\s*(?://+|\*|#)(?: {2,}|\t)\s*")
 
 
@@ -96,6 +97,12 @@ def statements(file: str, source: str) -> Iterator[Text]:
             found.append((number, head.end() + 1, line[head.end() :].rstrip()))
     if found:
         yield Text(file, tuple(found))
+
+
+def nearly(source: str) -> int | None:
+    """Return the first line that looks like a statement and is none."""
+    lines = enumerate(source.splitlines(), 1)
+    return next((number for number, line in lines if _NEARLY.search(line)), None)
 
 
 # The tree --------------------------------------------------------------------------------------------------
@@ -230,11 +237,15 @@ class Statement:
 T = TypeVar("T")
 
 _TOKEN: Final = re.compile(
-    r"""(?P<number>0[xX][0-9a-fA-F]+|\d+\.\d*(?:[eE][-+]?\d+)?|\.\d+|\d+(?:[eE][-+]?\d+)?)
+    r"""(?P<number>0[xX][0-9a-fA-F]+|(?:\d+\.\d*|\.\d+)(?:[eE][-+]?\d+)?[fF]?|\d+(?:[eE][-+]?\d+)?)
     |(?P<name>[A-Za-z_]\w*(?:::[A-Za-z_]\w*)*)
     |(?P<words>"[^"]*"|'[^']*')
     |(?P<sign><<<?|>>>?|==|!=|<=|>=|&&|\|\||[-+*/%<>=!(),;.\[\]])""",
     re.VERBOSE,
+)
+
+_CAST: Final = re.compile(
+    r"\(\s*(?:(?:unsigned|signed|long|short|int|size_t|u?int(?:32|64)_t)\s*)+\)(?=\s*[\w(])"
 )
 
 _POWERS: Final = {
@@ -354,14 +365,14 @@ class _Parser:
         template = self._template() if self.next.text == "<" else ""
         self._expect("<<<")
         sizes = self._listed(lambda: self._expression(0), ">>>")
-        if not 2 <= len(sizes) <= 3:
+        if not 2 <= len(sizes) <= 4:  # a stream is taken, and the suite's own used
             raise Misread(
                 name.at,
                 f"{name.text} is launched with {len(sizes)} values, expected <<<grid, block[, shared]>>>",
             )
         self._expect("(")
         arguments = self._listed(lambda: self._expression(0), ")")
-        shared = sizes[2] if len(sizes) == 3 else None
+        shared = sizes[2] if len(sizes) > 2 else None
         return Launch(name.at, name.text, template, sizes[0], sizes[1], shared, arguments)
 
     def _template(self) -> str:
@@ -388,6 +399,9 @@ class _Parser:
             self._take()
             power = _POWERS["and"] if token.text == "not" else _UNARY
             return Unary(token.at, _ALIKE.get(token.text, token.text), self._expression(power))
+        if cast := _CAST.match(self.source, token.at):  # numbers are whole here
+            self._move(cast.end())
+            return self._expression(_UNARY)
         if token.text == "(":
             self._take()
             items = self._listed(lambda: self._expression(0), ")")
@@ -397,7 +411,9 @@ class _Parser:
             whole = token.text.lower().startswith("0x") or token.text.isdigit()
             return Number(
                 token.at,
-                int(token.text, 0 if "x" in token.text.lower() else 10) if whole else float(token.text),
+                int(token.text, 0 if "x" in token.text.lower() else 10)
+                if whole
+                else float(token.text.rstrip("fF")),
             )
         if token.kind == "words":
             self._take()

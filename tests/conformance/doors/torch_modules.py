@@ -210,8 +210,7 @@ class Module:
         for name, attribute in self.state.items():
             domain |= self._weights(name, attribute)
         if self.operation.name == "gemm" and "b" in self.state:
-            given = domain["c"] != "absent"
-            beta: Any = (0.0, 1.0) if isinstance(self.found, type) and given else float(given)
+            beta: Any = {"absent": 0.0, "vector": 1.0}.get(domain["c"], (0.0, 1.0))
             domain |= {"rank": 2, "transpose_b": True, "alpha": 1.0, "beta": beta}
         return domain
 
@@ -223,18 +222,34 @@ class Module:
 
     def _weights(self, name: str, attribute: str) -> dict[str, Any]:
         if isinstance(self.found, type):
-            optional = "bias" in self.constructor()
-            form = ("absent", "vector") if name == "c" and optional else "absent"
-            return {name: form} if name in self.operation.optional and (name == "c" or not optional) else {}
+            if name not in self.operation.optional:
+                return {}
+            given = "vector" if name == "c" else "given"
+            if "bias" in self.constructor():
+                return {name: ("absent", given)} if name == "c" else {}
+            return {name: given if self._is_biased() else "absent"}
         weights = placed(self.found, attribute)
         if name in self.operation.optional:
             given = "vector" if name == "c" else "given"
             return {name: "absent" if weights is None else given}
         return {name: tuple(weights.shape)}
 
+    def _is_biased(self) -> bool:
+        """Whether a class whose constructor does not ask for a bias has one, as a small one shows."""
+        name, axes = self.operation.name, _axes(self.found) or 2
+        shapes = {"b": (3, 2)} if name == "gemm" else {"w": (4, 4, *[3] * axes)}
+        sizes = SIZES[name]
+        asked = {each: sizes[each](shapes, {"groups": 1}) for each in self.constructor() if each in sizes}
+        try:
+            return placed(self.found(**asked), "bias") is not None
+        except Exception:  # whatever a constructor raises: the calls will tell
+            return False
+
     def built(self, *arrays: Any, **parameters: Any) -> Any:
         """Answer a call with a module that is built for it."""
         given = self._named(arrays, parameters)
+        if self.operation.name == "gemm" and not parameters.get("beta", 0.0):
+            given.pop("c", None)  # it is not read
         shapes = {name: tuple(array.shape) for name, array in given.items()}
         arguments: dict[str, Any] = {}
         for name in self.constructor():

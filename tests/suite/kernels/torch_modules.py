@@ -62,5 +62,29 @@ class Flying(nn.Module):
         return x
 
 
+class Linear(nn.Module):
+    """A linear layer in a part of it, with a bias that calls may leave out."""
+
+    def __init__(self, in_features, out_features, bias=True):
+        super().__init__()
+        self.inner = nn.Linear(in_features, out_features, bias)
+
+    def forward(self, x):
+        return self.inner(x)
+
+
+class Biased(nn.Module):
+    """A linear layer that always has a bias: its constructor does not ask."""
+
+    operation = "gemm"
+
+    def __init__(self, in_features, out_features):
+        super().__init__()
+        self.inner = nn.Linear(in_features, out_features)
+
+    def forward(self, x):
+        return self.inner(x)
+
+
 linear = nn.Linear(48, 20)
 same = nn.Conv2d(3, 4, 3, padding="same")
