@@ -22,8 +22,9 @@ Examples
 from __future__ import annotations
 
 import struct
+import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from enum import Enum
 from typing import Any, Final
@@ -58,6 +59,8 @@ __all__ = [
     "Module",
     "Stream",
     "device_attribute",
+    "device_bytes",
+    "device_memory",
     "from_device",
     "func_cache",
     "function_attribute",
@@ -66,6 +69,7 @@ __all__ = [
     "init",
     "lending",
     "mem_alloc",
+    "mem_get_address_range",
     "mem_get_info",
     "memcpy_dtod",
     "memcpy_dtod_async",
@@ -86,7 +90,8 @@ NAME: Final = "Gaugeblock simulated CUDA device"
 _memory: GlobalMemory | None = None
 
 
-def _device_memory() -> GlobalMemory:
+def device_memory() -> GlobalMemory:
+    """Return the memory of the device."""
     global _memory
     if _memory is None:
         _memory = GlobalMemory()
@@ -119,7 +124,7 @@ class func_cache(Enum):
     PREFER_EQUAL = 3
 
 
-_ATTRIBUTES: Final = {
+_ATTRIBUTES: Final[Mapping[int, int]] = {
     device_attribute.MAX_THREADS_PER_BLOCK: MAX_THREADS,
     device_attribute.MAX_BLOCK_DIM_X: MAX_BLOCK[0],
     device_attribute.MAX_BLOCK_DIM_Y: MAX_BLOCK[1],
@@ -131,12 +136,29 @@ _ATTRIBUTES: Final = {
     device_attribute.MAX_SHARED_MEMORY_PER_BLOCK_OPTIN: MAX_SHARED,
     device_attribute.TOTAL_CONSTANT_MEMORY: 65536,
     device_attribute.WARP_SIZE: 32,
+    device_attribute.MAX_PITCH: (1 << 31) - 1,
     device_attribute.MAX_REGISTERS_PER_BLOCK: 65536,
     device_attribute.CLOCK_RATE: 1_000_000,
+    device_attribute.GPU_OVERLAP: 1,
     device_attribute.MULTIPROCESSOR_COUNT: 1,
+    device_attribute.CAN_MAP_HOST_MEMORY: 1,
+    device_attribute.CONCURRENT_KERNELS: 1,
+    device_attribute.MEMORY_CLOCK_RATE: 1_000_000,
+    device_attribute.GLOBAL_MEMORY_BUS_WIDTH: 5120,
+    device_attribute.L2_CACHE_SIZE: 50 << 20,
+    device_attribute.MAX_THREADS_PER_MULTIPROCESSOR: 2048,
+    device_attribute.ASYNC_ENGINE_COUNT: 1,
+    device_attribute.UNIFIED_ADDRESSING: 1,
     device_attribute.COMPUTE_CAPABILITY_MAJOR: 9,
     device_attribute.COMPUTE_CAPABILITY_MINOR: 0,
+    device_attribute.MAX_SHARED_MEMORY_PER_MULTIPROCESSOR: MAX_SHARED + 1024,
+    device_attribute.MAX_REGISTERS_PER_MULTIPROCESSOR: 65536,
+    device_attribute.MANAGED_MEMORY: 1,
+    device_attribute.SINGLE_TO_DOUBLE_PRECISION_PERF_RATIO: 2,
+    device_attribute.MAX_BLOCKS_PER_MULTIPROCESSOR: 32,
+    device_attribute.RESERVED_SHARED_MEMORY_PER_BLOCK: 1024,
 }
+_LAST_ATTRIBUTE: Final = 161  # of CUDA 13; those that are not above are of textures, or what it cannot do
 
 
 class Device:
@@ -161,27 +183,60 @@ class Device:
 
     def total_memory(self) -> int:
         """Return the bytes of device memory."""
-        return _device_memory().capacity
+        return device_memory().capacity
 
-    def get_attribute(self, attribute: device_attribute) -> int:
-        """Return one attribute."""
-        return _ATTRIBUTES[attribute]
+    def get_attribute(self, attribute: int) -> int:
+        """Return one attribute: 0 for what the device does not have, such as textures."""
+        if not 1 <= attribute <= _LAST_ATTRIBUTE:
+            raise LogicError(f"cuDeviceGetAttribute failed: there is no attribute {attribute}")
+        return _ATTRIBUTES.get(attribute, 0)
 
     def get_attributes(self) -> dict[device_attribute, int]:
-        """Return all attributes."""
-        return dict(_ATTRIBUTES)
+        """Return the attributes."""
+        return {attribute: self.get_attribute(attribute) for attribute in device_attribute}
+
+    def pci_bus_id(self) -> str:
+        """Return where the device would be."""
+        return "0000:00:00.0"
+
+    def can_access_peer(self, other: Device) -> bool:
+        """Return False: there is no other device."""
+        return False
 
     def make_context(self, flags: int = 0) -> Context:
-        """Return the context."""
-        return Context()
+        """Return a new context, current in this thread."""
+        context = Context()
+        context.push()
+        return context
 
     def retain_primary_context(self) -> Context:
-        """Return the context."""
-        return Context()
+        """Return the context that all libraries share."""
+        return _primary
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Device)
+
+    def __hash__(self) -> int:
+        return 0
+
+
+class _Stacks(threading.local):
+    """The contexts of each thread; the last one is current."""
+
+    def __init__(self) -> None:
+        self.contexts: list[Context] = []
+
+
+_here = _Stacks()
 
 
 class Context:
-    """The only context: always current."""
+    """A context. All share the memory of the device, and nothing here needs one to be current."""
+
+    @property
+    def handle(self) -> int:
+        """A number that no other context has."""
+        return id(self)
 
     @staticmethod
     def synchronize() -> None:
@@ -193,19 +248,28 @@ class Context:
         return Device(0)
 
     @staticmethod
-    def get_current() -> Context:
-        """Return the context."""
-        return Context()
+    def get_current() -> Context | None:
+        """Return the context that is current in this thread."""
+        return _here.contexts[-1] if _here.contexts else None
 
     def push(self) -> None:
-        """Make current: it is."""
+        """Make it current in this thread."""
+        _here.contexts.append(self)
 
     @staticmethod
     def pop() -> None:
-        """Make another current: there is none."""
+        """Make the one before it current."""
+        if not _here.contexts:
+            raise LogicError("context::pop failed: no context is current in this thread")
+        _here.contexts.pop()
 
     def detach(self) -> None:
-        """Let go."""
+        """Let go; if it is current, the one before it becomes current."""
+        if Context.get_current() is self:
+            Context.pop()
+
+
+_primary = Context()
 
 
 class Stream:
@@ -296,13 +360,13 @@ def mem_alloc(nbytes: int) -> DeviceAllocation:
     """Allocate `nbytes` bytes, surrounded by red zones and not initialised."""
     if nbytes <= 0:
         raise LogicError(f"cuMemAlloc failed: invalid argument, {nbytes} bytes")
-    memory = _device_memory()
+    memory = device_memory()
     return DeviceAllocation(memory.allocate(int(nbytes)), memory)
 
 
 def mem_get_info() -> tuple[int, int]:
     """Return free and total bytes."""
-    memory = _device_memory()
+    memory = device_memory()
     return memory.capacity - memory.used, memory.capacity
 
 
@@ -315,7 +379,13 @@ def lending(ranges: Iterable[tuple[int, int, bool, str]]) -> AbstractContextMana
         Address, size in bytes, whether it may be written, and what faults call it. Ranges that overlap
         become one; what they hold counts as written.
     """
-    return _device_memory().lending(ranges)
+    return device_memory().lending(ranges)
+
+
+def device_bytes(address: int, nbytes: int, write: bool) -> NDArray[np.uint8]:
+    """Return bytes of one allocation, which are then read, or all written; PyCUDA has nothing like it."""
+    found: NDArray[np.uint8] = device_memory().host_range(address, nbytes, write)
+    return found
 
 
 def _host_bytes(buffer: Any, write: bool) -> NDArray[np.uint8]:
@@ -338,20 +408,20 @@ def memcpy_htod(dest: Any, src: Any) -> None:
     """Copy from host to device."""
     source = _host_bytes(src, False)
     if source.size:
-        _device_memory().host_range(int(dest), source.size, True)[:] = source
+        device_memory().host_range(int(dest), source.size, True)[:] = source
 
 
 def memcpy_dtoh(dest: Any, src: Any) -> None:
     """Copy from device to host; bytes that nobody wrote come as they are."""
     target = _host_bytes(dest, True)
     if target.size:
-        target[:] = _device_memory().host_range(int(src), target.size, False)
+        target[:] = device_memory().host_range(int(src), target.size, False)
 
 
 def memcpy_dtod(dest: Any, src: Any, size: int) -> None:
     """Copy from device to device."""
     if size:
-        memory = _device_memory()
+        memory = device_memory()
         source = memory.host_range(int(src), size, False).copy()
         memory.host_range(int(dest), size, True)[:] = source
 
@@ -376,7 +446,7 @@ def _fill(dest: Any, data: int, count: int, dtype: type[np.unsignedinteger[Any]]
     if count:
         if int(dest) % size:
             raise LogicError(f"cuMemsetD{8 * size} failed: address {int(dest):#x} is misaligned")
-        _device_memory().host_range(int(dest), count * size, True).view(dtype)[:] = data
+        device_memory().host_range(int(dest), count * size, True).view(dtype)[:] = data
 
 
 def memset_d8(dest: Any, data: int, count: int) -> None:
@@ -397,6 +467,15 @@ def memset_d32(dest: Any, data: int, count: int) -> None:
 def memset_d8_async(dest: Any, data: int, count: int, stream: Stream | None = None) -> None:
     """Fill with a byte, at once."""
     memset_d8(dest, data, count)
+
+
+def mem_get_address_range(pointer: Any) -> tuple[int, int]:
+    """Return the begin and the size of the allocation that an address lies in."""
+    offset = int(pointer) - BASE
+    allocation = device_memory().containing(offset, offset + 1)
+    if allocation is None:
+        raise LogicError(f"cuMemGetAddressRange failed: {device_memory().describe(offset, 1)}")
+    return BASE + allocation.start, allocation.size
 
 
 def to_device(array: Any) -> DeviceAllocation:
@@ -421,7 +500,7 @@ class Module:
     """A loaded PTX module."""
 
     def __init__(self, text: str) -> None:
-        self._loaded = LoadedModule(text, _device_memory())
+        self._loaded = LoadedModule(text, device_memory())
 
     def get_function(self, name: str) -> Function:
         """Return a kernel."""
@@ -490,7 +569,7 @@ class Function:
             packed = self._format.pack(*values)
         except struct.error as error:
             raise LogicError(f"{self.name}: arguments do not match the prepared signature: {error}") from None
-        self._launch(grid, block, packed, shared_size)
+        self.launch(grid, block, packed, shared_size)
 
     def prepared_async_call(
         self,
@@ -531,13 +610,20 @@ class Function:
                 letters += "P"
                 values.append(int(getattr(arg, "gpudata", arg)))
         self._check(letters)
-        self._launch(grid, block, _packing(letters).pack(*values), shared)
+        self.launch(grid, block, _packing(letters).pack(*values), shared)
 
     def _check(self, letters: str) -> None:
-        """Refuse arguments that lie across the kernel's parameters, or leave one of them out."""
-        sizes = [struct.calcsize(letter) for letter in letters]
         ends = [_packing(letters[: number + 1]).size for number in range(len(letters))]
-        places = [(end - size, end) for size, end in zip(sizes, ends, strict=True)]
+        self.check([(end - struct.calcsize(letter), end) for letter, end in zip(letters, ends, strict=True)])
+
+    def check(self, places: Sequence[tuple[int, int]]) -> None:
+        """Refuse arguments that lie across the kernel's parameters, or leave one of them out.
+
+        Parameters
+        ----------
+        places : sequence of (int, int)
+            Where each argument begins and ends in the packed parameters.
+        """
         layout = self._program.layout
         parts = [[p for p in places if at <= p[0] and p[1] <= at + size] for at, size in layout]
         whole = all(
@@ -545,10 +631,11 @@ class Function:
             for part, (at, size) in zip(parts, layout, strict=True)
         )
         if not whole or sum(map(len, parts)) < len(places):
-            wanted = [size for _, size in layout]
-            raise LogicError(f"{self.name}: arguments of {sizes} bytes, the kernel's parameters: {wanted}")
+            given, wanted = [end - begin for begin, end in places], [size for _, size in layout]
+            raise LogicError(f"{self.name}: arguments of {given} bytes, the kernel's parameters: {wanted}")
 
-    def _launch(self, grid: Sequence[int], block: Sequence[int], parameters: bytes, shared: int) -> None:
+    def launch(self, grid: Sequence[int], block: Sequence[int], parameters: bytes, shared: int = 0) -> None:
+        """Launch with parameters as they lie in memory."""
         gx, gy, gz = (*grid, 1, 1)[:3]
         bx, by, bz = (*block, 1, 1)[:3]
         launch(
@@ -562,9 +649,9 @@ class Function:
             self._dynamic_shared_limit,
         )
 
-    def set_attribute(self, attribute: function_attribute, value: int) -> None:
+    def set_attribute(self, attribute: int, value: int) -> None:
         """Raise the limit of dynamic shared memory; other attributes are taken without effect."""
-        if attribute is function_attribute.MAX_DYNAMIC_SHARED_SIZE_BYTES:
+        if attribute == function_attribute.MAX_DYNAMIC_SHARED_SIZE_BYTES:
             if not 0 <= value <= MAX_SHARED - self._program.shared:
                 raise LogicError(
                     f"cuFuncSetAttribute failed: {value} bytes of dynamic shared memory "
@@ -572,9 +659,9 @@ class Function:
                 )
             self._dynamic_shared_limit = value
 
-    def get_attribute(self, attribute: function_attribute) -> int:
+    def get_attribute(self, attribute: int) -> int:
         """Return an attribute."""
-        known = {
+        known: dict[int, int] = {
             function_attribute.SHARED_SIZE_BYTES: self._program.shared,
             function_attribute.LOCAL_SIZE_BYTES: self._program.local,
             function_attribute.MAX_THREADS_PER_BLOCK: MAX_THREADS,

@@ -178,15 +178,14 @@ class GlobalMemory:
     def allocate(self, size: int, label: str = "") -> Allocation:
         """Reserve `size` bytes, aligned to 256, with a red zone behind (and, from its neighbour, before)."""
         room = _size_class(size + RED_ZONE)
+        if not self._spare.get(room) and room > self._first + self.capacity - self._top:
+            room = self._reclaim(room, size)
         spare = self._spare.get(room)
         if spare:
             start = spare.pop()
             del self._freed[start]
         else:
             start = self._top
-            free = self._first + self.capacity - self._top
-            if room > free:
-                raise DeviceMemoryError(f"out of memory: {size} bytes asked, {free} free")
             self._top += room
         allocation = Allocation(
             start, size, room, label or f"allocation of {size} bytes at {BASE + start:#x}"
@@ -196,14 +195,25 @@ class GlobalMemory:
         self.used += size
         return allocation
 
+    def _reclaim(self, room: int, size: int) -> int:
+        """Where no fresh memory is left, take what was freed last; return the smallest room that fits."""
+        while self._quarantine:
+            old = self._quarantine.popleft()
+            self._spare.setdefault(old.room, []).append(old.start)
+        fitting = [each for each, starts in self._spare.items() if starts and each >= room]
+        if not fitting:
+            free = self.capacity - self.used
+            raise DeviceMemoryError(f"out of memory: {size} bytes asked, {free} free")
+        return min(fitting)
+
     def _enter(self, allocation: Allocation) -> None:
         start = allocation.start
-        self._starts.insert(bisect_right(self._starts, start), start)
         self._live[start] = allocation
+        self._starts.insert(bisect_right(self._starts, start), start)
 
     def _leave(self, allocation: Allocation) -> None:
-        del self._live[allocation.start]
         del self._starts[bisect_right(self._starts, allocation.start) - 1]
+        del self._live[allocation.start]
 
     def _shadow(self, start: int, size: int) -> Array:
         """Return the shadow of a range of the arena."""
@@ -228,13 +238,13 @@ class GlobalMemory:
                 last.label += f" and {label}" * (label not in last.label)
             elif size:
                 lent.append(Allocation(start, size, 0, label, True, writable))
-        before, self._lent = self._lent, lent
+        self._lent = self._lent + lent
         for allocation in lent:
             self._enter(allocation)
         try:
             yield
         finally:
-            self._lent = before
+            self._lent = [each for each in self._lent if each not in lent]
             for allocation in lent:
                 self._leave(allocation)
 
@@ -450,7 +460,8 @@ class _Pages:
     def __init__(self, size: int, hint: int = 0) -> None:
         if hasattr(mmap, "MAP_PRIVATE"):
             self.address = _checked(_libc().mmap(hint, size, mmap.PROT_READ | mmap.PROT_WRITE, _FLAGS, -1, 0))
-            weakref.finalize(self, _libc().munmap, self.address, size)
+            # Not when the process ends: until then there may be arrays that lie here.
+            weakref.finalize(self, _libc().munmap, self.address, size).atexit = False
         else:
             self._map = mmap.mmap(-1, size)
             self.address = np.frombuffer(self._map, np.uint8).ctypes.data
