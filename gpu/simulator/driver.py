@@ -80,7 +80,9 @@ __all__ = [
     "memset_d8",
     "memset_d8_async",
     "memset_d16",
+    "memset_d16_async",
     "memset_d32",
+    "memset_d32_async",
     "module_from_buffer",
     "to_device",
 ]
@@ -328,8 +330,10 @@ class Event:
 class DeviceAllocation:
     """Device memory; freed with the object, or by `free`."""
 
+    _allocation: Allocation | None = None
+
     def __init__(self, allocation: Allocation, memory: GlobalMemory) -> None:
-        self._allocation: Allocation | None = allocation
+        self._allocation = allocation
         self._memory = memory
         self._address = BASE + allocation.start
         self.size = allocation.size
@@ -442,31 +446,41 @@ def memcpy_dtod_async(dest: Any, src: Any, size: int, stream: Stream | None = No
 
 
 def _fill(dest: Any, data: int, count: int, dtype: type[np.unsignedinteger[Any]]) -> None:
-    size = np.dtype(dtype).itemsize
+    width = np.dtype(dtype).itemsize
     if count:
-        if int(dest) % size:
-            raise LogicError(f"cuMemsetD{8 * size} failed: address {int(dest):#x} is misaligned")
-        device_memory().host_range(int(dest), count * size, True).view(dtype)[:] = data
+        if int(dest) % width:
+            raise LogicError(f"cuMemsetD{8 * width} failed: address {int(dest):#x} is misaligned")
+        device_memory().host_range(int(dest), count * width, True).view(dtype)[:] = data
 
 
-def memset_d8(dest: Any, data: int, count: int) -> None:
+def memset_d8(dest: Any, data: int, size: int) -> None:
     """Fill with a byte."""
-    _fill(dest, data & 0xFF, count, np.uint8)
+    _fill(dest, data & 0xFF, size, np.uint8)
 
 
-def memset_d16(dest: Any, data: int, count: int) -> None:
+def memset_d16(dest: Any, data: int, size: int) -> None:
     """Fill with a 16-bit word."""
-    _fill(dest, data & 0xFFFF, count, np.uint16)
+    _fill(dest, data & 0xFFFF, size, np.uint16)
 
 
-def memset_d32(dest: Any, data: int, count: int) -> None:
+def memset_d32(dest: Any, data: int, size: int) -> None:
     """Fill with a 32-bit word."""
-    _fill(dest, data & 0xFFFFFFFF, count, np.uint32)
+    _fill(dest, data & 0xFFFFFFFF, size, np.uint32)
 
 
-def memset_d8_async(dest: Any, data: int, count: int, stream: Stream | None = None) -> None:
+def memset_d8_async(dest: Any, data: int, size: int, stream: Stream | None = None) -> None:
     """Fill with a byte, at once."""
-    memset_d8(dest, data, count)
+    memset_d8(dest, data, size)
+
+
+def memset_d16_async(dest: Any, data: int, size: int, stream: Stream | None = None) -> None:
+    """Fill with a 16-bit word, at once."""
+    memset_d16(dest, data, size)
+
+
+def memset_d32_async(dest: Any, data: int, size: int, stream: Stream | None = None) -> None:
+    """Fill with a 32-bit word, at once."""
+    memset_d32(dest, data, size)
 
 
 def mem_get_address_range(pointer: Any) -> tuple[int, int]:

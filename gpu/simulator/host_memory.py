@@ -33,6 +33,7 @@ __all__ = [
     "RegisteredHostMemory",
     "aligned_empty",
     "managed_empty",
+    "nbytes",
     "pagelocked_empty",
     "register_host_memory",
 ]
@@ -55,12 +56,13 @@ class HostPointer:
 class PagelockedHostAllocation(HostPointer):
     """Page-locked memory."""
 
-    def __init__(self, nbytes: int, flags: int = 0) -> None:
-        self._memory, self._flags = ManagedAllocation(nbytes), flags
+    def __init__(self, size: int, flags: int = 0) -> None:
+        self._memory, self._flags, self.held = ManagedAllocation(size), flags, True
         self._address = int(self._memory)
 
     def free(self) -> None:
         """Give the memory back."""
+        self.held = False
         self._memory.free()
 
     def get_flags(self) -> int:
@@ -71,8 +73,8 @@ class PagelockedHostAllocation(HostPointer):
 class AlignedHostAllocation(HostPointer):
     """Memory of the host alone, at a multiple of `alignment`."""
 
-    def __init__(self, nbytes: int, alignment: int) -> None:
-        self._held = np.empty(nbytes + alignment, np.uint8)
+    def __init__(self, size: int, alignment: int) -> None:
+        self._held = np.empty(size + alignment, np.uint8)
         self._address = -(-self._held.ctypes.data // alignment) * alignment
 
     def get_device_pointer(self) -> int:
@@ -86,9 +88,9 @@ class AlignedHostAllocation(HostPointer):
 class ManagedAllocation(driver.DeviceAllocation):
     """Memory that host and device share."""
 
-    def __init__(self, nbytes: int) -> None:
+    def __init__(self, size: int) -> None:
         memory = driver.device_memory()
-        super().__init__(memory.allocate(max(1, nbytes)), memory)
+        super().__init__(memory.allocate(max(1, size)), memory)
         driver.device_bytes(int(self), self.size, True)
 
     def as_buffer(self, size: int, offset: int = 0) -> memoryview:
@@ -146,23 +148,24 @@ def _sizes(shape: Any) -> tuple[int, ...]:
     return (int(shape),) if np.ndim(shape) == 0 else tuple(map(int, shape))
 
 
-def _nbytes(shape: Any, dtype: Any) -> int:
+def nbytes(shape: Any, dtype: Any) -> int:
+    """Return the bytes of a packed array."""
     return math.prod(_sizes(shape)) * int(np.dtype(dtype).itemsize)
 
 
 def pagelocked_empty(shape: Any, dtype: Any, order: str = "C", mem_flags: int = 0) -> NDArray[Any]:
     """Return a page-locked array."""
-    return PagelockedHostAllocation(_nbytes(shape, dtype), mem_flags).array(shape, dtype, order)
+    return PagelockedHostAllocation(nbytes(shape, dtype), mem_flags).array(shape, dtype, order)
 
 
 def aligned_empty(shape: Any, dtype: Any, order: str = "C", alignment: int = 4096) -> NDArray[Any]:
     """Return an array at a multiple of `alignment`."""
-    return AlignedHostAllocation(_nbytes(shape, dtype), alignment).array(shape, dtype, order)
+    return AlignedHostAllocation(nbytes(shape, dtype), alignment).array(shape, dtype, order)
 
 
 def managed_empty(shape: Any, dtype: Any, order: str = "C", mem_flags: int = 0) -> NDArray[Any]:
     """Return an array that kernels use as the host does."""
-    owner = ManagedAllocation(_nbytes(shape, dtype))
+    owner = ManagedAllocation(nbytes(shape, dtype))
     return _array(owner, int(owner), shape, dtype, order)
 
 

@@ -72,7 +72,7 @@ def memset_d2d32(dest: Any, pitch: int, data: int, width: int, height: int, stre
 
 
 class Memcpy3D:
-    """A copy of a box: `depth` slices of `height` rows of `width_in_bytes`, each side with steps of its own."""
+    """A copy of a box: `depth` slices of `height` rows of `width_in_bytes`, each side with its own steps."""
 
     width_in_bytes = height = depth = 0
     src_x_in_bytes = src_y = src_z = src_lod = src_pitch = src_height = src_device = 0
