@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gaugeblock.conformance import planning, runner
+from gaugeblock.conformance import planning, runner, simulating
 from gaugeblock.conformance.backend.loading import ADAPTERS, BackendError
 from gaugeblock.conformance.console import Output, RunDisplay, show, show_demonstration, steps
 from gaugeblock.conformance.engine import PROFILES
@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = _parser().parse_args(arguments)
         code: int = options.run(options)
         return code
-    except (UsageError, BackendError, ShapesError, files.ReportError) as error:
+    except (UsageError, BackendError, ShapesError, files.ReportError, simulating.ProgramError) as error:
         print(f"gaugeblock: {error}", file=sys.stderr)
         return USAGE
     except runner.SuiteError as error:
@@ -200,6 +200,15 @@ def _parser() -> argparse.ArgumentParser:
         )
     again.add_argument("--backend", metavar="FILE", help="this backend, not the one that the report names")
     again.set_defaults(run=replay_report)
+
+    simulate = commands.add_parser(
+        "simulate",
+        help="run a Python program on the simulated device",
+        description=f"{simulate_program.__doc__} The exit code is the program's, 2 if there is none.",
+    )
+    simulate.add_argument("program", metavar="PROGRAM.py")
+    simulate.add_argument("arguments", nargs=argparse.REMAINDER, metavar="ARGS", help="those of the program")
+    simulate.set_defaults(run=simulate_program)
 
     mutants = commands.add_parser(
         "mutants",
@@ -450,6 +459,11 @@ def show_coverage(options: argparse.Namespace) -> int:
             )
             console.print(f"{name:<22} {'laid out' if laid_out else 'packed':<9} {sizes}")
     return VIOLATING if missing else CONFORMING
+
+
+def simulate_program(options: argparse.Namespace) -> int:
+    """Run a program of PyCUDA, CuPy, Triton or numba as it is, its kernels on the simulated device."""
+    return simulating.run(options.program, options.arguments)
 
 
 MUTANTS = Path("tests", "mutants", "matrix.py")

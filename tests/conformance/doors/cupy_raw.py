@@ -141,7 +141,7 @@ class RawModule:
     def kernel(self, name: str) -> Kernel:
         """Compile if need be, and return a kernel on the device."""
         if self._found is None:
-            text, file = _placed(self.code)
+            text, file = placed(self.code)
             self._found = compile_instances(text, file, self.names, options=self.options)
         binary, lowered = self._found
         entry = lowered.get(name, name)
@@ -192,7 +192,7 @@ def _passed(argument: Any) -> Any:
     return kinds[type(argument)](argument) if type(argument) in kinds else argument
 
 
-def _placed(code: str) -> tuple[str, str]:
+def placed(code: str) -> tuple[str, str]:
     """Return a text with the place where it stands in the Python file, if one of the callers has it."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
@@ -224,7 +224,7 @@ FUNCTIONS: Final[dict[str, Any]] = {
 }
 
 
-def stand_in() -> ModuleType:
+def stand_in(name: str = "cupy") -> ModuleType:
     """Return a module that programs take for CuPy."""
     module = ModuleType("cupy", __doc__)
     vars(module).update(FUNCTIONS, stands_in=True, __version__="0", __path__=[])

@@ -15,11 +15,17 @@ DOORS: Final[Mapping[str, str]] = {
     "triton": "gaugeblock.conformance.doors.triton",
     "numba.cuda": "gaugeblock.conformance.doors.numba_cuda",
     "cupy": "gaugeblock.conformance.doors.cupy_raw",
+    "pycuda._driver": "gaugeblock.conformance.doors.pycuda",
+    "pycuda._pvt_struct": "gaugeblock.conformance.doors.pycuda",
+    "pycuda.compiler": "gaugeblock.conformance.doors.pycuda",
 }
 """Libraries, and the module whose ``open_door`` is called once they are imported."""
 
 STANDS_IN: Final = ("cupy",)
 """Libraries whose door has a ``stand_in`` for them where they are not installed."""
+
+REPLACED: Final = ("pycuda._driver", "pycuda._pvt_struct")
+"""Modules whose door has a ``stand_in`` for them, installed or not, where it ``simulates``."""
 
 _open: dict[str, ModuleType] = {}
 _by_others: set[str] = set()
@@ -91,7 +97,7 @@ class _StandIn(Loader):
         self._library = library
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
-        module: ModuleType = importlib.import_module(DOORS[self._library]).stand_in()
+        module: ModuleType = importlib.import_module(DOORS[self._library]).stand_in(self._library)
         return module
 
     def exec_module(self, module: ModuleType) -> None:
@@ -111,7 +117,9 @@ class _Keeper(MetaPathFinder):
             return None
         self._left.remove(name)
         spec = importlib.util.find_spec(name)
-        if spec is not None and spec.loader is not None:
+        if name in REPLACED and importlib.import_module(DOORS[name]).simulates():
+            spec = ModuleSpec(name, _StandIn(name))
+        elif spec is not None and spec.loader is not None:
             spec.loader = _Opening(spec.loader, name)
         elif name in STANDS_IN:
             spec = ModuleSpec(name, _StandIn(name))

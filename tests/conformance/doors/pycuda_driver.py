@@ -1,4 +1,4 @@
-"""``pycuda._driver`` and ``pycuda._pvt_struct`` on the simulated device: what PyCUDA's Python layer stands on.
+"""``pycuda._driver`` and ``pycuda._pvt_struct``, under PyCUDA's own Python layer, on the simulated device.
 
 Most of it is :mod:`gaugeblock.gpu.simulator.driver`. Here are a context that must be current, launches of
 what PyCUDA packed, held against the kernel's parameters, pools, and the linker.

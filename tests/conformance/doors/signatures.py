@@ -73,7 +73,7 @@ template <class... A> constexpr __device__ List<A...> list(void (*)(A...)) {
 
 _END: Final = 9999
 
-_PRELUDE: Final = """
+PRELUDE: Final = """
 #ifndef GAUGEBLOCK_PRELUDE
 #define GAUGEBLOCK_PRELUDE
 #define INFINITY __int_as_float(0x7f800000)
@@ -188,7 +188,7 @@ def compile_file(path: Path, text: str, instances: Sequence[str]) -> dict[str, C
     first: NotCompiled | None = None
     for sources in ({name: kernels_of(name) for name in everything}, everything):
         whole = sources[""] + _questions(instances)
-        files = {name: sources[name] for name in headers} | {"gaugeblock_prelude.h": _PRELUDE}
+        files = {name: sources[name] for name in headers} | {"gaugeblock_prelude.h": PRELUDE}
         try:
             ptx, names = _compiled(path, whole, instances, files, "ptx", architecture)
             binary = ptx

@@ -1,0 +1,112 @@
+"""Run a Python program on the simulated device, as Python itself would run it.
+
+PyCUDA, CuPy, Triton and numba find the simulated device behind their doors. Arguments, exit status, standard
+streams and ``__main__`` are the program's.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib.machinery import SourceFileLoader
+from pathlib import Path
+from types import ModuleType, TracebackType
+
+from gaugeblock.conformance.doors import importing
+from gaugeblock.gpu.simulator.errors import Error
+
+__all__ = ["ProgramError", "run"]
+
+_PYCUDA = "pip download --no-deps --no-binary pycuda pycuda, unpack it and put its folder on PYTHONPATH"
+_NEEDED = ("numpy", "pytools", "platformdirs", "mako", "siphash24")
+
+
+class ProgramError(Exception):
+    """The program cannot be run; one line."""
+
+
+def run(program: str, arguments: Sequence[str]) -> int:
+    """Run a program to its end.
+
+    Parameters
+    ----------
+    program : str
+        A Python file.
+    arguments : sequence of str
+        What it finds in ``sys.argv`` behind its name.
+
+    Returns
+    -------
+    int
+        0, or 1 behind a traceback. `SystemExit` passes through.
+
+    Raises
+    ------
+    ProgramError
+        There is no such file, or PyCUDA is missing.
+    """
+    path = Path(program)
+    try:
+        source = path.read_bytes()
+    except OSError as error:
+        raise ProgramError(f"{program}: {error.strerror}") from error
+    os.environ["GAUGEBLOCK_DEVICE"] = "simulator"
+    importing.keep_doors()
+    main = ModuleType("__main__")
+    main.__dict__.update(__file__=program, __cached__=None, __builtins__=__builtins__)
+    main.__loader__ = SourceFileLoader("__main__", program)
+    sys.modules["__main__"], sys.argv = main, [program, *arguments]
+    sys.path[0:0] = [str(path.resolve().parent)]
+    try:
+        exec(compile(source, program, "exec"), main.__dict__)
+    except ModuleNotFoundError as error:
+        if (words := _missing(error)) is not None:
+            raise ProgramError(f"{program}: {words}") from error
+        return _failed(error)
+    except Exception as error:
+        return _failed(error)
+    return 0
+
+
+def _missing(error: ModuleNotFoundError) -> str | None:
+    """Say how to get PyCUDA, or what its Python layer needs."""
+    if error.name == "pycuda":
+        return f"PyCUDA is not installed; of it the Python files are enough: {_PYCUDA}"
+    frames = traceback.extract_tb(error.__traceback__)
+    within = any(Path(frame.filename).parent.name == "pycuda" for frame in frames)
+    if within and error.name in _NEEDED:
+        return f"PyCUDA needs {error.name}: pip install {' '.join(_NEEDED)}"
+    return None
+
+
+def _failed(error: Exception) -> int:
+    """Print a traceback as Python does: from the program on, of a fault no further than where it calls us."""
+    shown = _own(error.__traceback__)
+    sys.stdout.flush()
+    if isinstance(error, Error):
+        frames = traceback.extract_tb(shown)
+        ours = os.path.dirname(os.path.dirname(os.path.abspath(importing.__file__)))
+        while len(frames) > 1 and _is_ours(frames[-1].filename, ours):
+            frames.pop()
+        lines = ["Traceback (most recent call last):\n", *frames.format()]
+        lines += traceback.format_exception_only(error)
+        print("".join(lines), end="", file=sys.stderr)
+    else:
+        sys.excepthook(type(error), error.with_traceback(shown), shown)
+    return 1
+
+
+def _own(trace: TracebackType | None) -> TracebackType | None:
+    """Return a traceback without the frame that ran the program."""
+    while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
+        trace = trace.tb_next
+    return trace
+
+
+def _is_ours(file: str, conformance: str) -> bool:
+    from gaugeblock import gpu
+
+    folders = (conformance, os.path.dirname(os.path.abspath(gpu.__file__)))
+    return os.path.abspath(file).startswith(tuple(f"{folder}{os.sep}" for folder in folders))
