@@ -178,8 +178,8 @@ class GlobalMemory:
     def allocate(self, size: int, label: str = "") -> Allocation:
         """Reserve `size` bytes, aligned to 256, with a red zone behind (and, from its neighbour, before)."""
         room = _size_class(size + RED_ZONE)
-        if not self._spare.get(room) and room > self._first + self.capacity - self._top:
-            room = self._reclaim(room, size)
+        if not self._spare.get(room) and room > self._fresh():
+            self._reclaim(room, size)
         spare = self._spare.get(room)
         if spare:
             start = spare.pop()
@@ -195,16 +195,31 @@ class GlobalMemory:
         self.used += size
         return allocation
 
-    def _reclaim(self, room: int, size: int) -> int:
-        """Where no fresh memory is left, take what was freed last; return the smallest room that fits."""
-        while self._quarantine:
-            old = self._quarantine.popleft()
-            self._spare.setdefault(old.room, []).append(old.start)
-        fitting = [each for each, starts in self._spare.items() if starts and each >= room]
-        if not fitting:
-            free = self.capacity - self.used
-            raise DeviceMemoryError(f"out of memory: {size} bytes asked, {free} free")
-        return min(fitting)
+    def _reclaim(self, room: int, size: int) -> None:
+        """Where no fresh memory is left, join all that was freed, and have a piece of `room` bytes of it."""
+        joined: list[list[int]] = []
+        for start, old in sorted(self._freed.items()):
+            if joined and sum(joined[-1]) == start:
+                joined[-1][1] += old.room
+            else:
+                joined.append([start, old.room])
+        self._quarantine.clear()
+        self._spare.clear()
+        if joined and sum(joined[-1]) == self._top:
+            self._top = joined.pop()[0]
+        best = min((piece for piece in joined if piece[1] >= room), key=lambda piece: piece[1], default=None)
+        if room > self._fresh() and best is not None and best[1] > room:
+            joined.append([best[0] + room, best[1] - room])
+            best[1] = room
+        self._freed = {start: Allocation(start, 0, length, "memory") for start, length in joined}
+        for start, length in joined:
+            self._spare.setdefault(length, []).append(start)
+        if room > self._fresh() and best is None:
+            raise DeviceMemoryError(f"out of memory: {size} bytes asked, {self.capacity - self.used} free")
+
+    def _fresh(self) -> int:
+        """Return the bytes that were never allocated."""
+        return self._first + self.capacity - self._top
 
     def _enter(self, allocation: Allocation) -> None:
         start = allocation.start
