@@ -60,8 +60,8 @@ class _Note:
 class Races:
     """What the threads of a batch have done to shared memory since the last barrier."""
 
-    def __init__(self, batch: Blocks, one_address: OneAddress) -> None:
-        self.batch, self.one_address = batch, one_address
+    def __init__(self, batch: Blocks, one_address: OneAddress, warp_synchronous: bool) -> None:
+        self.batch, self.one_address, self.warp_synchronous = batch, one_address, warp_synchronous
         self.notes: list[_Note] = []
         self.stretch = np.zeros(batch.count, np.int32)
         self.deepest = 0
@@ -157,6 +157,9 @@ class Races:
             self.notes = kept
         self.volume = sum(len(note.lanes) for note in self.notes)
         if not any(note.write for note in notes):
+            return
+        if self.warp_synchronous:
+            self._check(notes, self.warp_code)
             return
         if not self.deepest:
             self._check(notes, self.thread_code)

@@ -50,7 +50,7 @@ class Batch:
             self.local.base = place.lanes * self.local.stride
         self.copies = Copies(self.count, memory, self.shared, self.watch_lanes)
         may_race = settings.races and self.shared_bytes and place.threads > 1
-        self.races = Races(self, settings.one_address) if may_race else None
+        self.races = Races(self, settings.one_address, settings.warp_synchronous) if may_race else None
         self.counters, self.tensor_core = settings.counters, settings.tensor_core
         self.remarks: dict[tuple[Location, str], Lowered] = {}
         self.watching = self.races is not None or self.counters is not None

@@ -66,7 +66,8 @@ class Scheduler:
             self.unit_of: Index | None = None
             self.units: list[Groups] = [{0: None}]
         else:
-            self.unit_of = batch.warp_place // WARP if order == "warps" else batch.all_lanes
+            by_warps = order == "warps" or batch.settings.warp_synchronous
+            self.unit_of = batch.warp_place // WARP if by_warps else batch.all_lanes
             lanes = np.split(batch.all_lanes, np.flatnonzero(np.diff(self.unit_of)) + 1)
             self.units = [{0: part if len(part) < batch.count else None} for part in lanes]
 

@@ -30,6 +30,9 @@ class Settings:
     one_address : {"nothing", "same bits", "anything"}
         What one instruction may store to one shared address for several threads without being a race. By the
         letter it is nothing; what is allowed here is noted (`notes`). Whose bits stay is then open.
+    warp_synchronous : bool
+        Whether threads of a warp run in step, as they did before Volta, in any order of warps: what they do to
+        shared memory without ``__syncwarp`` is then no race.
     budget : int
         Instructions that one batch of thread blocks may issue before the watchdog stops it.
     lanes : int
@@ -44,6 +47,7 @@ class Settings:
     seed: int = 0
     races: bool = True
     one_address: OneAddress = "same bits"
+    warp_synchronous: bool = False
     budget: int = 4_000_000
     lanes: int = 1 << 14
     tensor_core: Literal["truncating", "exact"] = "truncating"

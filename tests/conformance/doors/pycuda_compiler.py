@@ -4,23 +4,85 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import tempfile
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Any, Final
 
 from gaugeblock.conformance.doors.cupy_raw import placed
 from gaugeblock.conformance.doors.host_code import HEADERS, without_host_code
-from gaugeblock.conformance.doors.pycuda_driver import NAMES
-from gaugeblock.conformance.doors.signatures import PRELUDE
+from gaugeblock.conformance.doors.pycuda_driver import IN_STEP, NAMES
+from gaugeblock.conformance.doors.signatures import PRELUDE, hint
 from gaugeblock.gpu import compiler
 
 __all__ = ["compile_plain", "install"]
 
+_WHOLE: Final = (
+    *("bool", "char", "signed char", "unsigned char", "short", "unsigned short", "int", "unsigned int"),
+    *("long", "unsigned long", "long long", "unsigned long long"),
+)
+_UNARY: Final = (
+    *("sqrt", "cbrt", "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sin", "cos", "tan", "asin"),
+    *("acos", "atan", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "erf", "erfc", "tgamma", "lgamma"),
+    *("fabs", "floor", "ceil", "trunc", "round", "rint"),
+)
+_BINARY: Final = ("pow", "fmod", "atan2", "hypot", "fmax", "fmin", "fdim", "remainder", "copysign")
+_STD: Final = (*_UNARY, *_BINARY, "abs", "isnan", "isinf", "isfinite", "fma", "ldexp", "size_t")
+
+_CMATH: Final = "\n".join(
+    (
+        "template <bool B, class T> struct gaugeblock_if {};",
+        "template <class T> struct gaugeblock_if<true, T> { typedef T type; };",
+        "template <class T> struct gaugeblock_number { enum { kind = 0 }; };",
+        "template <> struct gaugeblock_number<float> { enum { kind = 2 }; };",
+        "template <> struct gaugeblock_number<double> { enum { kind = 3 }; };",
+        *(f"template <> struct gaugeblock_number<{each}> {{ enum {{ kind = 1 }}; }};" for each in _WHOLE),
+        "template <class T> struct gaugeblock_one "
+        ": gaugeblock_if<gaugeblock_number<T>::kind == 1, double> {};",
+        "template <class T, class U> struct gaugeblock_two : gaugeblock_if<gaugeblock_number<T>::kind && "
+        "gaugeblock_number<U>::kind && (gaugeblock_number<T>::kind != gaugeblock_number<U>::kind || "
+        "gaugeblock_number<T>::kind == 1), double> {};",
+        *(
+            f"template <class T> __device__ typename gaugeblock_one<T>::type {each}(T x) "
+            f"{{ return {each}((double)x); }}"
+            for each in _UNARY
+        ),
+        *(
+            f"template <class T, class U> __device__ typename gaugeblock_two<T, U>::type {each}(T x, U y) "
+            f"{{ return {each}((double)x, (double)y); }}"
+            for each in _BINARY
+        ),
+        "namespace std {",
+        *(f"using ::{each};" for each in _STD),
+        "template <class T> __device__ const T& max(const T& a, const T& b) { return a < b ? b : a; }",
+        "template <class T> __device__ const T& min(const T& a, const T& b) { return b < a ? b : a; }",
+        "template <class T> __device__ void swap(T& a, T& b) { T c = a; a = b; b = c; }",
+        "}",
+        "#define M_E 2.7182818284590452354",
+        "#define M_PI_2 1.57079632679489661923",
+        "#define M_PI_4 0.78539816339744830962",
+        "#define M_SQRT2 1.41421356237309504880",
+        "#define M_LN2 0.69314718055994530942",
+        "#define HUGE_VAL __longlong_as_double(0x7ff0000000000000ULL)",
+        "#define DBL_MAX 1.7976931348623157e+308",
+        "#define DBL_MIN 2.2250738585072014e-308",
+        "#define DBL_EPSILON 2.2204460492503131e-16",
+        "#define CHAR_BIT 8",
+        "#define UINT_MAX 4294967295U",
+        "#define LLONG_MAX 9223372036854775807LL",
+        "#define RAND_MAX 2147483647",
+        "typedef unsigned char uchar;",
+    )
+)
+"""What the host's headers give kernels that ``nvcc`` compiles, and NVRTC does not: functions of whole numbers
+and of numbers of two types, names in ``std``, limits."""
+
 _IGNORED: Final = re.compile(
     r"-O\d?|-g|-G|--device-debug|--debug|-m(?:32|64)|--machine=\d+|-l\w+|--keep|-k|-v|--verbose|-res-usage|--resource-usage"
-    r"|--?(?:lineinfo|generate-line-info|expt-[\w-]+|relocatable-device-code|rdc)(?:=\w+)?"
+    r"|--?(?:lineinfo|generate-line-info|expt-[\w-]+)"
     r"|--?(?:ccbin|compiler-bindir|Xcompiler|compiler-options|Xptxas|ptxas-options|Xlinker|code|gpu-code|gencode"
     r"|generate-code|optimize|threads|cudart|diag-suppress|keep-dir|L|library-path)=.*|-L.+"
 )
@@ -110,7 +172,7 @@ def compile_plain(
     """Compile as ``pycuda.compiler.compile_plain`` does: to PTX, whatever the target."""
     read = Options(options)
     text, name = _located(source)
-    headers = dict(_headers(text, read.folders)) | {"gaugeblock_prelude.h": PRELUDE}
+    headers = dict(_headers(text, read.folders)) | {"gaugeblock_prelude.h": f"{PRELUDE}\n{_CMATH}\n"}
     others = "\n".join(headers.values())
     first: compiler.CompileError | None = None
     for each in (text, without_host_code(text, others)):
@@ -132,10 +194,21 @@ def compile_plain(
             first = first or error  # what is for the host may be the reason
     else:
         raise _in_one_line(str(first), name) from None
-    ptx += "".join(f"\n{NAMES} {' '.join(names)}" for names in _parameters(text)).encode() + b"\n"
+    lines = [f"{NAMES} {' '.join(names)}" for names in _parameters(text)] + [IN_STEP] * _of_pycuda()
+    ptx += "".join(f"\n{line}" for line in lines).encode() + b"\n"
     if keep:
         _keep(source, ptx)
     return ptx
+
+
+def _of_pycuda() -> bool:
+    """Whether a source is PyCUDA's own reduction or scan."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if frame.f_globals.get("__name__") in ("pycuda.reduction", "pycuda.scan"):
+            return True
+        frame = frame.f_back
+    return False
 
 
 _WRAPPED: Final = re.compile(r'extern "C" \{\n(.*)\n\}\n', re.DOTALL)
@@ -186,6 +259,9 @@ def _in_one_line(log: str, name: str) -> Exception:
     errors = re.findall(r"(?m)^(.+)\((\d+)\): (?:catastrophic )?error: (.+)$", log)
     place, line, words = errors[0] if errors else (name, "", " ".join(log.split())[:400])
     where = ":".join(filter(None, (os.path.basename(place), line)))
+    words += " (pip install nvidia-curand)" * ("curand" in words) + hint(words)
+    if "device-side kernel launch" in words:
+        words = "a kernel launches another: the simulated device has no dynamic parallelism"
     more = f" (and {len(errors) - 1} more)" * (len(errors) > 1)
     found: Exception = CompileError(f"{where}: {words}{more}", None)
     return found

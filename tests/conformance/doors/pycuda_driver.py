@@ -20,13 +20,14 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from gaugeblock.conformance.doors import pycuda_names
+from gaugeblock.conformance.doors import pycuda_curand, pycuda_names
 from gaugeblock.gpu.compiler import plain_name
 from gaugeblock.gpu.launcher import Parameter, entries, parameters, unknown
 from gaugeblock.gpu.simulator import driver, host_memory, pitched
 from gaugeblock.gpu.simulator.errors import Error, Fault, LaunchError, LogicError
 from gaugeblock.gpu.simulator.module import LoadedModule
 from gaugeblock.gpu.simulator.vm.memory import BASE
+from gaugeblock.gpu.simulator.vm.settings import settings
 
 __all__ = ["driver_module", "struct_module"]
 
@@ -116,6 +117,8 @@ class Function(driver.Function):
         self.name = plain_name(name)
         self._types: tuple[Parameter, ...] = parameters(module.text, name)
         self._names = module.names.get(self.name, ())
+        # Reductions and scans of PyCUDA are of the time when the threads of a warp ran in step.
+        self._in_step = {"warp_synchronous": True} if IN_STEP in module.text else {}
         if len(self._names) != len(self._types):
             self._names = ("",) * len(self._types)
 
@@ -134,7 +137,8 @@ class Function(driver.Function):
         self._fit(packed)
         with _lock, self._named(packed):
             try:
-                self.launch(grid, block, bytes(packed), int(shared or 0))
+                with settings(**self._in_step):
+                    self.launch(grid, block, bytes(packed), int(shared or 0))
             except Fault:
                 raise
             except LaunchError as error:
@@ -261,6 +265,9 @@ class Module:
 
 NAMES: Final = "// gaugeblock: parameters of"
 """A line of PTX that names the parameters of a kernel as the source does."""
+
+IN_STEP: Final = "// gaugeblock: the threads of a warp run in step"
+"""A line of PTX that says so of its kernels."""
 
 
 @_in_context
@@ -541,7 +548,7 @@ def driver_module() -> ModuleType:
         mem_get_ipc_handle=_no_ipc,
         IPCMemoryHandle=_no_ipc,
         have_gl_ext=lambda: False,
-        get_curand_version=lambda: driver.get_version(),
+        **{name: getattr(pycuda_curand, name) for name in pycuda_curand.__all__},
         **{name: lambda *given: None for name in ("initialize_profiler", "start_profiler", "stop_profiler")},
         **{name: _refused(name) for name in _TEXTURES},
     )

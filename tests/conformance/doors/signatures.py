@@ -263,10 +263,10 @@ def _in_one_line(log: str, path: Path) -> NotCompiled:
         return NotCompiled(words, int(line) - 1)
     more = f" (and {len(errors) - 1} more)" * (len(errors) > 1)
     within = "" if place == str(path) else f"{path.name}: in "
-    return NotCompiled(f"{within}{Path(place).name}:{line}: {words}{_hint(words)}{more}")
+    return NotCompiled(f"{within}{Path(place).name}:{line}: {words}{hint(words)}{more}")
 
 
-def _hint(words: str) -> str:
+def hint(words: str) -> str:
     """Say what helps against an error that has one cause."""
     if re.search(r'open source file "(nv/|cuda/|cub/|thrust/|crt/|cooperative)', words):
         return " (pip install 'gaugeblock[cccl]')"
