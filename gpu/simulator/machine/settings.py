@@ -31,8 +31,8 @@ class Settings:
         What one instruction may store to one shared address for several threads without being a race. By the
         letter it is nothing; what is allowed here is noted (`notes`). Whose bits stay is then open.
     warp_synchronous : bool
-        Whether threads of a warp run in step, as they did before Volta, in any order of warps: what they do to
-        shared memory without ``__syncwarp`` is then no race.
+        Whether the threads of a warp run in step, as they did before Volta: what they do to shared memory
+        without ``__syncwarp`` is then no race.
     budget : int
         Instructions that one batch of thread blocks may issue before the watchdog stops it.
     lanes : int

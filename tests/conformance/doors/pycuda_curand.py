@@ -60,10 +60,10 @@ def _fill(function: str, dst: Any, count: int, columns: int = 1, *arguments: Any
     if status or not table.value:
         raise Error(f"{function} failed with code {status}")
     size = _ROWS * columns * np.dtype(word).itemsize
-    rows = np.frombuffer((ctypes.c_char * size).from_address(table.value), word).reshape(_ROWS, columns)
-    flat = np.resize(rows, (count, columns)).reshape(-1)
+    found: Any = (ctypes.c_char * size).from_address(table.value)
     target: Any = memoryview(dst).cast("B")
-    np.frombuffer(target, word)[: flat.size] = flat
+    rows = np.resize(np.frombuffer(found, word).reshape(_ROWS, columns), (count, columns))
+    np.frombuffer(target, word)[: rows.size] = rows.reshape(-1)
 
 
 @functools.cache
