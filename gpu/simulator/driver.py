@@ -27,7 +27,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from enum import Enum
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -142,7 +142,6 @@ _ATTRIBUTES: Final[Mapping[int, int]] = {
     device_attribute.MAX_REGISTERS_PER_BLOCK: 65536,
     device_attribute.CLOCK_RATE: 1_000_000,
     device_attribute.GPU_OVERLAP: 1,
-    device_attribute.MULTIPROCESSOR_COUNT: 1,
     device_attribute.CAN_MAP_HOST_MEMORY: 1,
     device_attribute.CONCURRENT_KERNELS: 1,
     device_attribute.MEMORY_CLOCK_RATE: 1_000_000,
@@ -164,7 +163,15 @@ _LAST_ATTRIBUTE: Final = 161  # of CUDA 13; those that are not above are of text
 
 
 class Device:
-    """The simulated device; there is one."""
+    """The simulated device; there is one.
+
+    Attributes
+    ----------
+    multiprocessors : int
+        How many it says that it has. Programs launch so many blocks, which run together.
+    """
+
+    multiprocessors: ClassVar[int] = 1
 
     def __init__(self, number: int) -> None:
         if number != 0:
@@ -191,6 +198,8 @@ class Device:
         """Return one attribute: 0 for what the device does not have, such as textures."""
         if not 1 <= attribute <= _LAST_ATTRIBUTE:
             raise LogicError(f"cuDeviceGetAttribute failed: there is no attribute {attribute}")
+        if attribute == device_attribute.MULTIPROCESSOR_COUNT:
+            return self.multiprocessors
         return _ATTRIBUTES.get(attribute, 0)
 
     def get_attributes(self) -> dict[device_attribute, int]:
@@ -264,6 +273,35 @@ class Context:
         if not _here.contexts:
             raise LogicError("context::pop failed: no context is current in this thread")
         _here.contexts.pop()
+
+    _limits: ClassVar[dict[int, int]] = {0: 1024, 1: 1 << 20, 2: 8 << 20}
+
+    @staticmethod
+    def get_limit(limit: int) -> int:
+        """Return a limit, such as the bytes of a thread's stack; none of them binds."""
+        return Context._limits.get(limit, 0)
+
+    @staticmethod
+    def set_limit(limit: int, value: int) -> None:
+        """Take a limit."""
+        Context._limits[limit] = value
+
+    @staticmethod
+    def set_cache_config(config: Any) -> None:
+        """Take a cache preference."""
+
+    @staticmethod
+    def set_shared_config(config: Any) -> None:
+        """Take a width of the banks of shared memory."""
+
+    @staticmethod
+    def enable_peer_access(peer: Any, flags: int = 0) -> None:
+        """Refused: there is one device."""
+        raise LogicError("cuCtxEnablePeerAccess failed: there is no other device")
+
+    def get_api_version(self) -> int:
+        """Return the version of the driver's interface."""
+        return 3020
 
     def detach(self) -> None:
         """Let go; if it is current, the one before it becomes current."""

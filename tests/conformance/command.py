@@ -206,6 +206,13 @@ def _parser() -> argparse.ArgumentParser:
         help="run a Python program on the simulated device",
         description=f"{simulate_program.__doc__} The exit code is the program's, 2 if there is none.",
     )
+    simulate.add_argument(
+        "--order",
+        default="lockstep",
+        choices=("lockstep", "warps", "lanes"),
+        help="of threads: all together (fast), or warps or threads in a random order (default: %(default)s)",
+    )
+    simulate.add_argument("--seed", type=_seed, default=0, help="of the random order (default: %(default)s)")
     simulate.add_argument("program", metavar="PROGRAM.py")
     simulate.add_argument("arguments", nargs=argparse.REMAINDER, metavar="ARGS", help="those of the program")
     simulate.set_defaults(run=simulate_program)
@@ -463,7 +470,7 @@ def show_coverage(options: argparse.Namespace) -> int:
 
 def simulate_program(options: argparse.Namespace) -> int:
     """Run a program of PyCUDA, CuPy, Triton or numba as it is, its kernels on the simulated device."""
-    return simulating.run(options.program, options.arguments)
+    return simulating.run(options.program, options.arguments, options.order, options.seed)
 
 
 MUTANTS = Path("tests", "mutants", "matrix.py")

@@ -15,7 +15,9 @@ from pathlib import Path
 from types import ModuleType, TracebackType
 
 from gaugeblock.conformance.doors import importing
+from gaugeblock.gpu.simulator import notes, settings
 from gaugeblock.gpu.simulator.errors import Error
+from gaugeblock.gpu.simulator.vm.settings import Order
 
 __all__ = ["ProgramError", "run"]
 
@@ -23,11 +25,14 @@ _PYCUDA = "pip download --no-deps --no-binary pycuda pycuda, unpack it and put i
 _NEEDED = ("numpy", "pytools", "platformdirs", "mako", "siphash24")
 
 
+_MOST_NOTES = 10
+
+
 class ProgramError(Exception):
     """The program cannot be run; one line."""
 
 
-def run(program: str, arguments: Sequence[str]) -> int:
+def run(program: str, arguments: Sequence[str], order: Order = "lockstep", seed: int = 0) -> int:
     """Run a program to its end.
 
     Parameters
@@ -36,6 +41,8 @@ def run(program: str, arguments: Sequence[str]) -> int:
         A Python file.
     arguments : sequence of str
         What it finds in ``sys.argv`` behind its name.
+    order, seed
+        In which order threads run (:class:`gaugeblock.gpu.simulator.vm.settings.Settings`).
 
     Returns
     -------
@@ -60,13 +67,17 @@ def run(program: str, arguments: Sequence[str]) -> int:
     sys.modules["__main__"], sys.argv = main, [program, *arguments]
     sys.path[0:0] = [str(path.resolve().parent)]
     try:
-        exec(compile(source, program, "exec"), main.__dict__)
+        with settings(order=order, seed=seed):
+            exec(compile(source, program, "exec"), main.__dict__)
     except ModuleNotFoundError as error:
         if (words := _missing(error)) is not None:
             raise ProgramError(f"{program}: {words}") from error
         return _failed(error)
     except Exception as error:
         return _failed(error)
+    finally:
+        for line in notes()[:_MOST_NOTES]:
+            print(f"gaugeblock: note: {line}", file=sys.stderr)
     return 0
 
 

@@ -43,6 +43,7 @@ class Batch:
         self.warps, self.warp_place, self.whole_warps = place.warps, place.warp_place, place.whole_warps
         self.shared_bytes = program.shared_bytes(dynamic_shared)
         self.shared = Window("shared", self.shared_bytes, blocks, None)
+        self.shared.all_written = settings.shared_written
         if blocks > 1 and self.shared_bytes:
             self.shared.base = place.block_of * self.shared.stride
         self.local = Window("local", program.local, self.count if program.local else 0, None)

@@ -33,6 +33,8 @@ class Settings:
     warp_synchronous : bool
         Whether the threads of a warp run in step, as they did before Volta: what they do to shared memory
         without ``__syncwarp`` is then no race.
+    shared_written : bool
+        Whether shared memory counts as written from the start. What a kernel reads there before is then zero.
     budget : int
         Instructions that one batch of thread blocks may issue before the watchdog stops it.
     lanes : int
@@ -48,6 +50,7 @@ class Settings:
     races: bool = True
     one_address: OneAddress = "same bits"
     warp_synchronous: bool = False
+    shared_written: bool = False
     budget: int = 4_000_000
     lanes: int = 1 << 14
     tensor_core: Literal["truncating", "exact"] = "truncating"

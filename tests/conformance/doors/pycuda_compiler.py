@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from gaugeblock.conformance.doors.cupy_raw import placed
 from gaugeblock.conformance.doors.host_code import HEADERS, without_host_code
-from gaugeblock.conformance.doors.pycuda_driver import IN_STEP, NAMES
+from gaugeblock.conformance.doors.pycuda_driver import NAMES, OF_PYCUDA
 from gaugeblock.conformance.doors.signatures import PRELUDE, hint
 from gaugeblock.gpu import compiler
 
@@ -194,7 +194,7 @@ def compile_plain(
             first = first or error  # what is for the host may be the reason
     else:
         raise _in_one_line(str(first), name) from None
-    lines = [f"{NAMES} {' '.join(names)}" for names in _parameters(text)] + [IN_STEP] * _of_pycuda()
+    lines = [f"{NAMES} {' '.join(names)}" for names in _parameters(text)] + [OF_PYCUDA] * _of_pycuda()
     ptx += "".join(f"\n{line}" for line in lines).encode() + b"\n"
     if keep:
         _keep(source, ptx)

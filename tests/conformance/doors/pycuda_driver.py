@@ -117,8 +117,10 @@ class Function(driver.Function):
         self.name = plain_name(name)
         self._types: tuple[Parameter, ...] = parameters(module.text, name)
         self._names = module.names.get(self.name, ())
-        # Reductions and scans of PyCUDA are of the time when the threads of a warp ran in step.
-        self._in_step = {"warp_synchronous": True} if IN_STEP in module.text else {}
+        # PyCUDA's reductions are of the time when the threads of a warp ran in step, and its scans copy what
+        # nobody wrote, to where nobody looks. Who calls them could not mend that.
+        old = OF_PYCUDA in module.text
+        self._settings = {"warp_synchronous": True, "shared_written": True} if old else {}
         if len(self._names) != len(self._types):
             self._names = ("",) * len(self._types)
 
@@ -137,7 +139,7 @@ class Function(driver.Function):
         self._fit(packed)
         with _lock, self._named(packed):
             try:
-                with settings(**self._in_step):
+                with settings(**self._settings):
                     self.launch(grid, block, bytes(packed), int(shared or 0))
             except Fault:
                 raise
@@ -266,7 +268,7 @@ class Module:
 NAMES: Final = "// gaugeblock: parameters of"
 """A line of PTX that names the parameters of a kernel as the source does."""
 
-IN_STEP: Final = "// gaugeblock: the threads of a warp run in step"
+OF_PYCUDA: Final = "// gaugeblock: a reduction or scan of PyCUDA"
 """A line of PTX that says so of its kernels."""
 
 
@@ -530,6 +532,9 @@ _WITHOUT_CONTEXT: Final = ("init", "get_version", "get_driver_version", "Device"
 
 def driver_module() -> ModuleType:
     """Return what is imported as ``pycuda._driver``."""
+    driver.Device.multiprocessors = (
+        64  # or random numbers, for one, are made by a few hundred threads in turn
+    )
     module = ModuleType("pycuda._driver", __doc__)
     shown = vars(module)
     for source in (driver, pitched, host_memory):
