@@ -15,9 +15,6 @@ from pathlib import Path
 from types import ModuleType, TracebackType
 
 from gaugeblock.conformance.doors import importing
-from gaugeblock.gpu.simulator import notes, settings
-from gaugeblock.gpu.simulator.errors import Error
-from gaugeblock.gpu.simulator.vm.settings import Order
 
 __all__ = ["ProgramError", "run"]
 
@@ -32,7 +29,7 @@ class ProgramError(Exception):
     """The program cannot be run; one line."""
 
 
-def run(program: str, arguments: Sequence[str], order: Order = "lockstep", seed: int = 0) -> int:
+def run(program: str, arguments: Sequence[str], order: str = "lockstep", seed: int = 0) -> int:
     """Run a program to its end.
 
     Parameters
@@ -59,8 +56,12 @@ def run(program: str, arguments: Sequence[str], order: Order = "lockstep", seed:
         source = path.read_bytes()
     except OSError as error:
         raise ProgramError(f"{program}: {error.strerror}") from error
+    from gaugeblock.conformance.doors import pycuda_driver
+    from gaugeblock.gpu.simulator import notes, settings
+
     os.environ["GAUGEBLOCK_DEVICE"] = "simulator"
     importing.keep_doors()
+    pycuda_driver.forgiving = True
     main = ModuleType("__main__")
     main.__dict__.update(__file__=program, __cached__=None, __builtins__=__builtins__)
     main.__loader__ = SourceFileLoader("__main__", program)
@@ -94,6 +95,8 @@ def _missing(error: ModuleNotFoundError) -> str | None:
 
 def _failed(error: Exception) -> int:
     """Print a traceback as Python does: from the program on, of a fault no further than where it calls us."""
+    from gaugeblock.gpu.simulator.errors import Error
+
     shown = _own(error.__traceback__)
     sys.stdout.flush()
     if isinstance(error, Error):

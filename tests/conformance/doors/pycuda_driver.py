@@ -27,7 +27,7 @@ from gaugeblock.gpu.simulator import driver, host_memory, pitched
 from gaugeblock.gpu.simulator.errors import Error, Fault, LaunchError, LogicError
 from gaugeblock.gpu.simulator.module import LoadedModule
 from gaugeblock.gpu.simulator.vm.memory import BASE
-from gaugeblock.gpu.simulator.vm.settings import settings
+from gaugeblock.gpu.simulator.vm.settings import note, settings
 
 __all__ = ["driver_module", "struct_module"]
 
@@ -47,12 +47,20 @@ def _in_context(function: Callable[..., Any]) -> Callable[..., Any]:
     return checked
 
 
+forgiving = False
+"""Whether a call without a context is noted, not refused: for programs that are simulated, not judged."""
+
+
 def _expect_context(what: str) -> None:
-    if driver.Context.get_current() is None:
+    if driver.Context.get_current() is not None:
+        return
+    if not forgiving or threading.current_thread() is not threading.main_thread():
         raise LogicError(
             f"{what} failed: invalid device context - no currently active context? (import pycuda.autoinit "
             f"makes one for the main thread)"
         )
+    note(f"{what} without a context, which fails on a GPU: import pycuda.autoinit makes one")
+    driver.Device(0).retain_primary_context().push()
 
 
 # Packed arguments ----------------------------------------------------------------------------------------
@@ -248,7 +256,10 @@ class Module:
             mangled = next((each for each in known if plain_name(each) == name), None)
             hint = "" if mangled is None else f' ({name} is a C++ name: declare it extern "C")'
             raise LogicError(f"cuModuleGetFunction failed: {unknown(name, known)}{hint}")
-        return Function(self, name)
+        try:
+            return Function(self, name)
+        except LogicError as error:
+            raise LogicError(f"{error}{_why(str(error), self.text)}") from None
 
     def get_global(self, name: str) -> tuple[int, int]:
         """Return address and size of a variable."""
@@ -263,6 +274,15 @@ class Module:
     def get_surfref(self, name: str) -> Any:
         """Refused: there are no surfaces."""
         raise pitched.no_textures(f"get_surfref({name!r})")
+
+
+def _why(words: str, text: str) -> str:
+    """Name what a kernel wants that the simulated device does not have."""
+    if re.search(r"\b(?:tex|tld4|txq|suld|sust|sured|suq)\b", words):
+        return " (the simulated device has no textures and no surfaces)"
+    if re.search(r"cuda(?:CDP|GetParameterBuffer|LaunchDevice)", text):
+        return " (a kernel launches another: the simulated device has no dynamic parallelism)"
+    return ""
 
 
 NAMES: Final = "// gaugeblock: parameters of"
