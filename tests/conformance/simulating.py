@@ -14,14 +14,13 @@ from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType, TracebackType
 
+from gaugeblock import gpu
 from gaugeblock.conformance.doors import importing
 
 __all__ = ["ProgramError", "run"]
 
 _PYCUDA = "pip download --no-deps --no-binary pycuda pycuda, unpack it and put its folder on PYTHONPATH"
 _NEEDED = ("numpy", "pytools", "platformdirs", "mako", "siphash24")
-
-
 _MOST_NOTES = 10
 
 
@@ -69,12 +68,10 @@ def run(program: str, arguments: Sequence[str], order: str = "lockstep", seed: i
     sys.path[0:0] = [str(path.resolve().parent)]
     try:
         with settings(order=order, seed=seed):
-            exec(compile(source, program, "exec"), main.__dict__)
-    except ModuleNotFoundError as error:
-        if (words := _missing(error)) is not None:
-            raise ProgramError(f"{program}: {words}") from error
-        return _failed(error)
+            exec(compile(source, program, "exec", dont_inherit=True), main.__dict__)
     except Exception as error:
+        if isinstance(error, ImportError) and (words := _missing(error)) is not None:
+            raise ProgramError(f"{program}: {words}") from error
         return _failed(error)
     finally:
         for line in notes()[:_MOST_NOTES]:
@@ -82,8 +79,10 @@ def run(program: str, arguments: Sequence[str], order: str = "lockstep", seed: i
     return 0
 
 
-def _missing(error: ModuleNotFoundError) -> str | None:
+def _missing(error: ImportError) -> str | None:
     """Say how to get PyCUDA, or what its Python layer needs."""
+    if error.name == "pycuda" and not isinstance(error, ModuleNotFoundError):
+        return str(error)
     if error.name == "pycuda":
         return f"PyCUDA is not installed; of it the Python files are enough: {_PYCUDA}"
     frames = traceback.extract_tb(error.__traceback__)
@@ -99,14 +98,11 @@ def _failed(error: Exception) -> int:
 
     shown = _own(error.__traceback__)
     sys.stdout.flush()
-    if isinstance(error, Error):
-        frames = traceback.extract_tb(shown)
-        ours = os.path.dirname(os.path.dirname(os.path.abspath(importing.__file__)))
-        while len(frames) > 1 and _is_ours(frames[-1].filename, ours):
-            frames.pop()
-        lines = ["Traceback (most recent call last):\n", *frames.format()]
-        lines += traceback.format_exception_only(error)
-        print("".join(lines), end="", file=sys.stderr)
+    if isinstance(error, Error) and sys.excepthook is sys.__excepthook__:
+        whole = traceback.TracebackException(type(error), error, shown)
+        while len(whole.stack) > 1 and _is_ours(whole.stack[-1].filename):
+            whole.stack.pop()
+        print("".join(whole.format()), end="", file=sys.stderr)
     else:
         sys.excepthook(type(error), error.with_traceback(shown), shown)
     return 1
@@ -119,8 +115,6 @@ def _own(trace: TracebackType | None) -> TracebackType | None:
     return trace
 
 
-def _is_ours(file: str, conformance: str) -> bool:
-    from gaugeblock import gpu
-
-    folders = (conformance, os.path.dirname(os.path.abspath(gpu.__file__)))
-    return os.path.abspath(file).startswith(tuple(f"{folder}{os.sep}" for folder in folders))
+def _is_ours(file: str) -> bool:
+    folders = (Path(importing.__file__).parent, Path(gpu.__file__).parent)
+    return any(folder in Path(file).parents for folder in folders)

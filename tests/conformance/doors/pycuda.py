@@ -13,7 +13,8 @@ from typing import Any, Final
 
 from gaugeblock.gpu import cuda_driver
 
-EXTENSIONS: Final = ("pycuda._driver", "pycuda._pvt_struct")
+OLDEST: Final = (2025, 1, 2)
+"""The oldest version whose Python layer this is for."""
 
 
 def simulates() -> bool:
@@ -40,6 +41,12 @@ def stand_in(name: str) -> ModuleType:
     """Return what is imported in place of an extension module."""
     from gaugeblock.conformance.doors import pycuda_driver
 
+    found: Any = sys.modules["pycuda"]
+    if found.VERSION < OLDEST:
+        wanted = ".".join(map(str, OLDEST))
+        raise ImportError(
+            f"PyCUDA {found.VERSION_TEXT} is too old: {wanted} or newer is needed", name="pycuda"
+        )
     return pycuda_driver.driver_module() if name == "pycuda._driver" else pycuda_driver.struct_module()
 
 

@@ -171,7 +171,7 @@ class Function(driver.Function):
             return
         layout = self._program.layout
         if len(places) != len(layout):
-            whole = ", ".join(map(self._said, range(len(layout))))
+            whole = ", ".join(name or kind.type for name, kind in zip(self._names, self._types, strict=True))
             try:  # several arguments may make one parameter, a struct
                 self.check([(begin, end) for _, begin, end in places])
             except LogicError:
@@ -183,7 +183,7 @@ class Function(driver.Function):
             words = f"{self.name}: argument {number + 1}"
             if end - begin != size or _is_real(form) not in (None, *self._kinds(number)):
                 said = _said(form, end - begin)
-                raise LogicError(f"{words} is {said}, the kernel's parameter {self._said(number)} is not")
+                raise LogicError(f"{words} is {said}, {self._said(number)}")
             if begin != at:
                 raise LogicError(
                     f"{words} is packed at byte {begin}, the kernel expects it at byte {at}: PyCUDA knows no "
@@ -197,10 +197,8 @@ class Function(driver.Function):
 
     def _said(self, number: int) -> str:
         kind = self._types[number]
-        words = (
-            "a struct" if "[" in kind.type else f"{_WORDS.get(kind.type[0], 'bits')} of {8 * kind.size} bits"
-        )
-        return f"{self._names[number]} ({words})".strip()
+        words = "a struct" if "[" in kind.type else _WORDS.get(kind.type[0], "bits")
+        return f"{self._names[number] or 'the parameter'} is {words} of {8 * kind.size} bits"
 
     @contextmanager
     def _named(self, packed: bytes) -> Iterator[None]:
@@ -242,7 +240,10 @@ class Module:
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self.loaded = LoadedModule(text, driver.device_memory())
+        try:
+            self.loaded = LoadedModule(text, driver.device_memory())
+        except LogicError as error:
+            raise LogicError(f"{error}{_why(text)}") from None
         self.names: dict[str, tuple[str, ...]] = {}
         for line in re.findall(rf"(?m)^{re.escape(NAMES)} (.*)$", text):
             kernel, *names = line.split()
@@ -259,7 +260,7 @@ class Module:
         try:
             return Function(self, name)
         except LogicError as error:
-            raise LogicError(f"{error}{_why(str(error), self.text)}") from None
+            raise LogicError(f"{error}{_why(self.text)}") from None
 
     def get_global(self, name: str) -> tuple[int, int]:
         """Return address and size of a variable."""
@@ -276,9 +277,9 @@ class Module:
         raise pitched.no_textures(f"get_surfref({name!r})")
 
 
-def _why(words: str, text: str) -> str:
-    """Name what a kernel wants that the simulated device does not have."""
-    if re.search(r"\b(?:tex|tld4|txq|suld|sust|sured|suq)\b", words):
+def _why(text: str) -> str:
+    """Name what a kernel may want that the simulated device does not have."""
+    if re.search(r"\b(?:tex|tld4|txq|suld|sust|sured|suq)\.", text):
         return " (the simulated device has no textures and no surfaces)"
     if re.search(r"cuda(?:CDP|GetParameterBuffer|LaunchDevice)", text):
         return " (a kernel launches another: the simulated device has no dynamic parallelism)"
