@@ -260,6 +260,7 @@ def _in_one_line(log: str, name: str) -> Exception:
     place, line, words = errors[0] if errors else (name, "", " ".join(log.split())[:400])
     where = ":".join(filter(None, (os.path.basename(place), line)))
     words += " (pip install nvidia-curand)" * ("curand" in words) + hint(words)
+    words += " (CUDA 12 has no texture references)" * ("texture is not a template" in words)
     if "device-side kernel launch" in words:
         words = "a kernel launches another: the simulated device has no dynamic parallelism"
     more = f" (and {len(errors) - 1} more)" * (len(errors) > 1)
