@@ -30,7 +30,14 @@ def needs_pycuda() -> None:
             pytest.skip(f"{package} is not installed")
 
 
-def simulate(program: str, *arguments: str, options: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
+_COMMAND = """
+import sys
+from gaugeblock.conformance.simulating import run
+sys.exit(run(sys.argv[1], sys.argv[3:], sys.argv[2]))
+"""
+
+
+def simulate(program: str, *arguments: str, order: str = "lockstep") -> subprocess.CompletedProcess[str]:
     """Run a program as the command does."""
     command = [sys.executable, "-c", _COMMAND, str(KERNELS / program), order, *arguments]
     environment = {**os.environ, "GAUGEBLOCK_DEVICE": ""}
