@@ -101,7 +101,7 @@ def test_boxes_are_copied_between_pitched_memory_and_strided_arrays(flipped):
     assert np.array_equal(y[:, 1:4, 1:7], x[:, :, 2:])
     assert y.sum() == x[:, :, 2:].sum()
     copy.depth = 3
-    with pytest.raises(driver.LogicError, match="row 0 of slice 2 ends .* bytes past the host array"):
+    with pytest.raises(driver.LogicError, match=r"row 0 of slice 2 ends .* bytes past the host array"):
         copy()
     copy.src_pitch = 7
     with pytest.raises(driver.LogicError, match="src_pitch is 7, rows have 6 bytes"):
@@ -152,7 +152,7 @@ def _by_start(blocks, whole):
 
 def test_threads_of_a_warp_may_be_let_run_in_step():
     function, memory = driver.module_from_buffer(IN_STEP).get_function("k"), driver.mem_alloc(128)
-    with pytest.raises(Fault, match="race|uninitialised"):
+    with pytest.raises(Fault, match=r"race|uninitialised"):
         function(memory, block=(32, 1, 1))
     for order in ("lockstep", "lanes"):
         with settings(order=order, warp_synchronous=True, shared_written=True):
