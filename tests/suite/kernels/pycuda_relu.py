@@ -2,8 +2,8 @@
 
 import numpy as np
 import pycuda.autoinit  # noqa: F401  makes a context
-import pycuda.gpuarray as gpuarray
 from pycuda.compiler import SourceModule
+from pycuda.gpuarray import empty
 
 module = SourceModule("""
 __global__ void relu(const float* x, float* out, int n) {
@@ -20,6 +20,5 @@ domain = {"relu": {"dtypes": ("float32",), "layout": "packed", "empty": False}}
 
 
 def relu(x):
-    out, grid = gpuarray.empty(x.shape, x.dtype), (x.size // 256 + 1, 1)
-    kernel(x, out, np.int32(x.size), block=(256, 1, 1), grid=grid)
+    kernel(x, out := empty(x.shape, "f"), np.int32(x.size), block=(256, 1, 1), grid=(x.size // 256 + 1, 1))
     return out
