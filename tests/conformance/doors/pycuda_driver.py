@@ -586,7 +586,10 @@ _OWN: Final = (
     *(PointerHolderBase, PooledDeviceAllocation, PooledHostAllocation, PageLockedAllocator),
     *(DeviceMemoryPool, PageLockedMemoryPool, _in_context(memcpy_peer)),
 )
-_TEXTURES: Final = ("Array", "ArrayDescriptor", "ArrayDescriptor3D", "TextureReference", "SurfaceReference")
+_TEXTURES: Final = (
+    *("Array", "ArrayDescriptor", "ArrayDescriptor3D", "TextureReference", "SurfaceReference"),
+    *("memcpy_atoa", "memcpy_atod", "memcpy_atoh", "memcpy_dtoa", "memcpy_htoa"),
+)
 
 
 def struct_module() -> ModuleType:
