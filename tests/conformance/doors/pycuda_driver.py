@@ -167,7 +167,11 @@ class Function(driver.Function):
         """Hold arguments against the kernel's parameters: their number, sizes, places, and kinds."""
         places = getattr(packed, "places", None)
         if places is None:
-            self.check([(0, len(packed))] if packed else [])
+            if len(packed) != self._program.parameter_bytes:
+                wanted = self._program.parameter_bytes
+                raise LogicError(
+                    f"{self.name}: arguments of {len(packed)} bytes, its parameters have {wanted}"
+                )
             return
         layout = self._program.layout
         if len(places) != len(layout):
