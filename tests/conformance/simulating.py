@@ -38,7 +38,7 @@ def run(program: str, arguments: Sequence[str], order: str = "lockstep", seed: i
     arguments : sequence of str
         What it finds in ``sys.argv`` behind its name.
     order, seed
-        In which order threads run (:class:`gaugeblock.gpu.simulator.vm.settings.Settings`).
+        In which order threads run (:class:`gaugeblock.gpu.simulator.machine.settings.Settings`).
 
     Returns
     -------

@@ -7,7 +7,7 @@ import pytest
 
 from gaugeblock.gpu.simulator import driver, host_memory, pitched, settings
 from gaugeblock.gpu.simulator.errors import Fault
-from gaugeblock.gpu.simulator.vm.memory import GlobalMemory
+from gaugeblock.gpu.simulator.state.memory import GlobalMemory
 
 FILL = """.version 8.0
 .target sm_80
