@@ -26,8 +26,8 @@ from gaugeblock.gpu.launcher import Parameter, entries, parameters, unknown
 from gaugeblock.gpu.simulator import driver, host_memory, pitched
 from gaugeblock.gpu.simulator.errors import Error, Fault, LaunchError, LogicError
 from gaugeblock.gpu.simulator.machine.module import LoadedModule
-from gaugeblock.gpu.simulator.state.memory import BASE
 from gaugeblock.gpu.simulator.machine.settings import note, settings
+from gaugeblock.gpu.simulator.state.memory import BASE
 
 __all__ = ["driver_module", "struct_module"]
 
