@@ -129,6 +129,9 @@ def _show_domains(console: Console, report: Report) -> None:
         if domain is not None and operation not in shown:
             shown.add(operation)
             console.print(f"{operation} is judged in its domain: {domain}", markup=False, soft_wrap=True)
+        if entry.unreached:
+            words = f"{operation} {dtype}: no call of {', '.join(entry.unreached)} was found in its domain"
+            console.print(words, markup=False, soft_wrap=True)
         if entry.calls("declined") and domain is None:
             console.print(_declined(operation, dtype, entry), markup=False, soft_wrap=True)
         if left_out := sum(outcome.left_out for outcome in entry.cases.values()):

@@ -255,7 +255,8 @@ def _of_one_shape(problem: Problem, domain: Domain, chosen: dict[str, Any]) -> C
     if "x" in domain.shapes:
         shape = list(min(domain.shapes["x"], key=lambda known: abs(prod(known) - prod(shape))))
         if kind == "selection":
-            _groups(domain, chosen, shape[chosen["axis"]])
+            fixed = replace(domain, sizes={**domain.sizes, "length": Whole(among=(shape[chosen["axis"]],))})
+            _groups(fixed, chosen, shape[chosen["axis"]])
     elif "size" in domain.sizes or not domain.empty:
         shape = _of_size(shape, domain, None if kind == "elementwise" else axis)
     result = tuple(shape)
@@ -289,17 +290,17 @@ def _of_size(shape: list[int], domain: Domain, kept: int | None) -> list[int]:
 
 def _groups(domain: Domain, chosen: dict[str, Any], length: int) -> int:
     """Settle the pieces of a group, and return a length that they divide."""
-    pieces = (
-        domain.sizes["pieces"].nearest(chosen["pieces"], {"length": length})
-        if "pieces" in domain.sizes
-        else (chosen["pieces"])
-    )
-    chosen["pieces"] = pieces
-    rule = domain.sizes.get("length")
+    of_pieces, of_length = (domain.sizes.get(name, Whole()) for name in ("pieces", "length"))
+    pieces = of_pieces.nearest(chosen["pieces"], {"length": length})
     for candidate in range(max(length, pieces), max(length, pieces) + 64 * pieces):
-        if candidate % pieces == 0 and (rule is None or rule.allows(candidate, {"pieces": pieces})):
-            return candidate
-    return length
+        if candidate % pieces == 0 and of_length.allows(candidate, {"pieces": pieces}):
+            break
+    else:  # a length that cannot move: other pieces
+        candidate = length
+        allowed = (n for n in range(pieces, 0, -1) if length % n == 0 and of_pieces.allows(n, {}))
+        pieces = next(allowed, pieces)
+    chosen["pieces"] = pieces
+    return candidate
 
 
 # Windows ---------------------------------------------------------------------------------------------------
@@ -345,6 +346,11 @@ def _slides(problem: Problem, domain: Domain, chosen: dict[str, Any]) -> tuple[W
         if positions is not None and length not in fixed:
             sizes[length] = max((positions - 1) * stride + span, settled.least)
     size = tuple(settled[length] for length in inputs)
+    for i, (kernel, stride, dilation, padding) in enumerate(steps):  # a kernel that is free fits what is not
+        room = size[i] + sum(padding) - 1
+        free = not {kernels[i], "kernel"} & {*domain.sizes, *fixed}
+        if free and room >= 0 and room // dilation + 1 < kernel and 0 not in now.output:
+            steps[i] = (room // dilation + 1, stride, dilation, padding)
     slides = Windows(
         kernel=tuple(step[0] for step in steps),
         stride=tuple(step[1] for step in steps),

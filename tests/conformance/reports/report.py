@@ -101,6 +101,15 @@ class Entry:
         return "conforming" if reached and not verdicts & {"partial", "unsupported"} else "partial"
 
     @property
+    def unreached(self) -> list[str]:
+        """The clauses on semantics and accuracy of which a declared domain has no call."""
+        return [
+            case.clause
+            for case, outcome in self.cases.items()
+            if case.check.role in ESSENTIAL and outcome.verdict == "outside"
+        ]
+
+    @property
     def levels(self) -> dict[str, str]:
         """The verdict at every level."""
         return {level: self.verdict(level) for level in LEVELS}
