@@ -1,5 +1,8 @@
 """The façade answers as pycuda.driver does."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -202,3 +205,8 @@ def test_host_memory_that_is_lent_has_bounds_and_may_be_for_reading_only():
         pytest.raises(driver.Fault, match=r"write to read-only memory.* of y"),
     ):
         function(*pointers, block=(32, 1, 1))
+
+
+def test_an_allocation_may_outlive_the_interpreter():
+    program = "from gaugeblock.gpu.simulator import driver; kept = driver.mem_alloc(4)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

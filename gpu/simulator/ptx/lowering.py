@@ -6,7 +6,7 @@ Registers become slots of one register file. A call becomes a copy of the callee
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from gaugeblock.gpu.simulator.ptx.operands import (
@@ -116,6 +116,19 @@ def parameter_layout(parameters: tuple[Variable, ...]) -> dict[str, tuple[int, i
     return places
 
 
+def _named(operands: Iterable[Operand]) -> Iterator[str]:
+    """Give the names in operands."""
+    for operand in operands:
+        if isinstance(operand, Name):
+            yield operand.text
+        elif isinstance(operand, Address) and operand.base is not None:
+            yield operand.base
+        elif isinstance(operand, Vector | Group):
+            yield from _named(operand.elements)
+        elif isinstance(operand, Pair):
+            yield from _named((operand.first, operand.second))
+
+
 def lower(module: Module, kernel: Function, addresses: Mapping[str, int]) -> Flat:
     """Flatten a kernel.
 
@@ -143,14 +156,17 @@ class _Lowering:
     def kernel(self, function: Function) -> Flat:
         self.flat = Flat(function.name, directives=function.directives)
         self.flat.parameters = parameter_layout(function.parameters)
-        self._place_shared(function, set())
+        used: set[str] = set()
+        self._place_shared(function, used)
+        shared = [v for v in self.module.variables if v.space == "shared" and v.name in used]
         outer = _Names()
         for variable in self.module.variables:
             if variable.space != "shared":
                 outer.own[variable.name] = SymbolAddress(variable.space, self.addresses[variable.name])
-            elif variable.size is not None:
+        for variable in shared:
+            if variable.size is not None:
                 outer.own[variable.name] = SymbolAddress("shared", self.flat.layout.place(variable))
-        external = [v for v in self.module.variables if v.space == "shared" and v.size is None]
+        external = [v for v in shared if v.size is None]
         if external:  # dynamic shared memory begins behind all static variables
             alignment = max(16, *(v.alignment for v in external))
             start = -(-self.flat.layout.shared // alignment) * alignment
@@ -162,11 +178,15 @@ class _Lowering:
         self._body(function.body or (), _Names(outer), "$exit")
         return self.flat
 
-    def _place_shared(self, function: Function, seen: set[str]) -> None:
-        """Give the static shared variables of a function, and of those it calls, their place, once."""
-        if function.name in seen:
+    def _place_shared(self, function: Function, used: set[str]) -> None:
+        """Give the static shared variables of a function, and of those it names, their place, once.
+
+        Collects in `used` the names that these functions use: of the module's shared variables, only those
+        are the kernel's.
+        """
+        if function.name in used:
             return
-        seen.add(function.name)
+        used.add(function.name)
         pending = list(function.body or ())
         while pending:
             statement = pending.pop(0)
@@ -174,8 +194,11 @@ class _Lowering:
                 pending = [*statement.body, *pending]
             elif isinstance(statement, Variable) and statement.space == "shared":
                 self.shared[id(statement)] = self.flat.layout.place(statement)
-            elif isinstance(statement, Instruction) and statement.opcode == "call":
-                self._place_shared(self._callee(statement), seen)
+            elif isinstance(statement, Instruction):
+                for name in _named(statement.operands):
+                    if name in self.module.functions:
+                        self._place_shared(self.module.functions[name], used)
+                    used.add(name)
 
     # Bodies.
 

@@ -450,7 +450,8 @@ class _Pages:
     def __init__(self, size: int, hint: int = 0) -> None:
         if hasattr(mmap, "MAP_PRIVATE"):
             self.address = _checked(_libc().mmap(hint, size, mmap.PROT_READ | mmap.PROT_WRITE, _FLAGS, -1, 0))
-            weakref.finalize(self, _libc().munmap, self.address, size)
+            release = weakref.finalize(self, _libc().munmap, self.address, size)
+            release.atexit = False  # allocations that outlive the interpreter's exit still write here
         else:
             self._map = mmap.mmap(-1, size)
             self.address = np.frombuffer(self._map, np.uint8).ctypes.data
