@@ -31,7 +31,7 @@ class Fault(LaunchError):
     ----------
     kind : str
         ``out of bounds``, ``use after free``, ``misaligned address``, ``uninitialised read``, ``race``,
-        ``divergent barrier``, ``divergent collective``, ``watchdog``, ``trap`` or ``unsupported``.
+        ``divergent barrier``, ``invalid barrier``, ``divergent collective``, ``watchdog`` or ``trap``.
     kernel : str
         The kernel's name.
     block, thread : tuple of int or None

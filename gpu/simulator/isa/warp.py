@@ -9,9 +9,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from gaugeblock.gpu.simulator.isa.action import Collective
+from gaugeblock.gpu.simulator.isa.action import Collective, Pure
 from gaugeblock.gpu.simulator.isa.decoder import Decode, Decoder
-from gaugeblock.gpu.simulator.numbers.types import S32, U32, Array
+from gaugeblock.gpu.simulator.isa.kinds import same
+from gaugeblock.gpu.simulator.numbers.types import DTYPES, S32, U32, Array
 from gaugeblock.gpu.simulator.ptx.operands import Arg, Sink, Slot, Two
 from gaugeblock.gpu.simulator.state.frame import POISON, Frame, Registers
 from gaugeblock.gpu.simulator.state.geometry import WARP
@@ -50,6 +51,21 @@ def _broadcast(frame: Frame, per_warp: Array) -> Array:
     return from_warps(frame, np.repeat(per_warp, WARP).reshape(-1, WARP))
 
 
+def _own(d: Decoder, slots: tuple[int, ...]) -> tuple[int, ...]:
+    """Give every operand a slot of its own: lanes may come from several instructions with other operands."""
+    own: list[int] = []
+    for slot in slots:
+        if slot in own:
+            copy = d.temporary(d.types[slot])
+            if slot in d.constant_values:
+                d.constant_values[copy] = d.constant_values[slot]
+            else:
+                d.emit(Pure(same, (slot,), (DTYPES[d.types[slot]],), copy))
+            slot = copy
+        own.append(slot)
+    return tuple(own)
+
+
 def shuffle(d: Decoder) -> None:
     """``shfl.sync``: read another lane's register."""
     m = d.modifiers
@@ -61,7 +77,7 @@ def shuffle(d: Decoder) -> None:
     first: Arg = target.first if isinstance(target, Two) else target
     valid: Arg = target.second if isinstance(target, Two) else Sink()
     into, ok = d.destination(first, "b32"), d.destination(valid, "pred")
-    slots = tuple(d.source(arg, "b32") for arg in (value, lane, clamp, members))
+    slots = _own(d, tuple(d.source(arg, "b32") for arg in (value, lane, clamp, members)))
 
     def run(registers: Registers, frame: Frame) -> None:
         values, b, c = (frame.expand(registers[s].view(U32)) for s in slots[:3])
@@ -101,7 +117,7 @@ def vote(d: Decoder) -> None:
     if (mode == "ballot") != (type_ == "b32"):
         raise d.error("has the wrong type")
     into = d.destination(target, type_)
-    slots = (d.source(predicate, "pred"), d.source(members, "b32"))
+    slots = _own(d, (d.source(predicate, "pred"), d.source(members, "b32")))
 
     def run(registers: Registers, frame: Frame) -> None:
         given = frame.expand(registers[slots[0]])
@@ -131,12 +147,12 @@ def match(d: Decoder) -> None:
     target, value, members = d.instruction.operands
     into = d.destination(target.first if isinstance(target, Two) else target, "b32")
     all_equal = d.destination(target.second, "pred") if isinstance(target, Two) else d.temporary("pred")
-    slots = (d.source(value, type_), d.source(members, "b32"))
+    slots = _own(d, (d.source(value, type_), d.source(members, "b32")))
 
     def run(registers: Registers, frame: Frame) -> None:
         table = by_warp(frame, frame.expand(registers[slots[0]]))
-        same = (table[:, :, None] == table[:, None, :]) & active(frame)[:, None, :]
-        words = np.packbits(same, axis=2, bitorder="little").view(U32)[:, :, 0]
+        equal = (table[:, :, None] == table[:, None, :]) & active(frame)[:, None, :]
+        words = np.packbits(equal, axis=2, bitorder="little").view(U32)[:, :, 0]
         mask = registers[slots[1]].view(U32)
         found = from_warps(frame, words) & mask
         here = _broadcast(frame, ballots(active(frame))) & mask
@@ -155,7 +171,7 @@ def redux(d: Decoder) -> None:
     m.done()
     target, value, members = d.instruction.operands
     into = d.destination(target, type_)
-    slots = (d.source(value, type_), d.source(members, "b32"))
+    slots = _own(d, (d.source(value, type_), d.source(members, "b32")))
     dtype = S32 if type_ == "s32" else U32
     neutral = {
         "add": 0, "or": 0, "xor": 0, "and": -1,

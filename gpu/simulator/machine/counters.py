@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from gaugeblock.gpu.simulator.machine.program import Segment
+from gaugeblock.gpu.simulator.machine.segment import Segment
 from gaugeblock.gpu.simulator.state.frame import Blocks, Frame
 from gaugeblock.gpu.simulator.state.geometry import WARP, Index
 

@@ -8,7 +8,7 @@ order, so that "run the smallest program counter" is "run the smallest segment n
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,32 +16,13 @@ import numpy as np
 from gaugeblock.gpu.simulator.isa.action import Barrier, Branch, Collective, Effect, Exit, Pure, Step
 from gaugeblock.gpu.simulator.isa.decoder import Decoder, Modifiers
 from gaugeblock.gpu.simulator.isa.table import TABLE
-from gaugeblock.gpu.simulator.machine.compose import Operation, compose
+from gaugeblock.gpu.simulator.machine.compose import compose
+from gaugeblock.gpu.simulator.machine.flow import Flow
+from gaugeblock.gpu.simulator.machine.segment import Segment
 from gaugeblock.gpu.simulator.numbers.types import Array
 from gaugeblock.gpu.simulator.ptx.lowering import Flat
-from gaugeblock.gpu.simulator.ptx.operands import Lowered
 from gaugeblock.gpu.simulator.ptx.syntax import SIZES, PtxError
 from gaugeblock.gpu.simulator.state.frame import POISON
-
-
-@dataclass(slots=True)
-class Segment:
-    """A straight line of operations and what happens at its end.
-
-    `ending` is a `Branch`, `Exit`, `Barrier` or `Collective`, or None where control falls into the next
-    segment. `targets` are the segment numbers of a branch's labels; `writes` the slots that later segments
-    may read.
-    """
-
-    operations: list[Operation] = field(default_factory=list)
-    origins: dict[int, Lowered] = field(default_factory=dict)
-    ending: Branch | Exit | Barrier | Collective | None = None
-    guard: tuple[int, bool] | None = None
-    source: Lowered | None = None
-    targets: tuple[int, ...] = ()
-    writes: tuple[int, ...] = ()
-    cost: int = 1
-    kinds: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -50,6 +31,7 @@ class Program:
 
     name: str
     segments: list[Segment]
+    flow: Flow
     registers: list[Array]
     parameters: list[tuple[int, int, np.dtype[Any]]]
     layout: tuple[tuple[int, int], ...]
@@ -101,6 +83,7 @@ def decode(flat: Flat) -> Program:
     return Program(
         name=flat.name,
         segments=segments,
+        flow=Flow(segments),
         registers=_initial_registers(decoder),
         parameters=[
             (slot, offset, np.dtype(f"u{SIZES[type_]}"))
@@ -156,7 +139,8 @@ def _cut(steps: list[list[Step]], labelled: set[int]) -> tuple[list[Segment], di
             written.update(_writes(each))
         if step is not None and isinstance(step.action, Collective | Barrier):
             exposed.update(_reads(step))  # lanes that had to wait read their operands again
-        segment = Segment(writes=tuple(written), cost=len(whole))
+        acts = any(isinstance(each.action, Effect) for each in line)
+        segment = Segment(writes=tuple(written), cost=len(whole), acts=acts)
         segment.operations, segment.origins, segment.kinds = compose(line)
         line.clear()
         if step is not None:
