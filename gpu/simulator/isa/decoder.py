@@ -28,7 +28,7 @@ from gaugeblock.gpu.simulator.ptx.operands import (
     SymbolAddress,
     Vec,
 )
-from gaugeblock.gpu.simulator.ptx.syntax import SIZES, Float, Integer, PtxError
+from gaugeblock.gpu.simulator.ptx.syntax import SIZES, Float, Integer, PtxError, Refused
 
 _WIDE_SPECIALS = ("%clock64", "%globaltimer", "%gridid", "%parameters")
 
@@ -65,7 +65,7 @@ class Modifiers:
     def type(self, *allowed: str) -> str:
         """Read a type; without a list, any."""
         for word in self.rest:
-            if word in SIZES and (not allowed or word in allowed):
+            if word in DTYPES and (not allowed or word in allowed):
                 self.rest.remove(word)
                 return word
         raise self.error("needs a type" + (f" (one of .{', .'.join(allowed)})" if allowed else ""))
@@ -75,9 +75,9 @@ class Modifiers:
         if self.rest:
             raise self.error(f"modifier .{self.rest[0]} is not supported")
 
-    def error(self, what: str) -> PtxError:
-        """Return an error that names the instruction and its line."""
-        return PtxError(f"PTX line {self.instruction.location.ptx_line}: {self.instruction.spelling}: {what}")
+    def error(self, what: str) -> Refused:
+        """Return an error for what the simulator does not know, that names the instruction and its line."""
+        return Refused(f"PTX line {self.instruction.location.ptx_line}: {self.instruction.spelling}: {what}")
 
 
 class Decoder:
@@ -96,9 +96,13 @@ class Decoder:
         self.modifiers = Modifiers(self.instruction)
         self.carry = self.temporary("pred")
 
-    def error(self, what: str) -> PtxError:
-        """Return an error that names the current instruction."""
+    def error(self, what: str) -> Refused:
+        """Return an error for what the simulator does not know, that names the current instruction."""
         return self.modifiers.error(what)
+
+    def mistake(self, what: str) -> PtxError:
+        """Return an error for what no assembler would take."""
+        return PtxError(str(self.error(what)))
 
     # Slots.
 
@@ -158,7 +162,7 @@ class Decoder:
 
     def _register(self, arg: Slot, type_: str) -> int:
         if (arg.type == "pred") != (type_ == "pred"):
-            raise self.error(f"a .{arg.type} register where .{type_} is needed")
+            raise self.mistake(f"a .{arg.type} register where .{type_} is needed")
         if arg.negated:
             slot = self.temporary("pred")
             self.emit(Pure(np.logical_not, (arg.number,), (PREDICATE,), slot))
@@ -169,7 +173,7 @@ class Decoder:
         if SIZES[have] == SIZES[want]:
             return slot
         if SIZES[have] < SIZES[want]:
-            raise self.error(f"a .{have} register where .{want} is needed")
+            raise self.mistake(f"a .{have} register where .{want} is needed")
         narrow = self.temporary(want)
         wide, dtype = (np.dtype(f"u{SIZES[t]}") for t in (have, want))
         self.emit(Pure(lambda x: truncate(dtype, x), (slot,), (wide,), narrow))
@@ -192,7 +196,9 @@ class Decoder:
         if not isinstance(arg, Slot):
             raise self.error(f"{type(arg).__name__} is no destination")
         if SIZES[arg.type] != SIZES[type_] or (arg.type == "pred") != (type_ == "pred"):
-            raise self.error(f"a .{arg.type} register cannot take a result of type .{type_}")
+            wide = (arg.type == "pred") == (type_ == "pred") and SIZES[arg.type] > SIZES[type_]
+            complain = self.error if wide else self.mistake
+            raise complain(f"a .{arg.type} register cannot take a result of type .{type_}")
         return arg.number
 
     def parameter(self, arg: ParameterOperand, type_: str) -> int:

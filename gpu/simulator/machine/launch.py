@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from gaugeblock.gpu.simulator.errors import Fault, LaunchError
+from gaugeblock.gpu.simulator.errors import UNSUPPORTED, Fault, LaunchError, Unsupported
 from gaugeblock.gpu.simulator.machine.batch import Batch
 from gaugeblock.gpu.simulator.machine.program import Program
 from gaugeblock.gpu.simulator.machine.scheduler import Scheduler, Stopped
@@ -41,6 +41,8 @@ def launch(
         The configuration exceeds the device's limits.
     Fault
         The kernel did something wrong.
+    Unsupported
+        The kernel reached something that the simulator does not know.
     """
     _check(program, grid, block, dynamic_shared, allowed_dynamic)
     settings = current()
@@ -121,12 +123,13 @@ def _toolkit(path: str) -> bool:
     )
 
 
-def _fault(stopped: Stopped, batch: Batch, files: Mapping[int, str]) -> Fault:
+def _fault(stopped: Stopped, batch: Batch, files: Mapping[int, str]) -> Fault | Unsupported:
     fault, lane = stopped.fault, stopped.lane
     detail = fault.detail
     if fault.other is not None:
         detail = detail.replace("{other}", source_line(fault.other, files))
-    return Fault(
+    kind = Unsupported if fault.kind == UNSUPPORTED else Fault
+    return kind(
         fault.kind,
         detail,
         kernel=batch.program.name,

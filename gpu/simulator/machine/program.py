@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from gaugeblock.gpu.simulator.errors import UNSUPPORTED, LaneFault
 from gaugeblock.gpu.simulator.isa.action import Barrier, Branch, Collective, Effect, Exit, Pure, Step
 from gaugeblock.gpu.simulator.isa.decoder import Decoder, Modifiers
 from gaugeblock.gpu.simulator.isa.table import TABLE
@@ -21,8 +22,9 @@ from gaugeblock.gpu.simulator.machine.flow import Flow
 from gaugeblock.gpu.simulator.machine.segment import Segment
 from gaugeblock.gpu.simulator.numbers.types import Array
 from gaugeblock.gpu.simulator.ptx.lowering import Flat
-from gaugeblock.gpu.simulator.ptx.syntax import SIZES, PtxError
-from gaugeblock.gpu.simulator.state.frame import POISON
+from gaugeblock.gpu.simulator.ptx.operands import Lowered
+from gaugeblock.gpu.simulator.ptx.syntax import SIZES, PtxError, Refused
+from gaugeblock.gpu.simulator.state.frame import POISON, Frame, Registers
 
 
 @dataclass(slots=True)
@@ -56,21 +58,15 @@ class Program:
 def decode(flat: Flat) -> Program:
     """Decode a flat kernel.
 
+    An opcode, modifier or operand outside the subset becomes a step that raises when it is reached.
+
     Raises
     ------
     PtxError
-        At the first opcode, modifier or operand outside the subset, naming the PTX line.
+        At the first instruction that no assembler would take, naming the PTX line.
     """
     decoder = Decoder(flat)
-    steps: list[list[Step]] = []
-    for instruction in flat.instructions:
-        decoder.instruction, decoder.modifiers = instruction, Modifiers(instruction)
-        decoder.steps = []
-        handler = TABLE.get(instruction.opcode)
-        if handler is None:
-            raise decoder.error("this instruction is not supported")
-        handler(decoder)
-        steps.append(decoder.steps)
+    steps = [_decoded(decoder, instruction) for instruction in flat.instructions]
     labels = dict(flat.labels)
     _skip_predicated(steps, labels)
     segments, starts = _cut(steps, set(labels.values()))
@@ -98,6 +94,34 @@ def decode(flat: Flat) -> Program:
     )
 
 
+def _decoded(decoder: Decoder, instruction: Lowered) -> list[Step]:
+    """Decode an instruction."""
+    decoder.instruction, decoder.modifiers = instruction, Modifiers(instruction)
+    decoder.steps = []
+    try:
+        if instruction.refused:
+            raise Refused(instruction.refused)
+        if instruction.opcode not in TABLE:
+            raise decoder.error("this instruction is not supported")
+        TABLE[instruction.opcode](decoder)
+    except Refused as refused:
+        decoder.steps = []
+        decoder.emit(_refusal(str(refused)), guarded=True)
+    except PtxError:
+        raise
+    except (ValueError, KeyError, IndexError):  # operands of a form that nobody thought of
+        decoder.steps = []
+        decoder.emit(_refusal(str(decoder.error("operands like these are not supported"))), guarded=True)
+    return decoder.steps
+
+
+def _refusal(what: str) -> Effect:
+    def run(registers: Registers, frame: Frame) -> None:
+        raise LaneFault(UNSUPPORTED, what, 0)
+
+    return Effect(run, (), ())
+
+
 def _initial_registers(decoder: Decoder) -> list[Array]:
     """Constants, and poison for what nobody has written."""
     poison: dict[int, Array] = {
@@ -105,6 +129,7 @@ def _initial_registers(decoder: Decoder) -> list[Array]:
         2: np.array([0x7FBA], np.uint16),
         4: np.array([POISON], np.uint32),
         8: np.array([0x7FFBADBA7FFBADBA], np.uint64),
+        16: np.array([0x7FFBADBA7FFBADBA], np.uint64),  # there are no instructions for these
     }
     registers = [poison[SIZES[type_]] for type_ in decoder.types]
     for slot, value in decoder.constant_values.items():

@@ -94,7 +94,7 @@ Arg: TypeAlias = (
 
 @dataclass(frozen=True, slots=True)
 class Lowered:
-    """An instruction whose operands are resolved."""
+    """An instruction whose operands are resolved; `refused` says why it cannot be executed, if so."""
 
     opcode: str
     modifiers: tuple[str, ...]
@@ -102,6 +102,7 @@ class Lowered:
     guard: Slot | None
     location: Location
     labels: tuple[str, ...] = ()
+    refused: str = ""
 
     @property
     def spelling(self) -> str:
