@@ -173,11 +173,11 @@ class Device:
 
     def make_context(self, flags: int = 0) -> Context:
         """Return the context."""
-        return Context()
+        return _CONTEXT
 
     def retain_primary_context(self) -> Context:
         """Return the context."""
-        return Context()
+        return _CONTEXT
 
 
 class Context:
@@ -195,7 +195,7 @@ class Context:
     @staticmethod
     def get_current() -> Context:
         """Return the context."""
-        return Context()
+        return _CONTEXT
 
     def push(self) -> None:
         """Make current: it is."""
@@ -206,6 +206,9 @@ class Context:
 
     def detach(self) -> None:
         """Let go."""
+
+
+_CONTEXT: Final = Context()
 
 
 class Stream:

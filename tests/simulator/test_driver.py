@@ -25,6 +25,12 @@ def test_the_device_says_what_it_is():
         driver.Device(1)
 
 
+def test_there_is_one_context_by_which_caches_can_be_keyed():
+    contexts = [driver.Context.get_current(), driver.Device(0).make_context(), driver.Context.get_current()]
+    contexts.append(driver.Device(0).retain_primary_context())
+    assert len({id(context) for context in contexts}) == len(set(contexts)) == 1
+
+
 def test_copies_go_round_and_sets_fill():
     host = np.arange(10, dtype=np.float64)
     memory, other = driver.to_device(host), driver.mem_alloc(80)

@@ -101,3 +101,53 @@ def test_a_failed_assertion_is_a_trap_and_a_true_one_nothing(cuda):
     assert x.tolist() == [1] * 5
     with pytest.raises(Fault, match=r"test\.cu:3: trap in kernel k by thread \(5, 0, 0\).*assertion"):
         cuda(text, 1, 8, np.arange(8, dtype=np.int32))
+
+
+LONG = """\
+extern "C" __global__ void k(unsigned* x, int n) {
+    __shared__ unsigned s[64];
+    unsigned t = threadIdx.x, v = t;
+    %s
+    x[t] = v;
+}
+"""
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize(
+    "work",
+    [
+        "for (int i = 0; i < n; i++) v = v * 1664525u + 1013904223u;",
+        "for (int i = 0; i < n / 10; i++) { s[t] = v; __syncthreads(); v += s[63 - t]; __syncthreads(); }",
+        "while (atomicAdd(x + 64, 1) < n) v++;",
+    ],
+)
+def test_the_budget_does_not_stop_work_that_goes_on(cuda, work, order):
+    with settings(order=order, budget=100):
+        cuda(LONG % work, 1, 64, np.zeros(65, np.uint32), np.int32(60))
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize(
+    "work",
+    [
+        "while (((volatile unsigned*)x)[64] == 0) { }",
+        "while (atomicCAS(x + 64, 1, 0) == 0) { }",
+        "if (t < 32) while (((volatile unsigned*)x)[64] == 0) { } else if (t < 40) __syncthreads();",
+        "for (int i = 0; ; i++) x[64] = i;",
+    ],
+)
+def test_threads_that_never_end_are_stopped(cuda, work, order):
+    with settings(order=order, budget=100), pytest.raises(Fault, match=r"test\.cu:\d: watchdog"):
+        cuda(LONG % work, 1, 64, np.zeros(65, np.uint32), np.int32(120))
+
+
+def test_a_circle_is_told_from_a_long_way(cuda):
+    with settings(budget=100), pytest.raises(Fault, match="in a circle that changes nothing"):
+        cuda(
+            LONG % "while (((volatile unsigned*)x)[64] == 0) { }",
+            1,
+            64,
+            np.zeros(65, np.uint32),
+            np.int32(1),
+        )

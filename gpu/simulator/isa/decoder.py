@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from gaugeblock.gpu.simulator.isa.action import Action, Pure, Step
+from gaugeblock.gpu.simulator.isa.action import Action, Effect, Pure, Step
 from gaugeblock.gpu.simulator.numbers.integer import truncate
 from gaugeblock.gpu.simulator.numbers.types import DTYPES, PREDICATE, Array
 from gaugeblock.gpu.simulator.ptx.lowering import Flat
@@ -29,6 +29,7 @@ from gaugeblock.gpu.simulator.ptx.operands import (
     Vec,
 )
 from gaugeblock.gpu.simulator.ptx.syntax import SIZES, Float, Integer, PtxError, Refused
+from gaugeblock.gpu.simulator.state.frame import Frame, Registers
 
 _WIDE_SPECIALS = ("%clock64", "%globaltimer", "%gridid", "%parameters")
 
@@ -252,6 +253,18 @@ class Decoder:
         self.steps.append(
             Step(action, (guard.number, guard.negated) if guarded and guard else None, self.instruction)
         )
+
+    def remark(self, slot: int, type_: str, odd: Callable[[Array], Array], what: str) -> None:
+        """Add a step that notes it if an operand is odd for a lane that the guard lets through."""
+        constant, dtype, source = self.constant_values.get(slot), DTYPES[type_], self.instruction
+        if constant is not None and not odd(constant.view(dtype)).any():
+            return
+
+        def run(registers: Registers, frame: Frame) -> None:
+            if odd(registers[slot].view(dtype)).any():
+                frame.batch.remark(source, what)
+
+        self.emit(Effect(run, (slot,), ()), guarded=True)
 
     def pure(
         self, function: Callable[..., Array], args: tuple[Arg, ...], types: tuple[str, ...], result: str

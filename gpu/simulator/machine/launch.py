@@ -73,6 +73,8 @@ def launch(
                 for (_, what), source in batch.remarks.items():
                     note(f"{source_line(source, files)}: kernel {program.name}: {what} [{source.spelling}]")
     finally:
+        if settings.counters is not None:
+            settings.counters.end(program.segments)
         if address:
             memory.free(in_memory)
 

@@ -23,6 +23,7 @@ from gaugeblock.gpu.simulator.isa.action import Barrier, Branch, Collective, Exi
 from gaugeblock.gpu.simulator.machine.barriers import Barriers
 from gaugeblock.gpu.simulator.machine.batch import Batch
 from gaugeblock.gpu.simulator.machine.segment import Segment
+from gaugeblock.gpu.simulator.machine.watchdog import Watchdog
 from gaugeblock.gpu.simulator.numbers.types import Array
 from gaugeblock.gpu.simulator.ptx.operands import Lowered
 from gaugeblock.gpu.simulator.state.frame import Frame
@@ -57,6 +58,7 @@ class Scheduler:
         self.issued = 0
         self.alive: NDArray[np.bool_] | None = None  # None: nobody has left
         self.barriers = Barriers(batch)
+        self.watchdog = Watchdog(batch)
         self.leaves = batch.program.flow.leaves
         self.at_collective: list[_Place] = []
         self.random = np.random.default_rng(batch.settings.seed + batch.first)
@@ -112,7 +114,7 @@ class Scheduler:
         leaves = [] if self.leaves and self.leaves[number] else self.leaves
         while True:
             segment = self.segments[number]
-            self._straight(segment, frame)
+            self._straight(segment, number, frame)
             if lanes is not None:
                 written.update(segment.writes)
             outcome = self._ending(segment, number, frame)
@@ -132,13 +134,16 @@ class Scheduler:
                     self._join(groups, target, places if lanes is None else lanes[places])
             return goes_on
 
-    def _straight(self, segment: Segment, frame: Frame) -> None:
+    def _straight(self, segment: Segment, number: int, frame: Frame) -> None:
         """Run the operations of a segment."""
         self.issued += segment.cost
-        if self.issued > self.batch.settings.budget:
-            what = f"{self.issued} instructions issued for {self.batch.blocks} blocks and still running"
-            source = segment.source or next(iter(segment.origins.values()), None)
-            raise Stopped(LaneFault("watchdog", what), source, int(frame.lanes[0]))
+        if self.issued > self.watchdog.deadline:
+            waiting = [(waiting.segment, waiting.lanes) for waiting in self.barriers.waiting]
+            idle = [lanes for _, lanes in (*waiting, *self.at_collective)]
+            why = self.watchdog.look(number, frame, self.issued, self.alive, idle)
+            if why:
+                source = segment.source or next(iter(segment.origins.values()), None)
+                raise Stopped(LaneFault("watchdog", why), source, int(frame.lanes[0]))
         if self.batch.counters is not None:
             self.batch.counters.segment(segment, frame)
         registers = frame.registers
@@ -229,8 +234,10 @@ class Scheduler:
             self.alive = np.ones(self.batch.count, np.bool_)
         if chosen is True:
             self.alive[frame.lanes] = False
+            self.watchdog.rest(self.issued)
             return None
         self.alive[frame.lanes[chosen]] = False
+        self.watchdog.rest(self.issued)
         return [(number + 1, np.flatnonzero(~chosen))]
 
     # Barriers.
@@ -263,6 +270,7 @@ class Scheduler:
                 frame.registers[result] = (yes == all_)[name] if operator == "and" else yes[name] > 0
 
     def _pass_barrier(self, blocks: NDArray[np.bool_] | None) -> None:
+        self.watchdog.rest(self.issued)
         self.batch.shared.settle()
         if self.batch.races is not None:
             self._guarded_races(blocks)

@@ -31,7 +31,8 @@ class Settings:
         What one instruction may store to one shared address for several threads without being a race. By the
         letter it is nothing; what is allowed here is noted (`notes`). Whose bits stay is then open.
     budget : int
-        Instructions that one batch of thread blocks may issue before the watchdog stops it.
+        Instructions after which the watchdog looks at a batch of thread blocks: it stops threads that turn in
+        a circle and find everything as it was, all others after 64 times as many.
     lanes : int
         Threads that run together at most.
     tensor_core : {"truncating", "exact"}
