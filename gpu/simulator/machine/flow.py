@@ -7,6 +7,7 @@ from functools import cache
 
 from gaugeblock.gpu.simulator.isa.action import Barrier, Branch, Collective, Exit
 from gaugeblock.gpu.simulator.machine.segment import Segment
+from gaugeblock.gpu.simulator.ptx.operands import Lowered
 
 
 class Flow:
@@ -32,6 +33,11 @@ class Flow:
             leading = _reached(barriers, lambda number: before.get(number, []))
             self.leaves = [number not in leading for number in range(len(segments))]
 
+    def waits_for_blocks(self) -> bool:
+        """Whether a loop looks again and again at global memory, as for what another block writes there."""
+        looking = [n for n, segment in enumerate(self.segments) if any(map(_looks, segment.origins.values()))]
+        return any(n in _reached(self._followers(n), self._followers) for n in looking)
+
     def _followers(self, number: int) -> list[int]:
         segment = self.segments[number]
         always = segment.guard is None and isinstance(segment.ending, Branch | Exit)
@@ -46,6 +52,13 @@ class Flow:
         own = _reached([entered], self._followers)
         common = own & _reached(self._followers(barrier), self._followers)
         return any(self.segments[n].acts or isinstance(self.segments[n].ending, Collective) for n in common)
+
+
+def _looks(instruction: Lowered) -> bool:
+    """Whether an instruction reads what others may have changed since it did so before."""
+    modifiers = set(instruction.modifiers)
+    strong = instruction.opcode == "atom" or modifiers & {"volatile", "relaxed", "acquire", "mmio"}
+    return instruction.opcode in ("atom", "ld") and bool(strong) and not modifiers & {"shared", "shared::cta"}
 
 
 def _reached(start: Iterable[int], follow: Callable[[int], Iterable[int]]) -> set[int]:

@@ -20,6 +20,8 @@ MAX_THREADS = 1024
 MAX_BLOCK: Dim = (1024, 1024, 64)
 MAX_GRID: Dim = (2**31 - 1, 65535, 65535)
 MAX_STATIC_SHARED = 48 * 1024
+RESIDENT = 1 << 18
+"""Threads whose blocks run side by side where blocks wait for each other: about as many as on a GPU."""
 MAX_SHARED = 227 * 1024
 
 
@@ -49,6 +51,8 @@ def launch(
     threads = block[0] * block[1] * block[2]
     total = grid[0] * grid[1] * grid[2]
     together = max(1, settings.lanes // threads) if settings.order == "lockstep" else 1
+    if program.waits_for_blocks:
+        together = max(together, RESIDENT // threads)
     starts = list(range(0, total, together))
     if settings.order != "lockstep":
         np.random.default_rng(settings.seed).shuffle(starts)

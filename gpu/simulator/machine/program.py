@@ -34,6 +34,7 @@ class Program:
     name: str
     segments: list[Segment]
     flow: Flow
+    waits_for_blocks: bool
     registers: list[Array]
     parameters: list[tuple[int, int, np.dtype[Any]]]
     layout: tuple[tuple[int, int], ...]
@@ -76,10 +77,12 @@ def decode(flat: Flat) -> Program:
             if missing:
                 raise PtxError(f"kernel {flat.name}: unknown label {missing[0]}")
             segment.targets = tuple(starts[labels[label]] for label in segment.ending.labels)
+    flow = Flow(segments)
     return Program(
         name=flat.name,
         segments=segments,
-        flow=Flow(segments),
+        flow=flow,
+        waits_for_blocks=flow.waits_for_blocks(),
         registers=_initial_registers(decoder),
         parameters=[
             (slot, offset, np.dtype(f"u{SIZES[type_]}"))

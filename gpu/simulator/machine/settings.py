@@ -34,7 +34,7 @@ class Settings:
         Instructions after which the watchdog looks at a batch of thread blocks: it stops threads that turn in
         a circle and find everything as it was, all others after 64 times as many.
     lanes : int
-        Threads that run together at most.
+        Threads that run together at most; where blocks may wait for each other, more do.
     tensor_core : {"truncating", "exact"}
         How ``mma`` adds.
     counters : Counters or None
