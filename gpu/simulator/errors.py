@@ -72,7 +72,8 @@ class Fault(_Placed, LaunchError):
     ----------
     kind : str
         ``out of bounds``, ``use after free``, ``misaligned address``, ``uninitialised read``, ``race``,
-        ``divergent barrier``, ``invalid barrier``, ``divergent collective``, ``watchdog`` or ``trap``.
+        ``divergent barrier``, ``invalid barrier``, ``divergent collective``, ``absent lane``,
+        ``watchdog`` or ``trap``.
     kernel : str
         The kernel's name.
     block, thread : tuple of int or None

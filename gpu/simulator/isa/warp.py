@@ -9,13 +9,16 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from gaugeblock.gpu.simulator.errors import LaneFault
 from gaugeblock.gpu.simulator.isa.action import Collective, Pure
 from gaugeblock.gpu.simulator.isa.decoder import Decode, Decoder
 from gaugeblock.gpu.simulator.isa.kinds import same
 from gaugeblock.gpu.simulator.numbers.types import DTYPES, S32, U32, Array
-from gaugeblock.gpu.simulator.ptx.operands import Arg, Sink, Slot, Two
+from gaugeblock.gpu.simulator.ptx.operands import Arg, Lowered, Sink, Slot, Two
 from gaugeblock.gpu.simulator.state.frame import POISON, Frame, Registers
 from gaugeblock.gpu.simulator.state.geometry import WARP
+
+_EVERYONE = 0xFFFFFFFF
 
 
 def by_warp(frame: Frame, value: Array, fill: int = POISON) -> Array:
@@ -78,6 +81,7 @@ def shuffle(d: Decoder) -> None:
     valid: Arg = target.second if isinstance(target, Two) else Sink()
     into, ok = d.destination(first, "b32"), d.destination(valid, "pred")
     slots = _own(d, tuple(d.source(arg, "b32") for arg in (value, lane, clamp, members)))
+    source = d.instruction
 
     def run(registers: Registers, frame: Frame) -> None:
         values, b, c = (frame.expand(registers[s].view(U32)) for s in slots[:3])
@@ -100,10 +104,36 @@ def shuffle(d: Decoder) -> None:
         place = np.where(inside, place, own)
         table = by_warp(frame, values).reshape(-1)
         warp = frame.batch.warp_place[frame.lanes] - own
+        _check_sources(frame, source, mode, registers[slots[3]].view(U32), warp, place)
         registers[into] = table[warp + place]
         registers[ok] = inside
 
     d.emit(Collective(run, slots[3], slots, (into, ok)), guarded=True)
+
+
+def _check_sources(frame: Frame, source: Lowered, mode: str, masks: Array, warp: Array, place: Array) -> None:
+    """Refuse to read a lane that the mask does not name, or that is not there.
+
+    In a reduction by ``down`` and a scan by ``up``, lanes at the end read past it and throw away what they
+    get: that is a note. It is a fault for the lane that gets the result.
+    """
+    if frame.index is None and frame.batch.whole_warps and len(masks) == 1 and int(masks[0]) == _EVERYONE:
+        return
+    masks = frame.expand(masks)
+    good = (masks >> place.astype(U32) & 1 == 1) & active(frame).reshape(-1)[warp + place]
+    if good.all():
+        return
+    own = frame.batch.lane_of[frame.lanes].view(U32)
+    bit = np.uint32(1) << own
+    last = (masks & (bit - np.uint32(1)) == 0) if mode == "down" else masks & ~(bit - np.uint32(1)) == bit
+    bad = ~good if mode in ("idx", "bfly") else ~good & last
+    lane = int(np.argmin(good)) if not bad.any() else int(np.argmax(bad))
+    named = int(masks[lane]) >> int(place[lane]) & 1
+    why = "is not there" if named else f"the mask {int(masks[lane]):#x} does not name"
+    what = f"a shuffle reads lane {int(place[lane])}, which {why}"
+    if bad.any():
+        raise LaneFault("absent lane", what, lane)
+    frame.batch.remark(source, what)
 
 
 def vote(d: Decoder) -> None:
