@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gaugeblock.gpu.simulator import Fault, driver
+from gaugeblock.gpu.simulator import Fault, driver, settings
 
 HEADER = ".version 8.0\n.target sm_90\n.address_size 64\n"
 MODULE = (
@@ -67,3 +67,47 @@ def test_two_kernels_of_a_module_may_need_more_together_than_a_block_has(cuda):
         x,
     )
     assert np.array_equal(x, np.arange(32)[::-1])
+
+
+NEIGHBOURS = """\
+extern "C" __global__ void k(int* x, int n, int m) {
+    __shared__ int a[32]; __shared__ int b[32];
+    int t = threadIdx.x;
+    a[t] = t; b[t] = 100 + t;
+    __syncthreads();
+    %s
+    __syncthreads();
+    x[t] = a[t] + b[31 - t];
+}
+"""
+ACCESSES = ["if (t == 3) a[n] = 1;", "if (t == 3) b[n - 64] = 1;", "if (t == 3) atomicAdd(&a[n], 1);"]
+ACCESSES += ["if (t == 3) x[0] = a[n] + b[n - 64];"]
+
+
+@pytest.mark.parametrize("order", ["lockstep", "lanes"])
+@pytest.mark.parametrize("access", ACCESSES)
+def test_an_access_from_one_variable_into_its_neighbour_is_out_of_bounds(cuda, access, order):
+    with (
+        settings(order=order),
+        pytest.raises(Fault, match=r"test\.cu:6: out of bounds.*from which the address"),
+    ):
+        cuda(NEIGHBOURS % access, 1, 32, np.zeros(32, np.int32), np.int32(40), np.int32(0))
+
+
+@pytest.mark.parametrize(
+    "access",
+    [
+        "if (t == 3) a[n - 9] = 31;",
+        "int* p = n > 5 ? a : b; p[t] = p[t] + 0;",
+        "int* p = a; if (m) p = b; for (int i = 0; i < 1; i++) { p[t] += 0; }",
+        "b[31 - t + (int)(&a[t] - a) - t] += 0;",
+        "for (int* p = b + t; p < b + 32; p += 32) *p += 0;",
+    ],
+)
+def test_pointers_to_either_variable_and_to_all_of_one_are_no_fault(cuda, access):
+    x = np.zeros(32, np.int32)
+    for m in (0, 1):
+        cuda(NEIGHBOURS % access, 1, 32, x, np.int32(40), np.int32(m))
+    wanted = [t + 131 - t for t in range(32)]
+    if "31;" not in access:
+        assert x.tolist() == wanted

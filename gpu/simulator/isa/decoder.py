@@ -19,6 +19,7 @@ from gaugeblock.gpu.simulator.numbers.types import DTYPES, PREDICATE, Array
 from gaugeblock.gpu.simulator.ptx.lowering import Flat
 from gaugeblock.gpu.simulator.ptx.operands import (
     Arg,
+    Extent,
     Lowered,
     MemoryOperand,
     ParameterOperand,
@@ -28,6 +29,7 @@ from gaugeblock.gpu.simulator.ptx.operands import (
     SymbolAddress,
     Vec,
 )
+from gaugeblock.gpu.simulator.ptx.origins import origins
 from gaugeblock.gpu.simulator.ptx.syntax import SIZES, Float, Integer, PtxError, Refused
 from gaugeblock.gpu.simulator.state.frame import Frame, Registers
 
@@ -96,6 +98,7 @@ class Decoder:
         self.instruction: Lowered = Lowered("", (), (), None, None)  # type: ignore[arg-type]
         self.modifiers = Modifiers(self.instruction)
         self.carry = self.temporary("pred")
+        self.origins = origins(flat.instructions)
 
     def error(self, what: str) -> Refused:
         """Return an error for what the simulator does not know, that names the current instruction."""
@@ -226,6 +229,12 @@ class Decoder:
         if arg.slot.type not in ("b32", "u32", "s32", "b64", "u64", "s64"):
             raise self.error(f"an address in a .{arg.slot.type} register")
         return arg.slot.number, arg.offset, arg.space
+
+    def extent(self, arg: Arg) -> Extent | None:
+        """Return the shared or local variable that an address was computed from, if that is known."""
+        if not isinstance(arg, MemoryOperand):
+            return None
+        return arg.extent if arg.slot is None else self.origins.get(arg.slot.number)
 
     def without_policy(self) -> tuple[Arg, ...]:
         """Return the operands but for a cache policy, which changes speed and nothing else."""

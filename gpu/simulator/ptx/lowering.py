@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from gaugeblock.gpu.simulator.ptx.operands import (
     Arg,
+    Extent,
     Lowered,
     MemoryOperand,
     ParameterOperand,
@@ -125,6 +126,12 @@ def parameter_layout(parameters: tuple[Variable, ...]) -> dict[str, tuple[int, i
     return places
 
 
+def _address_of(variable: Variable, start: int) -> SymbolAddress:
+    """Return the address of a shared or local variable of known size."""
+    extent = Extent(variable.space, variable.name, start, start + (variable.size or 0))
+    return SymbolAddress(variable.space, start, extent)
+
+
 def _named(operands: Iterable[Operand]) -> Iterator[str]:
     """Give the names in operands."""
     for operand in operands:
@@ -173,12 +180,12 @@ class _Lowering:
             if variable.space == "local":
                 if variable.name in used:
                     place = self.flat.layout.place(variable)
-                    outer.own[variable.name] = SymbolAddress("local", place)
+                    outer.own[variable.name] = _address_of(variable, place)
             elif variable.space != "shared":
                 outer.own[variable.name] = SymbolAddress(variable.space, self.addresses[variable.name])
         for variable in shared:
             if variable.size is not None:
-                outer.own[variable.name] = SymbolAddress("shared", self.flat.layout.place(variable))
+                outer.own[variable.name] = _address_of(variable, self.flat.layout.place(variable))
         external = [v for v in shared if v.size is None]
         if external:  # dynamic shared memory begins behind all static variables
             alignment = max(16, *(v.alignment for v in external))
@@ -253,11 +260,11 @@ class _Lowering:
                 names.own[label] = tuple(names.prefix + name for name in statement.labels)
             elif isinstance(statement, Variable):
                 if statement.space == "shared":
-                    names.own[statement.name] = SymbolAddress("shared", self.shared[id(statement)])
+                    names.own[statement.name] = _address_of(statement, self.shared[id(statement)])
                 elif statement.space == "param":
                     self._parameter(statement.name, names)
                 else:
-                    names.own[statement.name] = SymbolAddress("local", self.flat.layout.place(statement))
+                    names.own[statement.name] = _address_of(statement, self.flat.layout.place(statement))
 
     def _parameter(self, name: str, names: _Names) -> ParameterOperand:
         self.copies += 1
@@ -348,7 +355,7 @@ class _Lowering:
         if isinstance(found, Slot):
             return MemoryOperand(found, operand.offset)
         if isinstance(found, SymbolAddress):
-            return MemoryOperand(None, found.address + operand.offset, found.space)
+            return MemoryOperand(None, found.address + operand.offset, found.space, found.extent)
         if isinstance(found, ParameterOperand):
             return replace(found, offset=found.offset + operand.offset)
         raise self._error(instruction, f"unknown name {operand.base} in an address")
