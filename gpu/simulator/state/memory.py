@@ -384,7 +384,7 @@ class Window:
         shadow = np.full(total, _ALLOCATED, np.uint8)
         self.bytes = Bytes(np.zeros(total, np.uint8), shadow)
         self.base = base
-        self.all_written = False
+        self.all_written = self.copied_to = False
         self._barriers = 0
 
     def prepare(self, addresses: Array, lanes: NDArray[np.intp] | None) -> Prepared:
@@ -440,6 +440,7 @@ class Window:
             lane = first_false(good)
             where = int(prepared.source[min(lane, len(prepared.source) - 1)]) + offset
             detail = f"{nbytes}-byte read at {self.name} address {where:#x}, which no thread has written"
+            detail += " or to which a copy was on its way" if self.copied_to else ""
             raise LaneFault("uninitialised read", detail, lane if len(good) > 1 else None, where)
 
     def check_write(self, prepared: Prepared, offset: int, nbytes: int) -> None:
