@@ -560,7 +560,7 @@ class Module:
 
     def get_global(self, name: str) -> tuple[int, int]:
         """Return address and size of a variable."""
-        if name not in self._loaded.addresses:
+        if name not in self._loaded.variables:
             raise LogicError(f"cuModuleGetGlobal failed: no variable {name!r} in the module")
         return self._loaded.addresses[name], self._loaded.variables[name].size
 

@@ -24,27 +24,11 @@ class LaunchError(Error):
     """A launch that was refused, or a kernel that failed."""
 
 
-class Fault(LaunchError):
-    """What a kernel did wrong, and where.
+UNSUPPORTED = "unsupported"
 
-    Attributes
-    ----------
-    kind : str
-        ``out of bounds``, ``use after free``, ``misaligned address``, ``uninitialised read``, ``race``,
-        ``divergent barrier``, ``divergent collective``, ``watchdog``, ``trap`` or ``unsupported``.
-    kernel : str
-        The kernel's name.
-    block, thread : tuple of int or None
-        Where in the grid.
-    source : str
-        ``file.cu:line`` (from ``-lineinfo``), or the PTX line without it.
-    instruction : str
-        The PTX instruction.
-    address : int or None
-        The address that was used.
-    detail : str
-        What happened, in words.
-    """
+
+class _Placed(Error):
+    """What happened in a kernel, and where."""
 
     def __init__(
         self,
@@ -68,12 +52,48 @@ class Fault(LaunchError):
     def __reduce__(self) -> tuple[Any, ...]:
         return (
             _rebuild,
-            (self.kind, self.detail, {k: v for k, v in self.__dict__.items() if k not in ("kind", "detail")}),
+            (
+                type(self),
+                self.kind,
+                self.detail,
+                {k: v for k, v in self.__dict__.items() if k not in ("kind", "detail")},
+            ),
         )
 
 
-def _rebuild(kind: str, detail: str, rest: dict[str, Any]) -> Fault:
-    return Fault(kind, detail, **rest)
+def _rebuild(type_: type[_Placed], kind: str, detail: str, rest: dict[str, Any]) -> _Placed:
+    return type_(kind, detail, **rest)
+
+
+class Fault(_Placed, LaunchError):
+    """What a kernel did wrong, and where.
+
+    Attributes
+    ----------
+    kind : str
+        ``out of bounds``, ``use after free``, ``misaligned address``, ``uninitialised read``, ``race``,
+        ``divergent barrier``, ``invalid barrier``, ``divergent collective``, ``absent lane``,
+        ``watchdog`` or ``trap``.
+    kernel : str
+        The kernel's name.
+    block, thread : tuple of int or None
+        Where in the grid.
+    source : str
+        ``file.cu:line`` (from ``-lineinfo``), or the PTX line without it.
+    instruction : str
+        The PTX instruction.
+    address : int or None
+        The address that was used.
+    detail : str
+        What happened, in words.
+    """
+
+
+class Unsupported(_Placed, NotImplementedError):
+    """A kernel reached an instruction, or a form of one, that the simulator does not know; no mistake of its.
+
+    The attributes are those of `Fault`; `detail` names opcode, modifiers and PTX line.
+    """
 
 
 class LaneFault(Exception):

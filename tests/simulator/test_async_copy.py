@@ -123,3 +123,37 @@ def test_a_cache_policy_is_no_size_and_a_predicate_lets_the_source_be_ignored(pt
     x, y = np.arange(10, 14, dtype=np.int32), np.zeros(2, np.int32)
     ptx(COPY.format(copy=copy), 1, 1, x, y, np.int32(n))
     assert y.tolist() == [third, 12]
+
+
+FLIGHT = """\
+#include <cuda_pipeline_primitives.h>
+extern "C" __global__ void k(int4* x, int4* y) {
+    __shared__ int4 s[32];
+    int t = threadIdx.x;
+    s[t] = int4{0, 0, 0, 0};
+    for (int i = 0; i < 3; i++) {
+        __syncthreads();
+        __pipeline_memcpy_async(&s[t], &x[t], 16); __pipeline_commit();
+        %s
+        y[t] = s[t];
+    }
+    __pipeline_wait_prior(0);
+}
+"""
+
+
+@pytest.mark.parametrize("order", ["lockstep", "warps", "lanes"])
+@pytest.mark.parametrize(
+    ("between", "kind"),
+    [
+        ("", "uninitialised read.*a copy was on its way"),
+        ("x[t].y = 7; __pipeline_wait_prior(0);", "race.*the source of the copy at"),
+    ],
+)
+def test_a_copy_in_flight_is_guarded_at_both_ends(cuda, between, kind, order):
+    x, y = np.arange(128, dtype=np.int32), np.zeros(128, np.int32)
+    with settings(order=order):
+        cuda(FLIGHT % "__pipeline_wait_prior(0); x[t].y = i;", 1, 32, x, y)
+        assert np.array_equal(y.reshape(32, 4)[:, [0, 2, 3]], np.arange(128).reshape(32, 4)[:, [0, 2, 3]])
+        with pytest.raises(Fault, match=kind):
+            cuda(FLIGHT % between, 1, 32, x, y)

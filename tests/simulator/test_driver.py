@@ -1,5 +1,8 @@
 """The façade answers as pycuda.driver does."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -20,6 +23,16 @@ def test_the_device_says_what_it_is():
     assert device.get_attribute(driver.device_attribute.WARP_SIZE) == 32
     with pytest.raises(driver.LogicError, match="ordinal 1"):
         driver.Device(1)
+
+
+def test_a_context_is_one_object_by_which_caches_can_be_keyed():
+    device = driver.Device(0)
+    context = device.make_context()
+    try:
+        assert driver.Context.get_current() is driver.Context.get_current() is context
+    finally:
+        context.pop()
+    assert device.retain_primary_context() is device.retain_primary_context()
 
 
 def test_copies_go_round_and_sets_fill():
@@ -202,3 +215,8 @@ def test_host_memory_that_is_lent_has_bounds_and_may_be_for_reading_only():
         pytest.raises(driver.Fault, match=r"write to read-only memory.* of y"),
     ):
         function(*pointers, block=(32, 1, 1))
+
+
+def test_an_allocation_may_outlive_the_interpreter():
+    program = "from gaugeblock.gpu.simulator import driver; kept = driver.mem_alloc(4)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gaugeblock.gpu import compiler
-from gaugeblock.gpu.simulator import Fault, driver, settings
+from gaugeblock.gpu.simulator import Fault, Unsupported, driver, settings
 
 
 def test_a_read_past_the_end_names_line_thread_address_and_allocation(cuda):
@@ -181,9 +181,9 @@ def test_code_inlined_from_cuda_headers_is_blamed_on_its_caller(cuda):
 
 
 def test_unknown_instructions_and_modifiers_are_refused_with_their_line(ptx):
-    with pytest.raises(driver.LogicError, match=r"PTX line \d+: frob.u32: this instruction is not supported"):
+    with pytest.raises(Unsupported, match=r"PTX line \d+: frob.u32: this instruction is not supported"):
         ptx(".visible .entry k() {\n.reg .b32 %r<3>;\nfrob.u32 %r1, %r2;\nret; }", 1, 1)
-    with pytest.raises(driver.LogicError, match=r"add\.weird\.u32: modifier \.weird is not supported"):
+    with pytest.raises(Unsupported, match=r"add\.weird\.u32: modifier \.weird is not supported"):
         ptx(".visible .entry k() {\n.reg .b32 %r<3>;\nadd.weird.u32 %r1, %r2, %r1;\nret; }", 1, 1)
     with pytest.raises(driver.LogicError, match=r"a \.b32 register where \.u64 is needed"):
         ptx(".visible .entry k() {\n.reg .b32 %r<3>;.reg .b64 %d<2>;\nadd.u64 %d1, %d0, %r1;\nret; }", 1, 1)

@@ -101,3 +101,106 @@ def test_a_failed_assertion_is_a_trap_and_a_true_one_nothing(cuda):
     assert x.tolist() == [1] * 5
     with pytest.raises(Fault, match=r"test\.cu:3: trap in kernel k by thread \(5, 0, 0\).*assertion"):
         cuda(text, 1, 8, np.arange(8, dtype=np.int32))
+
+
+LONG = """\
+extern "C" __global__ void k(unsigned* x, int n) {
+    __shared__ unsigned s[64];
+    unsigned t = threadIdx.x, v = t;
+    %s
+    x[t] = v;
+}
+"""
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize(
+    "work",
+    [
+        "for (int i = 0; i < n; i++) v = v * 1664525u + 1013904223u;",
+        "for (int i = 0; i < n / 10; i++) { s[t] = v; __syncthreads(); v += s[63 - t]; __syncthreads(); }",
+        "while (atomicAdd(x + 64, 1) < n) v++;",
+    ],
+)
+def test_the_budget_does_not_stop_work_that_goes_on(cuda, work, order):
+    with settings(order=order, budget=100):
+        cuda(LONG % work, 1, 64, np.zeros(65, np.uint32), np.int32(60))
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize(
+    "work",
+    [
+        "while (((volatile unsigned*)x)[64] == 0) { }",
+        "while (atomicCAS(x + 64, 1, 0) == 0) { }",
+        "if (t < 32) while (((volatile unsigned*)x)[64] == 0) { } else if (t < 40) __syncthreads();",
+        "for (int i = 0; ; i++) x[64] = i;",
+    ],
+)
+def test_threads_that_never_end_are_stopped(cuda, work, order):
+    with settings(order=order, budget=100), pytest.raises(Fault, match=r"test\.cu:\d: watchdog"):
+        cuda(LONG % work, 1, 64, np.zeros(65, np.uint32), np.int32(120))
+
+
+def test_a_circle_is_told_from_a_long_way(cuda):
+    with settings(budget=100), pytest.raises(Fault, match="in a circle that changes nothing"):
+        cuda(
+            LONG % "while (((volatile unsigned*)x)[64] == 0) { }",
+            1,
+            64,
+            np.zeros(65, np.uint32),
+            np.int32(1),
+        )
+
+
+GRID = """\
+extern "C" __global__ void k(unsigned* x, unsigned* y, int* arrived) {
+    unsigned i = blockIdx.x * blockDim.x + threadIdx.x, n = gridDim.x * blockDim.x;
+    x[i] = i + 1;
+    __threadfence();
+    __syncthreads();
+    if (threadIdx.x == 0) {
+        atomicAdd(arrived, 1);
+        while (%s < gridDim.x) { }
+        __threadfence();
+    }
+    __syncthreads();
+    y[i] = x[n - 1 - i];
+}
+"""
+
+
+@pytest.mark.parametrize("look", ["*(volatile int*)arrived", "atomicAdd(arrived, 0)"])
+@pytest.mark.parametrize(
+    ("order", "blocks", "threads"),
+    [("lockstep", 64, 512), ("lockstep", 300, 64), ("warps", 5, 64), ("lanes", 3, 32)],
+)
+def test_blocks_that_wait_for_the_whole_grid_run_side_by_side(cuda, look, order, blocks, threads):
+    x, y = np.zeros((2, blocks * threads), np.uint32)
+    with settings(order=order, seed=5):
+        cuda(GRID % look, blocks, threads, x, y, np.zeros(1, np.int32))
+    assert np.array_equal(y, x[::-1])
+    assert y[0] == blocks * threads
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_a_block_waits_for_the_flag_of_the_next_in_every_order(cuda, order):
+    x, flag = np.zeros(6, np.int32), np.zeros(7, np.int32)
+    flag[6] = 1
+    with settings(order=order, seed=2):
+        cuda(
+            """
+            extern "C" __global__ void k(int* x, volatile int* flag) {
+                int b = blockIdx.x;
+                while (flag[b + 1] == 0) { }
+                x[b] = flag[b + 1] + 1;
+                __threadfence();
+                flag[b] = x[b];
+            }
+            """,
+            6,
+            1,
+            x,
+            flag,
+        )
+    assert x.tolist() == [7, 6, 5, 4, 3, 2]

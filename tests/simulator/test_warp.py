@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gaugeblock.gpu.simulator import Fault, settings
+from gaugeblock.gpu.simulator import Fault, notes, settings
 
 ORDERS = ["lockstep", "warps", "lanes"]
 
@@ -196,3 +196,38 @@ def test_lane_numbers_and_masks_are_special_registers(cuda):
     assert x[1].tolist() == [(1 << int(n)) - 1 for n in lanes]
     assert x[2].tolist() == [0xFFFFFFFF ^ ((1 << int(n)) - 1) for n in lanes]
     assert np.array_equal(x[3], np.arange(70) // 32)
+
+
+SHUFFLE = """\
+extern "C" __global__ void k(int* x) {
+    int t = threadIdx.x;
+    if (t < %d) x[t] = %s;
+}
+"""
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize(
+    ("some", "expression", "says"),
+    [
+        (16, "__shfl_sync(0xffffu, t, 16)", "reads lane 16, which the mask 0xffff does not name"),
+        (16, "__shfl_xor_sync(0xffffu, t, 16)", "reads lane 16, which the mask 0xffff does not name"),
+        (16, "__shfl_down_sync(0xffffu, t, 16)", "reads lane 16, which the mask 0xffff does not name"),
+        (32, "t < 16 ? 0 : __shfl_up_sync(0xffff0000u, t, 16)", "reads lane 15, which the mask 0xffff0000"),
+        (40, "__shfl_sync(~0u, t, 9)", "reads lane 9, which is not there"),
+        (40, "__shfl_xor_sync(~0u, t, 8)", "reads lane 8, which is not there"),
+    ],
+)
+def test_a_shuffle_from_a_lane_outside_the_mask_is_a_fault(cuda, some, expression, says, order):
+    with settings(order=order), pytest.raises(Fault, match=f"absent lane.*{says}"):
+        cuda(SHUFFLE % (some, expression), 1, 40, np.zeros(40, np.int32))
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_the_last_lanes_of_a_reduction_may_read_past_its_end(cuda, order):
+    x = np.zeros(40, np.int32)
+    notes()
+    with settings(order=order):
+        cuda(SHUFFLE % (8, "__shfl_down_sync(0xffu, t, 4)"), 1, 40, x)
+    assert x[:4].tolist() == [4, 5, 6, 7]
+    assert "a shuffle reads lane 8, which the mask 0xff does not name" in notes()[0]

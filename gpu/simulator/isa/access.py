@@ -16,7 +16,7 @@ import numpy as np
 from gaugeblock.gpu.simulator.isa.action import Effect, Pure
 from gaugeblock.gpu.simulator.isa.decoder import Decode, Decoder, Modifiers
 from gaugeblock.gpu.simulator.numbers.types import DTYPES, U16, U32, U64, Array
-from gaugeblock.gpu.simulator.ptx.operands import Arg, ParameterOperand, Sink, Slot
+from gaugeblock.gpu.simulator.ptx.operands import Arg, Extent, ParameterOperand, Sink, Slot
 from gaugeblock.gpu.simulator.ptx.syntax import SIZES
 from gaugeblock.gpu.simulator.state.frame import Frame, Registers
 from gaugeblock.gpu.simulator.state.memory import LOCAL_WINDOW, SHARED_WINDOW, WINDOW, Prepared
@@ -117,6 +117,21 @@ def emit(
     d.emit(Effect(run, (slot, *reads), writes), guarded=True)
 
 
+def within(access: Access, extent: Extent | None, offset: int, nbytes: int) -> Access:
+    """Keep an access inside the variable that its address was computed from."""
+    if extent is None:
+        return access
+    variable = extent
+
+    def run(registers: Registers, frame: Frame, where: str, slot: int) -> None:
+        if where == variable.space:
+            memory, prepared = locate(frame, where, slot)
+            memory.check_variable(prepared, offset, nbytes, variable)
+        access(registers, frame, where, slot)
+
+    return run
+
+
 def find_address(d: Decoder, arg: Arg, space: str | None) -> tuple[int, int, str | None]:
     """Return slot and offset of an address, and its space: named by the instruction or by the variable."""
     slot, offset, named = d.address(arg)
@@ -159,7 +174,7 @@ def load(d: Decoder) -> None:
             for place, value, extend in zip(slots, values, extensions, strict=True):
                 registers[place] = extend(value) if extend else value
 
-    emit(d, access, slot, offset, space, (), tuple(slots))
+    emit(d, within(access, d.extent(address), offset, nbytes), slot, offset, space, (), tuple(slots))
 
 
 def _load_targets(d: Decoder, targets: tuple[Arg, ...], type_: str) -> tuple[list[int], list[Any]]:
@@ -220,7 +235,7 @@ def store(d: Decoder) -> None:
         if frame.batch.watching:
             frame.batch.watch(frame, source, where, places, nbytes, write=True, values=values)
 
-    emit(d, access, slot, offset, space, tuple(slots), ())
+    emit(d, within(access, d.extent(address), offset, nbytes), slot, offset, space, tuple(slots), ())
 
 
 def _store_parameter(d: Decoder, type_: str, values: tuple[Arg, ...], address: Arg) -> None:

@@ -36,7 +36,10 @@ class Effect:
 
 @dataclass(frozen=True, slots=True)
 class Collective:
-    """Runs once all lanes have arrived that the mask in slot `members` names (None: whoever is there)."""
+    """Runs once all lanes have arrived that the mask in slot `members` names (None: whoever is there).
+
+    Lanes meet at instructions of one spelling and with one mask, at the same one if it is ``.aligned``.
+    """
 
     run: Run
     members: int | None
@@ -47,14 +50,17 @@ class Collective:
 
 @dataclass(frozen=True, slots=True)
 class Barrier:
-    """``bar.sync id[, count]`` and ``bar.red``: slots of the barrier's number and of the number of threads.
+    """``bar.sync id[, count]``, ``bar.red``, ``bar.arrive``: slots of its number and of its count.
 
-    `reduction` is the operator (``popc``, ``and``, ``or``), the slot of the predicate and that of the result.
+    `reduction` is the operator (``popc``, ``and``, ``or``), the slot of the predicate and that of the result;
+    who `arrives` does not wait; if `aligned`, all lanes of a warp execute the same instruction.
     """
 
     number: int
     count: int | None
     reduction: tuple[str, int, int] | None = None
+    arrives: bool = False
+    aligned: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -166,6 +166,8 @@ def div_rem(d: Decoder) -> None:
     if type_ in INTEGERS:
         m.done()
         function = integer.div if d.instruction.opcode == "div" else integer.rem
+        divisor = d.source(d.instruction.operands[2], type_)
+        d.remark(divisor, type_, lambda by: by == 0, "an integer division by zero")
         d.pure(function, d.instruction.operands, (type_, type_), type_)
         return
     if type_ == "f32" and m.flag("approx"):

@@ -92,7 +92,7 @@ def _copy(d: Decoder) -> None:
             _check_partial(frame, registers, source_slot, source_offset, length)
         lanes = frame.lanes
         places = frame.expand(to.offset + target_offset)
-        batch.copies.pending.append(
+        batch.copies.issue(
             Pending(
                 lanes,
                 batch.copies.committed[lanes],

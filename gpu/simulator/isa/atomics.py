@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gaugeblock.gpu.simulator.isa.access import emit, find_address, locate, read_space
+from gaugeblock.gpu.simulator.isa.access import emit, find_address, locate, read_space, within
 from gaugeblock.gpu.simulator.isa.decoder import Decode, Decoder
 from gaugeblock.gpu.simulator.isa.kinds import packed
 from gaugeblock.gpu.simulator.numbers import floating
@@ -105,7 +105,7 @@ def atomic(d: Decoder) -> None:
         for target in targets:
             registers[target] = old
 
-    emit(d, access, slot, offset, space, slots, targets)
+    emit(d, within(access, d.extent(address), offset, size), slot, offset, space, slots, targets)
 
 
 TABLE: dict[str, Decode] = dict.fromkeys(("atom", "red"), atomic)

@@ -40,6 +40,9 @@ def shift(d: Decoder) -> None:
         operator = np.left_shift if left else np.right_shift
         d.pure(lambda a: operator(a, amount), d.instruction.operands[:2], (type_,), type_)
         return
+    bits = 8 * DTYPES[type_].itemsize
+    said = f"a shift of {bits} bits by {bits} or more, which C++ leaves undefined"
+    d.remark(d.source(count, "u32"), "u32", lambda by: by >= bits, said)
     d.pure(integer.shift_left if left else integer.shift_right, d.instruction.operands, (type_, "u32"), type_)
 
 

@@ -48,26 +48,30 @@ def trap(d: Decoder) -> None:
 
 
 def barrier(d: Decoder) -> None:
-    """``bar.sync``, ``bar.red``, the same as ``barrier``, and ``bar.warp.sync``."""
+    """``bar.sync``, ``bar.red``, ``bar.arrive``, the same as ``barrier``, and ``bar.warp.sync``."""
     m = d.modifiers
     if m.flag("warp"):
         m.one_of("sync")
         m.done()
         members = d.source(d.instruction.operands[0], "b32")
-        d.emit(Collective(_nothing, members, (), (), synchronises=True), guarded=True)
+        d.emit(Collective(_nothing, members, (members,), (), synchronises=True), guarded=True)
         return
     m.flag("cta")
-    m.flag("aligned")
+    aligned = m.flag("aligned") or d.instruction.opcode == "bar"
     operands = list(d.instruction.operands)
     reduction = None
-    if m.one_of("sync", "red") == "red":
+    kind = m.one_of("sync", "red", "arrive")
+    if kind == "red":
         operator = m.one_of("popc", "and", "or")
         type_ = m.type("u32" if operator == "popc" else "pred")
         *operands, predicate = operands
         reduction = (operator, d.source(predicate, "pred"), d.destination(operands.pop(0), type_))
     m.done()
     slots = [d.source(arg, "u32") for arg in operands] or [d.source(Integer(0), "u32")]
-    d.emit(Barrier(slots[0], slots[1] if len(slots) > 1 else None, reduction), guarded=True)
+    if kind == "arrive" and len(slots) < 2:
+        raise d.error("needs the number of threads")
+    count = slots[1] if len(slots) > 1 else None
+    d.emit(Barrier(slots[0], count, reduction, kind == "arrive", aligned), guarded=True)
 
 
 def _nothing(registers: Registers, frame: Frame) -> None:

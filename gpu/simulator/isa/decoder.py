@@ -13,12 +13,13 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from gaugeblock.gpu.simulator.isa.action import Action, Pure, Step
+from gaugeblock.gpu.simulator.isa.action import Action, Effect, Pure, Step
 from gaugeblock.gpu.simulator.numbers.integer import truncate
 from gaugeblock.gpu.simulator.numbers.types import DTYPES, PREDICATE, Array
 from gaugeblock.gpu.simulator.ptx.lowering import Flat
 from gaugeblock.gpu.simulator.ptx.operands import (
     Arg,
+    Extent,
     Lowered,
     MemoryOperand,
     ParameterOperand,
@@ -28,7 +29,9 @@ from gaugeblock.gpu.simulator.ptx.operands import (
     SymbolAddress,
     Vec,
 )
-from gaugeblock.gpu.simulator.ptx.syntax import SIZES, Float, Integer, PtxError
+from gaugeblock.gpu.simulator.ptx.origins import origins
+from gaugeblock.gpu.simulator.ptx.syntax import SIZES, Float, Integer, PtxError, Refused
+from gaugeblock.gpu.simulator.state.frame import Frame, Registers
 
 _WIDE_SPECIALS = ("%clock64", "%globaltimer", "%gridid", "%parameters")
 
@@ -65,7 +68,7 @@ class Modifiers:
     def type(self, *allowed: str) -> str:
         """Read a type; without a list, any."""
         for word in self.rest:
-            if word in SIZES and (not allowed or word in allowed):
+            if word in DTYPES and (not allowed or word in allowed):
                 self.rest.remove(word)
                 return word
         raise self.error("needs a type" + (f" (one of .{', .'.join(allowed)})" if allowed else ""))
@@ -75,9 +78,9 @@ class Modifiers:
         if self.rest:
             raise self.error(f"modifier .{self.rest[0]} is not supported")
 
-    def error(self, what: str) -> PtxError:
-        """Return an error that names the instruction and its line."""
-        return PtxError(f"PTX line {self.instruction.location.ptx_line}: {self.instruction.spelling}: {what}")
+    def error(self, what: str) -> Refused:
+        """Return an error for what the simulator does not know, that names the instruction and its line."""
+        return Refused(f"PTX line {self.instruction.location.ptx_line}: {self.instruction.spelling}: {what}")
 
 
 class Decoder:
@@ -95,10 +98,15 @@ class Decoder:
         self.instruction: Lowered = Lowered("", (), (), None, None)  # type: ignore[arg-type]
         self.modifiers = Modifiers(self.instruction)
         self.carry = self.temporary("pred")
+        self.origins = origins(flat.instructions)
 
-    def error(self, what: str) -> PtxError:
-        """Return an error that names the current instruction."""
+    def error(self, what: str) -> Refused:
+        """Return an error for what the simulator does not know, that names the current instruction."""
         return self.modifiers.error(what)
+
+    def mistake(self, what: str) -> PtxError:
+        """Return an error for what no assembler would take."""
+        return PtxError(str(self.error(what)))
 
     # Slots.
 
@@ -158,7 +166,7 @@ class Decoder:
 
     def _register(self, arg: Slot, type_: str) -> int:
         if (arg.type == "pred") != (type_ == "pred"):
-            raise self.error(f"a .{arg.type} register where .{type_} is needed")
+            raise self.mistake(f"a .{arg.type} register where .{type_} is needed")
         if arg.negated:
             slot = self.temporary("pred")
             self.emit(Pure(np.logical_not, (arg.number,), (PREDICATE,), slot))
@@ -169,7 +177,7 @@ class Decoder:
         if SIZES[have] == SIZES[want]:
             return slot
         if SIZES[have] < SIZES[want]:
-            raise self.error(f"a .{have} register where .{want} is needed")
+            raise self.mistake(f"a .{have} register where .{want} is needed")
         narrow = self.temporary(want)
         wide, dtype = (np.dtype(f"u{SIZES[t]}") for t in (have, want))
         self.emit(Pure(lambda x: truncate(dtype, x), (slot,), (wide,), narrow))
@@ -192,7 +200,9 @@ class Decoder:
         if not isinstance(arg, Slot):
             raise self.error(f"{type(arg).__name__} is no destination")
         if SIZES[arg.type] != SIZES[type_] or (arg.type == "pred") != (type_ == "pred"):
-            raise self.error(f"a .{arg.type} register cannot take a result of type .{type_}")
+            wide = (arg.type == "pred") == (type_ == "pred") and SIZES[arg.type] > SIZES[type_]
+            complain = self.error if wide else self.mistake
+            raise complain(f"a .{arg.type} register cannot take a result of type .{type_}")
         return arg.number
 
     def parameter(self, arg: ParameterOperand, type_: str) -> int:
@@ -220,6 +230,12 @@ class Decoder:
             raise self.error(f"an address in a .{arg.slot.type} register")
         return arg.slot.number, arg.offset, arg.space
 
+    def extent(self, arg: Arg) -> Extent | None:
+        """Return the shared or local variable that an address was computed from, if that is known."""
+        if not isinstance(arg, MemoryOperand):
+            return None
+        return arg.extent if arg.slot is None else self.origins.get(arg.slot.number)
+
     def without_policy(self) -> tuple[Arg, ...]:
         """Return the operands but for a cache policy, which changes speed and nothing else."""
         operands = self.instruction.operands
@@ -246,6 +262,18 @@ class Decoder:
         self.steps.append(
             Step(action, (guard.number, guard.negated) if guarded and guard else None, self.instruction)
         )
+
+    def remark(self, slot: int, type_: str, odd: Callable[[Array], Array], what: str) -> None:
+        """Add a step that notes it if an operand is odd for a lane that the guard lets through."""
+        constant, dtype, source = self.constant_values.get(slot), DTYPES[type_], self.instruction
+        if constant is not None and not odd(constant.view(dtype)).any():
+            return
+
+        def run(registers: Registers, frame: Frame) -> None:
+            if odd(registers[slot].view(dtype)).any():
+                frame.batch.remark(source, what)
+
+        self.emit(Effect(run, (slot,), ()), guarded=True)
 
     def pure(
         self, function: Callable[..., Array], args: tuple[Arg, ...], types: tuple[str, ...], result: str

@@ -9,12 +9,16 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from gaugeblock.gpu.simulator.isa.action import Collective
+from gaugeblock.gpu.simulator.errors import LaneFault
+from gaugeblock.gpu.simulator.isa.action import Collective, Pure
 from gaugeblock.gpu.simulator.isa.decoder import Decode, Decoder
-from gaugeblock.gpu.simulator.numbers.types import S32, U32, Array
-from gaugeblock.gpu.simulator.ptx.operands import Arg, Sink, Slot, Two
+from gaugeblock.gpu.simulator.isa.kinds import same
+from gaugeblock.gpu.simulator.numbers.types import DTYPES, S32, U32, Array
+from gaugeblock.gpu.simulator.ptx.operands import Arg, Lowered, Sink, Slot, Two
 from gaugeblock.gpu.simulator.state.frame import POISON, Frame, Registers
 from gaugeblock.gpu.simulator.state.geometry import WARP
+
+_EVERYONE = 0xFFFFFFFF
 
 
 def by_warp(frame: Frame, value: Array, fill: int = POISON) -> Array:
@@ -50,6 +54,21 @@ def _broadcast(frame: Frame, per_warp: Array) -> Array:
     return from_warps(frame, np.repeat(per_warp, WARP).reshape(-1, WARP))
 
 
+def _own(d: Decoder, slots: tuple[int, ...]) -> tuple[int, ...]:
+    """Give every operand a slot of its own: lanes may come from several instructions with other operands."""
+    own: list[int] = []
+    for slot in slots:
+        if slot in own:
+            copy = d.temporary(d.types[slot])
+            if slot in d.constant_values:
+                d.constant_values[copy] = d.constant_values[slot]
+            else:
+                d.emit(Pure(same, (slot,), (DTYPES[d.types[slot]],), copy))
+            slot = copy
+        own.append(slot)
+    return tuple(own)
+
+
 def shuffle(d: Decoder) -> None:
     """``shfl.sync``: read another lane's register."""
     m = d.modifiers
@@ -61,7 +80,8 @@ def shuffle(d: Decoder) -> None:
     first: Arg = target.first if isinstance(target, Two) else target
     valid: Arg = target.second if isinstance(target, Two) else Sink()
     into, ok = d.destination(first, "b32"), d.destination(valid, "pred")
-    slots = tuple(d.source(arg, "b32") for arg in (value, lane, clamp, members))
+    slots = _own(d, tuple(d.source(arg, "b32") for arg in (value, lane, clamp, members)))
+    source = d.instruction
 
     def run(registers: Registers, frame: Frame) -> None:
         values, b, c = (frame.expand(registers[s].view(U32)) for s in slots[:3])
@@ -84,10 +104,36 @@ def shuffle(d: Decoder) -> None:
         place = np.where(inside, place, own)
         table = by_warp(frame, values).reshape(-1)
         warp = frame.batch.warp_place[frame.lanes] - own
+        _check_sources(frame, source, mode, registers[slots[3]].view(U32), warp, place)
         registers[into] = table[warp + place]
         registers[ok] = inside
 
     d.emit(Collective(run, slots[3], slots, (into, ok)), guarded=True)
+
+
+def _check_sources(frame: Frame, source: Lowered, mode: str, masks: Array, warp: Array, place: Array) -> None:
+    """Refuse to read a lane that the mask does not name, or that is not there.
+
+    In a reduction by ``down`` and a scan by ``up``, lanes at the end read past it and throw away what they
+    get: that is a note. It is a fault for the lane that gets the result.
+    """
+    if frame.index is None and frame.batch.whole_warps and len(masks) == 1 and int(masks[0]) == _EVERYONE:
+        return
+    masks = frame.expand(masks)
+    good = (masks >> place.astype(U32) & 1 == 1) & active(frame).reshape(-1)[warp + place]
+    if good.all():
+        return
+    own = frame.batch.lane_of[frame.lanes].view(U32)
+    bit = np.uint32(1) << own
+    last = (masks & (bit - np.uint32(1)) == 0) if mode == "down" else masks & ~(bit - np.uint32(1)) == bit
+    bad = ~good if mode in ("idx", "bfly") else ~good & last
+    lane = int(np.argmin(good)) if not bad.any() else int(np.argmax(bad))
+    named = int(masks[lane]) >> int(place[lane]) & 1
+    why = "is not there" if named else f"the mask {int(masks[lane]):#x} does not name"
+    what = f"a shuffle reads lane {int(place[lane])}, which {why}"
+    if bad.any():
+        raise LaneFault("absent lane", what, lane)
+    frame.batch.remark(source, what)
 
 
 def vote(d: Decoder) -> None:
@@ -101,7 +147,7 @@ def vote(d: Decoder) -> None:
     if (mode == "ballot") != (type_ == "b32"):
         raise d.error("has the wrong type")
     into = d.destination(target, type_)
-    slots = (d.source(predicate, "pred"), d.source(members, "b32"))
+    slots = _own(d, (d.source(predicate, "pred"), d.source(members, "b32")))
 
     def run(registers: Registers, frame: Frame) -> None:
         given = frame.expand(registers[slots[0]])
@@ -131,12 +177,12 @@ def match(d: Decoder) -> None:
     target, value, members = d.instruction.operands
     into = d.destination(target.first if isinstance(target, Two) else target, "b32")
     all_equal = d.destination(target.second, "pred") if isinstance(target, Two) else d.temporary("pred")
-    slots = (d.source(value, type_), d.source(members, "b32"))
+    slots = _own(d, (d.source(value, type_), d.source(members, "b32")))
 
     def run(registers: Registers, frame: Frame) -> None:
         table = by_warp(frame, frame.expand(registers[slots[0]]))
-        same = (table[:, :, None] == table[:, None, :]) & active(frame)[:, None, :]
-        words = np.packbits(same, axis=2, bitorder="little").view(U32)[:, :, 0]
+        equal = (table[:, :, None] == table[:, None, :]) & active(frame)[:, None, :]
+        words = np.packbits(equal, axis=2, bitorder="little").view(U32)[:, :, 0]
         mask = registers[slots[1]].view(U32)
         found = from_warps(frame, words) & mask
         here = _broadcast(frame, ballots(active(frame))) & mask
@@ -155,7 +201,7 @@ def redux(d: Decoder) -> None:
     m.done()
     target, value, members = d.instruction.operands
     into = d.destination(target, type_)
-    slots = (d.source(value, type_), d.source(members, "b32"))
+    slots = _own(d, (d.source(value, type_), d.source(members, "b32")))
     dtype = S32 if type_ == "s32" else U32
     neutral = {
         "add": 0, "or": 0, "xor": 0, "and": -1,

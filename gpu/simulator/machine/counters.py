@@ -12,16 +12,22 @@ Examples
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import numpy as np
 
-from gaugeblock.gpu.simulator.machine.program import Segment
+from gaugeblock.gpu.simulator.machine.segment import Segment
 from gaugeblock.gpu.simulator.state.frame import Blocks, Frame
 from gaugeblock.gpu.simulator.state.geometry import WARP, Index
 
+Result = TypeVar("Result")
+
 _SECTOR = 32
 _BANKS = 32
+_FAR = 1 << 45
+"""More sectors, and words, than there are addresses for."""
 
 
 @dataclass
@@ -75,6 +81,8 @@ class Counters:
     loads: dict[str, Traffic] = field(default_factory=dict)
     stores: dict[str, Traffic] = field(default_factory=dict)
     barriers: int = 0
+    _passed: Counter[int] = field(default_factory=Counter, repr=False)
+    _warps: _Warps | None = field(default=None, repr=False)
 
     def begin(self, kernel: str, blocks: int, threads: int) -> None:
         """Count a launch."""
@@ -84,10 +92,17 @@ class Counters:
 
     def segment(self, segment: Segment, frame: Frame) -> None:
         """Count the instructions of a straight line, and what ends it."""
-        for kind, times in segment.kinds.items():
-            self.instructions[kind] += times * frame.count
-        if segment.source is not None:
-            self.instructions[segment.source.spelling] += frame.count
+        self._passed[id(segment)] += frame.count
+
+    def end(self, segments: Iterable[Segment]) -> None:
+        """Sum up the instructions of a launch."""
+        for segment in segments:
+            passed = self._passed[id(segment)]
+            for kind, times in segment.kinds.items() if passed else ():
+                self.instructions[kind] += times * passed
+            if segment.source is not None and passed:
+                self.instructions[segment.source.spelling] += passed
+        self._passed.clear()
 
     def access(
         self, batch: Blocks, frame: Frame, space: str, places: Index, nbytes: int, write: bool
@@ -96,15 +111,17 @@ class Counters:
         table = self.stores if write else self.loads
         traffic = table.setdefault(space, Traffic())
         lanes = frame.lanes
-        where = np.broadcast_to(places, len(lanes))
-        warp = batch.warp_place[lanes] // WARP
+        if self._warps is None or self._warps.lanes is not lanes:
+            self._warps = _Warps(batch, lanes)
+        warps = self._warps
         asked = nbytes * len(lanes)
-        traffic.requests += len(np.unique(warp))
+        traffic.requests += len(warps.first)
         traffic.asked += asked
+        where = np.broadcast_to(places, len(lanes))
         if space == "global":
-            traffic.moved += _SECTOR * _distinct(warp, where // _SECTOR)
+            traffic.moved += _SECTOR * warps.once(_sectors, where, 1)
         elif space == "shared":
-            wavefronts, least = _wavefronts(warp, where, nbytes)
+            wavefronts, least = warps.once(_wavefronts, where, nbytes)
             traffic.moved += asked
             traffic.wavefronts += wavefronts
             traffic.conflicts += wavefronts - least
@@ -112,24 +129,60 @@ class Counters:
             traffic.moved += asked
 
 
-def _distinct(group: Index, value: Index) -> int:
-    """Count distinct (group, value) pairs."""
-    return len(np.unique(np.stack((group, value)), axis=1).T)
+class _Warps:
+    """The warps of some lanes, and each lane's place among those of its warp that are there."""
+
+    def __init__(self, batch: Blocks, lanes: Index) -> None:
+        self.lanes = lanes
+        warp = batch.warp_place[lanes] // WARP
+        new = np.diff(warp, prepend=-1) != 0
+        self.first = np.flatnonzero(new)
+        self.number = np.cumsum(new) - 1
+        self.whole = len(lanes) == len(self.first) * WARP
+        self.place = np.arange(len(lanes)) - self.first[self.number]
+        self._known: dict[tuple[Any, ...], Any] = {}
+
+    def once(self, count: Callable[[_Warps, Index, int], Result], places: Index, nbytes: int) -> Result:
+        """Count what an access takes, or remember: a loop's accesses differ by a distance only."""
+        start = int(places[0])
+        key = count, nbytes, start % _SECTOR, hash((places - start).tobytes())
+        if key not in self._known:
+            self._known[key] = count(self, places, nbytes)
+        found: Result = self._known[key]
+        return found
 
 
-def _wavefronts(warp: Index, places: Index, nbytes: int) -> tuple[int, int]:
+def _sectors(warps: _Warps, places: Index, nbytes: int) -> int:
+    """Count the sectors that each warp touches."""
+    return len(_different(warps.number, warps.whole, places // _SECTOR))
+
+
+def _different(group: Index, whole: bool, values: Index) -> Index:
+    """Return the different values of each group, each with ``_FAR`` times the number of its group.
+
+    If the groups are `whole`, they have 32 values each, and sorting them one by one is faster.
+    """
+    keys = group * _FAR + values
+    if (np.diff(keys) < 0).any():  # not so where neighbours touch neighbours
+        keys = np.sort(keys.reshape(-1, WARP), axis=1).reshape(-1) if whole else np.sort(keys)
+    found: Index = keys[np.flatnonzero(np.diff(keys, prepend=-1))]
+    return found
+
+
+def _wavefronts(warps: _Warps, places: Index, nbytes: int) -> tuple[int, int]:
     """Return passes through shared memory and how few would do.
 
     A warp's 4-byte words go through 32 banks, in one pass if no two different words share a bank. Accesses
     of 8 and 16 bytes go by halves and quarters of the warp.
     """
     words = max(nbytes // 4, 1)
-    lane = np.concatenate([np.arange(n) for n in np.bincount(np.unique(warp, return_inverse=True)[1])])
-    part = lane * words // WARP  # which half or quarter of the warp
-    group = np.unique(np.stack((warp, part)), axis=1, return_inverse=True)[1].reshape(-1)
-    all_groups = np.repeat(group, words)
-    all_words = (places[:, None] // 4 + np.arange(words)).reshape(-1)
-    pairs = np.unique(np.stack((all_groups, all_words)), axis=1)
-    load = np.bincount(pairs[0] * _BANKS + pairs[1] % _BANKS)
+    group = warps.number * words + warps.place * words // WARP  # which half or quarter of the warp
+    number = places // 4
+    if words > 1:
+        group = np.repeat(group, words)
+        number = (number[:, None] + np.arange(words)).reshape(-1)
+    keys = _different(group, warps.whole, number)
+    load = np.bincount(keys // _FAR * _BANKS + keys % _BANKS)
     load = np.append(load, np.zeros(-len(load) % _BANKS, load.dtype)).reshape(-1, _BANKS)
-    return int(load.max(1).sum()), len(load)
+    most = load.max(1)
+    return int(most.sum()), int(np.count_nonzero(most))

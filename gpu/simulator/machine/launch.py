@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from gaugeblock.gpu.simulator.errors import Fault, LaunchError
+from gaugeblock.gpu.simulator.errors import UNSUPPORTED, Fault, LaunchError, Unsupported
 from gaugeblock.gpu.simulator.machine.batch import Batch
 from gaugeblock.gpu.simulator.machine.program import Program
 from gaugeblock.gpu.simulator.machine.scheduler import Scheduler, Stopped
@@ -20,6 +20,8 @@ MAX_THREADS = 1024
 MAX_BLOCK: Dim = (1024, 1024, 64)
 MAX_GRID: Dim = (2**31 - 1, 65535, 65535)
 MAX_STATIC_SHARED = 48 * 1024
+RESIDENT = 1 << 18
+"""Threads whose blocks run side by side where blocks wait for each other: about as many as on a GPU."""
 MAX_SHARED = 227 * 1024
 
 
@@ -41,12 +43,16 @@ def launch(
         The configuration exceeds the device's limits.
     Fault
         The kernel did something wrong.
+    Unsupported
+        The kernel reached something that the simulator does not know.
     """
     _check(program, grid, block, dynamic_shared, allowed_dynamic)
     settings = current()
     threads = block[0] * block[1] * block[2]
     total = grid[0] * grid[1] * grid[2]
     together = max(1, settings.lanes // threads) if settings.order == "lockstep" else 1
+    if program.waits_for_blocks:
+        together = max(together, RESIDENT // threads)
     starts = list(range(0, total, together))
     if settings.order != "lockstep":
         np.random.default_rng(settings.seed).shuffle(starts)
@@ -71,6 +77,8 @@ def launch(
                 for (_, what), source in batch.remarks.items():
                     note(f"{source_line(source, files)}: kernel {program.name}: {what} [{source.spelling}]")
     finally:
+        if settings.counters is not None:
+            settings.counters.end(program.segments)
         if address:
             memory.free(in_memory)
 
@@ -121,12 +129,13 @@ def _toolkit(path: str) -> bool:
     )
 
 
-def _fault(stopped: Stopped, batch: Batch, files: Mapping[int, str]) -> Fault:
+def _fault(stopped: Stopped, batch: Batch, files: Mapping[int, str]) -> Fault | Unsupported:
     fault, lane = stopped.fault, stopped.lane
     detail = fault.detail
     if fault.other is not None:
         detail = detail.replace("{other}", source_line(fault.other, files))
-    return Fault(
+    kind = Unsupported if fault.kind == UNSUPPORTED else Fault
+    return kind(
         fault.kind,
         detail,
         kernel=batch.program.name,

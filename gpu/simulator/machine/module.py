@@ -13,6 +13,9 @@ from gaugeblock.gpu.simulator.ptx.lowering import lower
 from gaugeblock.gpu.simulator.ptx.syntax import SIZES, Float, Integer, Module, Name, Operand, Variable
 from gaugeblock.gpu.simulator.state.memory import BASE, Allocation, GlobalMemory
 
+_FUNCTIONS = 0x100
+"""Where functions would begin: below all memory, so that nothing can be read there."""
+
 
 @lru_cache(maxsize=256)
 def parsed(text: str) -> Module:
@@ -37,9 +40,13 @@ class LoadedModule:
                     size, f".{variable.space} variable {variable.name}"
                 )
         self.addresses = {name: BASE + place.start for name, place in self.variables.items()}
+        for number, name in enumerate(self.tree.functions):
+            self.addresses[name] = _FUNCTIONS + 16 * number
         for variable in self.tree.variables:
             if variable.name in self.variables:
                 self._initialise(variable)
+            elif variable.space in ("global", "const"):
+                raise LogicError(f"cannot load the module: it does not define the variable {variable.name}")
         self._programs: dict[str, Program] = {}
 
     def _initialise(self, variable: Variable) -> None:

@@ -8,40 +8,23 @@ order, so that "run the smallest program counter" is "run the smallest segment n
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from gaugeblock.gpu.simulator.errors import UNSUPPORTED, LaneFault
 from gaugeblock.gpu.simulator.isa.action import Barrier, Branch, Collective, Effect, Exit, Pure, Step
 from gaugeblock.gpu.simulator.isa.decoder import Decoder, Modifiers
 from gaugeblock.gpu.simulator.isa.table import TABLE
-from gaugeblock.gpu.simulator.machine.compose import Operation, compose
+from gaugeblock.gpu.simulator.machine.compose import compose
+from gaugeblock.gpu.simulator.machine.flow import Flow
+from gaugeblock.gpu.simulator.machine.segment import Segment
 from gaugeblock.gpu.simulator.numbers.types import Array
 from gaugeblock.gpu.simulator.ptx.lowering import Flat
 from gaugeblock.gpu.simulator.ptx.operands import Lowered
-from gaugeblock.gpu.simulator.ptx.syntax import SIZES, PtxError
-from gaugeblock.gpu.simulator.state.frame import POISON
-
-
-@dataclass(slots=True)
-class Segment:
-    """A straight line of operations and what happens at its end.
-
-    `ending` is a `Branch`, `Exit`, `Barrier` or `Collective`, or None where control falls into the next
-    segment. `targets` are the segment numbers of a branch's labels; `writes` the slots that later segments
-    may read.
-    """
-
-    operations: list[Operation] = field(default_factory=list)
-    origins: dict[int, Lowered] = field(default_factory=dict)
-    ending: Branch | Exit | Barrier | Collective | None = None
-    guard: tuple[int, bool] | None = None
-    source: Lowered | None = None
-    targets: tuple[int, ...] = ()
-    writes: tuple[int, ...] = ()
-    cost: int = 1
-    kinds: dict[str, int] = field(default_factory=dict)
+from gaugeblock.gpu.simulator.ptx.syntax import SIZES, PtxError, Refused
+from gaugeblock.gpu.simulator.state.frame import POISON, Frame, Registers
 
 
 @dataclass(slots=True)
@@ -50,6 +33,8 @@ class Program:
 
     name: str
     segments: list[Segment]
+    flow: Flow
+    waits_for_blocks: bool
     registers: list[Array]
     parameters: list[tuple[int, int, np.dtype[Any]]]
     layout: tuple[tuple[int, int], ...]
@@ -74,21 +59,15 @@ class Program:
 def decode(flat: Flat) -> Program:
     """Decode a flat kernel.
 
+    An opcode, modifier or operand outside the subset becomes a step that raises when it is reached.
+
     Raises
     ------
     PtxError
-        At the first opcode, modifier or operand outside the subset, naming the PTX line.
+        At the first instruction that no assembler would take, naming the PTX line.
     """
     decoder = Decoder(flat)
-    steps: list[list[Step]] = []
-    for instruction in flat.instructions:
-        decoder.instruction, decoder.modifiers = instruction, Modifiers(instruction)
-        decoder.steps = []
-        handler = TABLE.get(instruction.opcode)
-        if handler is None:
-            raise decoder.error("this instruction is not supported")
-        handler(decoder)
-        steps.append(decoder.steps)
+    steps = [_decoded(decoder, instruction) for instruction in flat.instructions]
     labels = dict(flat.labels)
     _skip_predicated(steps, labels)
     segments, starts = _cut(steps, set(labels.values()))
@@ -98,9 +77,12 @@ def decode(flat: Flat) -> Program:
             if missing:
                 raise PtxError(f"kernel {flat.name}: unknown label {missing[0]}")
             segment.targets = tuple(starts[labels[label]] for label in segment.ending.labels)
+    flow = Flow(segments)
     return Program(
         name=flat.name,
         segments=segments,
+        flow=flow,
+        waits_for_blocks=flow.waits_for_blocks(),
         registers=_initial_registers(decoder),
         parameters=[
             (slot, offset, np.dtype(f"u{SIZES[type_]}"))
@@ -115,6 +97,34 @@ def decode(flat: Flat) -> Program:
     )
 
 
+def _decoded(decoder: Decoder, instruction: Lowered) -> list[Step]:
+    """Decode an instruction."""
+    decoder.instruction, decoder.modifiers = instruction, Modifiers(instruction)
+    decoder.steps = []
+    try:
+        if instruction.refused:
+            raise Refused(instruction.refused)
+        if instruction.opcode not in TABLE:
+            raise decoder.error("this instruction is not supported")
+        TABLE[instruction.opcode](decoder)
+    except Refused as refused:
+        decoder.steps = []
+        decoder.emit(_refusal(str(refused)), guarded=True)
+    except PtxError:
+        raise
+    except (ValueError, KeyError, IndexError):  # operands of a form that nobody thought of
+        decoder.steps = []
+        decoder.emit(_refusal(str(decoder.error("operands like these are not supported"))), guarded=True)
+    return decoder.steps
+
+
+def _refusal(what: str) -> Effect:
+    def run(registers: Registers, frame: Frame) -> None:
+        raise LaneFault(UNSUPPORTED, what, 0)
+
+    return Effect(run, (), ())
+
+
 def _initial_registers(decoder: Decoder) -> list[Array]:
     """Constants, and poison for what nobody has written."""
     poison: dict[int, Array] = {
@@ -122,6 +132,7 @@ def _initial_registers(decoder: Decoder) -> list[Array]:
         2: np.array([0x7FBA], np.uint16),
         4: np.array([POISON], np.uint32),
         8: np.array([0x7FFBADBA7FFBADBA], np.uint64),
+        16: np.array([0x7FFBADBA7FFBADBA], np.uint64),  # there are no instructions for these
     }
     registers = [poison[SIZES[type_]] for type_ in decoder.types]
     for slot, value in decoder.constant_values.items():
@@ -156,7 +167,8 @@ def _cut(steps: list[list[Step]], labelled: set[int]) -> tuple[list[Segment], di
             written.update(_writes(each))
         if step is not None and isinstance(step.action, Collective | Barrier):
             exposed.update(_reads(step))  # lanes that had to wait read their operands again
-        segment = Segment(writes=tuple(written), cost=len(whole))
+        acts = any(isinstance(each.action, Effect) for each in line)
+        segment = Segment(writes=tuple(written), cost=len(whole), acts=acts)
         segment.operations, segment.origins, segment.kinds = compose(line)
         line.clear()
         if step is not None:

@@ -12,7 +12,6 @@ kernel is stuck, and the fault says who waits for whom.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import count
 from typing import Any, cast
 
@@ -21,17 +20,25 @@ from numpy.typing import NDArray
 
 from gaugeblock.gpu.simulator.errors import LaneFault
 from gaugeblock.gpu.simulator.isa.action import Barrier, Branch, Collective, Exit
+from gaugeblock.gpu.simulator.machine.barriers import Barriers
 from gaugeblock.gpu.simulator.machine.batch import Batch
-from gaugeblock.gpu.simulator.machine.program import Segment
+from gaugeblock.gpu.simulator.machine.segment import Segment
+from gaugeblock.gpu.simulator.machine.watchdog import Watchdog
+from gaugeblock.gpu.simulator.numbers.types import Array
 from gaugeblock.gpu.simulator.ptx.operands import Lowered
 from gaugeblock.gpu.simulator.state.frame import Frame
 from gaugeblock.gpu.simulator.state.geometry import WARP, Index
 
 Groups = dict[int, Index | None]
 _EVERYONE = 0xFFFFFFFF
+_BARRIERS = 16
+_MEETING = ("shfl", "vote", "match", "redux", "elect", "bar", "barrier")
+"""Collectives at which lanes meet that execute different instructions of one spelling."""
 _SLICE = 1_000
 """Instructions that a group, or a unit, may issue before others get a chance."""
 _ROTATION = 64
+_Place = tuple[int, Index]
+"""A segment, and lanes that stopped before its ending."""
 
 
 class Stopped(Exception):
@@ -42,14 +49,6 @@ class Stopped(Exception):
         self.fault, self.source, self.lane = fault, source, lane
 
 
-@dataclass(slots=True)
-class _Waiting:
-    """Lanes that stopped before a segment's ending."""
-
-    segment: int
-    lanes: Index
-
-
 class Scheduler:
     """Runs a batch."""
 
@@ -58,8 +57,10 @@ class Scheduler:
         self.segments = batch.program.segments
         self.issued = 0
         self.alive: NDArray[np.bool_] | None = None  # None: nobody has left
-        self.at_barrier: list[_Waiting] = []
-        self.at_collective: list[_Waiting] = []
+        self.barriers = Barriers(batch)
+        self.watchdog = Watchdog(batch)
+        self.leaves = batch.program.flow.leaves
+        self.at_collective: list[_Place] = []
         self.random = np.random.default_rng(batch.settings.seed + batch.first)
         order = batch.settings.order
         if order == "lockstep":
@@ -79,7 +80,7 @@ class Scheduler:
                 unit = ready[0] if len(ready) == 1 else ready[int(self.random.integers(len(ready)))]
                 self._slice(unit)
             elif not self._release():
-                if self.at_collective or self.at_barrier:
+                if self.at_collective or self.barriers.waiting:
                     self._stuck()
                 break
         if self.batch.races is not None:
@@ -109,17 +110,21 @@ class Scheduler:
         later = [other for other in groups if other > number]
         limit = min(later) if later else len(self.segments)
         written: set[int] = set()
-        alone = not (groups or self.at_barrier or self.at_collective) and len(self.units) == 1
+        alone = not (groups or self.barriers.waiting or self.at_collective) and len(self.units) == 1
         end = self.issued + _SLICE
+        leaves = [] if self.leaves and self.leaves[number] else self.leaves
         while True:
             segment = self.segments[number]
-            self._straight(segment, frame)
+            self._straight(segment, number, frame)
             if lanes is not None:
                 written.update(segment.writes)
             outcome = self._ending(segment, number, frame)
             goes_on = isinstance(outcome, int) and outcome < limit and outcome not in groups
             if goes_on and (alone or self.issued < end):
                 number = cast(int, outcome)
+                if lanes is not None and leaves and leaves[number]:
+                    self.barriers.leaving(number, lanes)
+                    leaves = []
                 continue
             if lanes is not None:
                 self.batch.frame.merge(frame, written)
@@ -130,13 +135,16 @@ class Scheduler:
                     self._join(groups, target, places if lanes is None else lanes[places])
             return goes_on
 
-    def _straight(self, segment: Segment, frame: Frame) -> None:
+    def _straight(self, segment: Segment, number: int, frame: Frame) -> None:
         """Run the operations of a segment."""
         self.issued += segment.cost
-        if self.issued > self.batch.settings.budget:
-            what = f"{self.issued} instructions issued for {self.batch.blocks} blocks and still running"
-            source = segment.source or next(iter(segment.origins.values()), None)
-            raise Stopped(LaneFault("watchdog", what), source, int(frame.lanes[0]))
+        if self.issued > self.watchdog.deadline:
+            waiting = [(waiting.segment, waiting.lanes) for waiting in self.barriers.waiting]
+            idle = [lanes for _, lanes in (*waiting, *self.at_collective)]
+            why = self.watchdog.look(number, frame, self.issued, self.alive, idle)
+            if why:
+                source = segment.source or next(iter(segment.origins.values()), None)
+                raise Stopped(LaneFault("watchdog", why), source, int(frame.lanes[0]))
         if self.batch.counters is not None:
             self.batch.counters.segment(segment, frame)
         registers = frame.registers
@@ -153,6 +161,8 @@ class Scheduler:
 
     def _join(self, groups: Groups, number: int, lanes: Index | None) -> None:
         """Add lanes to the group at a segment."""
+        if lanes is not None and self.leaves and self.leaves[number]:
+            self.barriers.leaving(number, lanes)
         if number in groups:
             there = groups[number]
             assert there is not None
@@ -173,7 +183,7 @@ class Scheduler:
         if isinstance(ending, Exit):
             return self._exit(segment, number, frame)
         if isinstance(ending, Barrier):
-            return self._barrier(number, frame)
+            return self._barrier(ending, number, frame)
         return self._collective(ending, number, frame)
 
     def _chosen(self, segment: Segment, frame: Frame) -> NDArray[np.bool_] | bool:
@@ -225,36 +235,43 @@ class Scheduler:
             self.alive = np.ones(self.batch.count, np.bool_)
         if chosen is True:
             self.alive[frame.lanes] = False
+            self.watchdog.rest(self.issued)
             return None
         self.alive[frame.lanes[chosen]] = False
+        self.watchdog.rest(self.issued)
         return [(number + 1, np.flatnonzero(~chosen))]
 
     # Barriers.
 
-    def _barrier(self, number: int, frame: Frame) -> int | None:
-        if frame.index is None:
-            ending = self.segments[number].ending
-            assert isinstance(ending, Barrier)
-            if ending.count is None and len(frame.registers[ending.number]) == 1:
-                self._pass_barrier(None)
-                self._reduce(ending, frame)
-                return number + 1
-        self.at_barrier.append(_Waiting(number, frame.lanes))
-        return None
+    def _barrier(self, ending: Barrier, number: int, frame: Frame) -> int | None:
+        name = frame.registers[ending.number]
+        if frame.index is None and ending.count is None and len(name) == 1 and name[0] < _BARRIERS:
+            self._pass_barrier(None)
+            self._reduce([(ending, frame, self.batch.place.block_of)])
+            return number + 1
+        try:
+            self.barriers.come(number, ending, frame)
+        except LaneFault as fault:
+            raise self._stopped(fault, self.segments[number].source, frame) from None
+        return number + 1 if ending.arrives else None
 
-    def _reduce(self, ending: Barrier, frame: Frame) -> None:
-        """Give every thread the count (or and, or or) of its block's predicates: ``bar.red``."""
-        if ending.reduction is None:
+    def _reduce(self, meeting: list[tuple[Barrier, Frame, Index]]) -> None:
+        """Give every thread the count (or and, or or) of the predicates at its barrier: ``bar.red``."""
+        meeting = [each for each in meeting if each[0].reduction is not None]
+        if not meeting:
             return
-        operator, predicate, result = ending.reduction
-        block = self.batch.place.block_of[frame.lanes]
-        yes = np.bincount(block, frame.expand(frame.registers[predicate]))[block].astype(np.uint32)
-        if operator == "popc":
-            frame.registers[result] = yes
-        else:
-            frame.registers[result] = yes == np.bincount(block)[block] if operator == "and" else yes > 0
+        names = np.concatenate([name for _, _, name in meeting])
+        predicates = [frame.expand(frame.registers[cast(Any, e.reduction)[1]]) for e, frame, _ in meeting]
+        yes, all_ = np.bincount(names, np.concatenate(predicates)), np.bincount(names)
+        for ending, frame, name in meeting:
+            operator, _, result = cast(Any, ending.reduction)
+            if operator == "popc":
+                frame.registers[result] = yes[name].astype(np.uint32)
+            else:
+                frame.registers[result] = (yes == all_)[name] if operator == "and" else yes[name] > 0
 
     def _pass_barrier(self, blocks: NDArray[np.bool_] | None) -> None:
+        self.watchdog.rest(self.issued)
         self.batch.shared.settle()
         if self.batch.races is not None:
             self._guarded_races(blocks)
@@ -274,26 +291,32 @@ class Scheduler:
         self, ending: Collective, number: int, frame: Frame
     ) -> int | list[tuple[int, Index]] | None:
         if not self._complete(ending, frame):
-            self.at_collective.append(_Waiting(number, frame.lanes))
+            self.at_collective.append((number, frame.lanes))
             return None
         self._perform(ending, number, frame)
         return number + 1
 
     def _complete(self, ending: Collective, frame: Frame) -> bool:
         """Whether everyone whom the members' masks name is in the frame."""
-        if ending.members is None or frame.index is None:
+        if ending.members is None:
+            return True
+        masks = frame.registers[ending.members]
+        if frame.index is None and (len(masks) == 1 or bool((masks == masks[0]).all())):
             return True
         return bool(self._ready(ending, frame).all())
 
     def _ready(self, ending: Collective, frame: Frame) -> NDArray[np.bool_]:
-        """Say per lane whether everyone is here whom its mask names and who has not left."""
+        """Say per lane whether everyone is here, with the same mask, whom it names and who has not left."""
         assert ending.members is not None
         batch = self.batch
         masks = frame.expand(frame.registers[ending.members].view(np.uint32))
-        here = self._words(frame.lanes)
         alive = self._words(batch.all_lanes if self.alive is None else np.flatnonzero(self.alive))
         warp = batch.warp_place[frame.lanes] // WARP
-        ready: NDArray[np.bool_] = (masks & alive[warp] & ~here[warp]) == 0
+        ready = np.empty(frame.count, np.bool_)
+        for mask in np.unique(masks):
+            same = masks == mask
+            here = self._words(frame.lanes[same])
+            ready[same] = (mask & alive & ~here)[warp[same]] == 0
         return ready
 
     def _words(self, lanes: Index) -> NDArray[np.uint32]:
@@ -333,7 +356,7 @@ class Scheduler:
         """Let everyone go on who waits for nobody any more; say whether there was anyone."""
         if self.at_collective and self._release_collectives():
             return True
-        return bool(self.at_barrier) and self._release_barriers()
+        return bool(self.barriers.waiting) and self._release_barriers()
 
     def _send(self, number: int, lanes: Index) -> None:
         """Put lanes into the groups of their units."""
@@ -345,95 +368,115 @@ class Scheduler:
 
     def _release_collectives(self) -> bool:
         released = False
-        waiting = _by_segment(self.at_collective)
+        meetings: dict[str | int, list[_Place]] = {}
+        for number, lanes in _by_segment(self.at_collective):
+            source = self.segments[number].source
+            assert source is not None
+            alone = "aligned" in source.modifiers or source.opcode not in _MEETING
+            meetings.setdefault(number if alone else source.spelling, []).append((number, lanes))
         self.at_collective = []
-        for number, lanes in waiting.items():
-            ending = self.segments[number].ending
-            assert isinstance(ending, Collective)
-            frame = self._frame(lanes)
-            ready = np.flatnonzero(self._ready(ending, frame))
-            if len(ready):
-                frame = self._frame(lanes[ready])
-                self._perform(ending, number, frame)
-                self.batch.frame.merge(frame, ending.writes)
-                self._send(number + 1, lanes[ready])
+        for places in meetings.values():
+            number, ending, frame = self._meeting(places)
+            ready = self._ready(ending, frame)
+            if ready.any():
+                part = frame if ready.all() else frame.subset(np.flatnonzero(ready))
+                self._perform(ending, number, part)
+                self._part_again(ending, part, places)
                 released = True
-            if len(ready) < len(lanes):
-                self.at_collective.append(_Waiting(number, np.delete(lanes, ready)))
+            for number, lanes in places:
+                left = lanes[~ready[np.searchsorted(frame.lanes, lanes)]]
+                if len(left):
+                    self.at_collective.append((number, left))
         return released
 
+    def _meeting(self, places: list[_Place]) -> tuple[int, Collective, Frame]:
+        """Return a frame of lanes at several instructions, their operands where the first reads its own."""
+        lanes = np.sort(np.concatenate([lanes for _, lanes in places]))
+        frame = self._frame(lanes)
+        number = places[0][0]
+        first = self._collective_at(number)
+        if len(places) > 1:
+            columns: list[list[Array]] = [[] for _ in first.reads]
+            for other, some in places:
+                part = self._frame(some)
+                for column, slot in zip(columns, self._collective_at(other).reads, strict=True):
+                    column.append(part.expand(part.registers[slot]))
+            order = np.argsort(np.concatenate([some for _, some in places]))
+            for column, slot in zip(columns, first.reads, strict=True):
+                frame.registers[slot] = np.concatenate([each.view(column[0].dtype) for each in column])[order]
+        return number, first, frame
+
+    def _part_again(self, first: Collective, frame: Frame, places: list[_Place]) -> None:
+        """Give the lanes of every instruction its results, and send them on."""
+        for number, lanes in places:
+            mine = np.isin(frame.lanes, lanes)
+            part = self._frame(frame.lanes[mine])
+            writes = self._collective_at(number).writes
+            for slot, result in zip(writes, first.writes, strict=True):
+                part.registers[slot] = frame.expand(frame.registers[result])[mine]
+            if part.count:
+                self.batch.frame.merge(part, writes)
+                self._send(number + 1, part.lanes)
+
+    def _collective_at(self, number: int) -> Collective:
+        ending = self.segments[number].ending
+        assert isinstance(ending, Collective)
+        return ending
+
     def _release_barriers(self) -> bool:
-        """Release every (block, barrier) at which as many threads wait as it asks for."""
+        """Release every barrier at which everyone has come."""
         batch = self.batch
-        lanes = np.concatenate([w.lanes for w in self.at_barrier])
-        segment = np.concatenate([np.full(len(w.lanes), w.segment) for w in self.at_barrier])
-        number, wanted = np.empty(len(lanes), np.int64), np.empty(len(lanes), np.int64)
-        for at, waiting in _by_segment(self.at_barrier).items():
-            ending = self.segments[at].ending
-            assert isinstance(ending, Barrier)
-            mine = segment == at
-            frame = self._frame(waiting)
-            order = np.searchsorted(waiting, lanes[mine])
-            number[mine] = frame.expand(frame.registers[ending.number].view(np.uint32))[order]
-            wanted[mine] = batch.place.threads
-            if ending.count is not None:
-                wanted[mine] = frame.expand(frame.registers[ending.count].view(np.uint32))[order]
-        block = batch.place.block_of[lanes]
-        _, key = np.unique(block * 16 + number, return_inverse=True)
-        full = np.bincount(key)[key] == wanted
-        # A barrier of the whole block must be one and the same instruction for all its threads.
-        together = np.array([len(np.unique(segment[key == k])) == 1 for k in range(int(key.max()) + 1)])[key]
-        go = full & (together | (wanted != batch.place.threads))
-        if not go.any():
+        released = self.barriers.complete(self.alive)
+        if not released:
             return False
         passed = np.zeros(batch.blocks, np.bool_)
-        passed[block[go]] = True
+        for waiting in released:
+            passed[batch.place.block_of[waiting.lanes]] = True
         self._pass_barrier(passed)
-        self.at_barrier = []
-        for at in np.unique(segment):
-            mine = segment == at
-            if (mine & go).any():
-                free = np.sort(lanes[mine & go])
-                ending = self.segments[at].ending
-                assert isinstance(ending, Barrier)
-                if ending.reduction is not None:
-                    frame = self._frame(free)
-                    self._reduce(ending, frame)
-                    batch.frame.merge(frame, ending.reduction[2:])
-                self._send(int(at) + 1, free)
-            if (mine & ~go).any():
-                self.at_barrier.append(_Waiting(int(at), np.sort(lanes[mine & ~go])))
+        meeting = []
+        for waiting in released:
+            ending = self.segments[waiting.segment].ending
+            assert isinstance(ending, Barrier)
+            if ending.reduction is not None:
+                meeting.append((ending, self._frame(waiting.lanes), waiting.name))
+        self._reduce(meeting)
+        for ending, frame, _ in meeting:
+            batch.frame.merge(frame, cast(Any, ending.reduction)[2:])
+        for number, lanes in _by_segment([(waiting.segment, waiting.lanes) for waiting in released]):
+            self._send(number + 1, lanes)
         return True
 
     def _stuck(self) -> None:
         """Say who waits where, and who will never come."""
         batch = self.batch
-        waiting = (self.at_collective or self.at_barrier)[0]
-        lane = int(waiting.lanes[0])
-        segment = self.segments[waiting.segment]
+        at_barrier = [(waiting.segment, waiting.lanes) for waiting in self.barriers.waiting]
+        number, lanes = (self.at_collective or at_barrier)[0]
+        lane = int(lanes[0])
         block = batch.place.block_of[lane]
         everyone = np.flatnonzero(batch.place.block_of == block)
         if self.at_collective:
             everyone = everyone[batch.warp_place[everyone] // WARP == batch.warp_place[lane] // WARP]
-        here = np.intersect1d(waiting.lanes, everyone)
+        here = np.intersect1d(lanes, everyone)
         missing = np.setdiff1d(everyone, here)
-        other = int(missing[0])
-        place = batch.thread_name(other)
+        gone = np.zeros(len(missing), np.bool_) if self.alive is None else ~self.alive[missing]
         elsewhere = None
-        if self.alive is not None and not self.alive[other]:
-            why = "has exited"
+        if not len(missing):
+            why = "they are fewer than it waits for"
+        elif gone.all():
+            why = f"but thread {batch.thread_name(int(missing[0]))} has exited"
         else:
-            there = [w.segment for w in (*self.at_barrier, *self.at_collective) if other in w.lanes]
-            elsewhere = self.segments[there[0]].source if there else None
-            why = "waits at {other}" if elsewhere is not None else "does not come"
+            other = int(missing[int(np.argmin(gone))])
+            at = [n for n, some in (*at_barrier, *self.at_collective) if other in some]
+            elsewhere = self.segments[at[0]].source if at else None
+            why = f"but thread {batch.thread_name(other)} " + ("waits at {other}" if at else "does not come")
         kind = "divergent collective" if self.at_collective else "divergent barrier"
-        detail = f"{len(here)} of {len(everyone)} threads wait here, but thread {place} {why}"
-        raise Stopped(LaneFault(kind, detail, other=elsewhere), segment.source, lane)
+        detail = f"{len(here)} of {len(everyone)} threads wait here, {why}"
+        raise Stopped(LaneFault(kind, detail, other=elsewhere), self.segments[number].source, lane)
 
 
-def _by_segment(waiting: list[_Waiting]) -> dict[int, Index]:
+def _by_segment(places: list[_Place]) -> list[_Place]:
     """Gather those who wait at the same place."""
     found: dict[int, list[Index]] = {}
-    for each in waiting:
-        found.setdefault(each.segment, []).append(each.lanes)
-    return {number: np.sort(np.concatenate(parts)) for number, parts in sorted(found.items())}
+    for number, lanes in places:
+        found.setdefault(number, []).append(lanes)
+    return [(number, np.sort(np.concatenate(parts))) for number, parts in sorted(found.items())]

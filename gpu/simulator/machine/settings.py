@@ -36,9 +36,10 @@ class Settings:
     shared_written : bool
         Whether shared memory counts as written from the start. What a kernel reads there before is then zero.
     budget : int
-        Instructions that one batch of thread blocks may issue before the watchdog stops it.
+        Instructions after which the watchdog looks at a batch of thread blocks: it stops threads that turn in
+        a circle and find everything as it was, all others after 64 times as many.
     lanes : int
-        Threads that run together at most.
+        Threads that run together at most; where blocks may wait for each other, more do.
     tensor_core : {"truncating", "exact"}
         How ``mma`` adds.
     counters : Counters or None

@@ -6,11 +6,13 @@ Registers become slots of one register file. A call becomes a copy of the callee
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from gaugeblock.gpu.simulator.ptx.operands import (
     Arg,
+    Extent,
     Lowered,
     MemoryOperand,
     ParameterOperand,
@@ -31,11 +33,13 @@ from gaugeblock.gpu.simulator.ptx.syntax import (
     Instruction,
     Integer,
     Label,
+    Location,
     Module,
     Name,
     Operand,
     Pair,
     PtxError,
+    Refused,
     Registers,
     Scope,
     Statement,
@@ -52,6 +56,12 @@ SPECIAL = {
     "%lanemask_eq", "%lanemask_lt", "%lanemask_le", "%lanemask_gt", "%lanemask_ge",
     "%dynamic_smem_size", "%total_smem_size", "%cluster_ctarank", "%cluster_nctarank",
 }  # fmt: skip
+_OTHER_SPECIAL = re.compile(
+    r"%(envreg\d+|pm\d+(_64)?|reserved_smem_offset_\w+|aggr_smem_size|clock_hi|globaltimer_(lo|hi)"
+    r"|is_explicit_cluster|current_graph_exec|(n?tid|n?ctaid|n?clusterid|cluster_n?ctaid)\.w)"
+)
+_DIRECTIVES = {"maxntid", "reqntid", "minnctapersm", "maxnreg", "noreturn", "explicitcluster",
+               "reqnctapercluster", "maxclusterrank"}  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -116,6 +126,25 @@ def parameter_layout(parameters: tuple[Variable, ...]) -> dict[str, tuple[int, i
     return places
 
 
+def _address_of(variable: Variable, start: int) -> SymbolAddress:
+    """Return the address of a shared or local variable of known size."""
+    extent = Extent(variable.space, variable.name, start, start + (variable.size or 0))
+    return SymbolAddress(variable.space, start, extent)
+
+
+def _named(operands: Iterable[Operand]) -> Iterator[str]:
+    """Give the names in operands."""
+    for operand in operands:
+        if isinstance(operand, Name):
+            yield operand.text
+        elif isinstance(operand, Address) and operand.base is not None:
+            yield operand.base
+        elif isinstance(operand, Vector | Group):
+            yield from _named(operand.elements)
+        elif isinstance(operand, Pair):
+            yield from _named((operand.first, operand.second))
+
+
 def lower(module: Module, kernel: Function, addresses: Mapping[str, int]) -> Flat:
     """Flatten a kernel.
 
@@ -136,21 +165,28 @@ class _Lowering:
         self.module = module
         self.addresses = addresses
         self.flat = Flat("")
-        self.depth = 0
+        self.callers: list[str] = []
         self.copies = 0
         self.shared: dict[int, int] = {}
 
     def kernel(self, function: Function) -> Flat:
         self.flat = Flat(function.name, directives=function.directives)
         self.flat.parameters = parameter_layout(function.parameters)
-        self._place_shared(function, set())
+        used: set[str] = set()
+        self._place_shared(function, used)
+        shared = [v for v in self.module.variables if v.space == "shared" and v.name in used]
         outer = _Names()
         for variable in self.module.variables:
-            if variable.space != "shared":
+            if variable.space == "local":
+                if variable.name in used:
+                    place = self.flat.layout.place(variable)
+                    outer.own[variable.name] = _address_of(variable, place)
+            elif variable.space != "shared":
                 outer.own[variable.name] = SymbolAddress(variable.space, self.addresses[variable.name])
-            elif variable.size is not None:
-                outer.own[variable.name] = SymbolAddress("shared", self.flat.layout.place(variable))
-        external = [v for v in self.module.variables if v.space == "shared" and v.size is None]
+        for variable in shared:
+            if variable.size is not None:
+                outer.own[variable.name] = _address_of(variable, self.flat.layout.place(variable))
+        external = [v for v in shared if v.size is None]
         if external:  # dynamic shared memory begins behind all static variables
             alignment = max(16, *(v.alignment for v in external))
             start = -(-self.flat.layout.shared // alignment) * alignment
@@ -159,14 +195,28 @@ class _Lowering:
                 outer.own[variable.name] = SymbolAddress("shared", start)
         for name, (offset, _) in self.flat.parameters.items():
             outer.own[name] = ParameterOperand(name, offset, True)
+        for directive in sorted(function.directives.keys() - _DIRECTIVES):
+            line = Location(0, 0, function.line)
+            self._refuse(Instruction(f".{directive}", (), (), None, line), "this directive is not supported")
         self._body(function.body or (), _Names(outer), "$exit")
         return self.flat
 
-    def _place_shared(self, function: Function, seen: set[str]) -> None:
-        """Give the static shared variables of a function, and of those it calls, their place, once."""
-        if function.name in seen:
+    def _refuse(self, instruction: Instruction, what: str, guard: Slot | None = None) -> None:
+        """Add an instruction that cannot be executed."""
+        said = str(self._error(instruction, what))
+        self.flat.instructions.append(
+            Lowered(instruction.opcode, instruction.modifiers, (), guard, instruction.location, refused=said)
+        )
+
+    def _place_shared(self, function: Function, used: set[str]) -> None:
+        """Give the static shared variables of a function, and of those it names, their place, once.
+
+        Collects in `used` the names that these functions use: of the module's shared variables, only those
+        are the kernel's.
+        """
+        if function.name in used:
             return
-        seen.add(function.name)
+        used.add(function.name)
         pending = list(function.body or ())
         while pending:
             statement = pending.pop(0)
@@ -174,8 +224,11 @@ class _Lowering:
                 pending = [*statement.body, *pending]
             elif isinstance(statement, Variable) and statement.space == "shared":
                 self.shared[id(statement)] = self.flat.layout.place(statement)
-            elif isinstance(statement, Instruction) and statement.opcode == "call":
-                self._place_shared(self._callee(statement), seen)
+            elif isinstance(statement, Instruction):
+                for name in _named(statement.operands):
+                    if name in self.module.functions:
+                        self._place_shared(self.module.functions[name], used)
+                    used.add(name)
 
     # Bodies.
 
@@ -207,11 +260,11 @@ class _Lowering:
                 names.own[label] = tuple(names.prefix + name for name in statement.labels)
             elif isinstance(statement, Variable):
                 if statement.space == "shared":
-                    names.own[statement.name] = SymbolAddress("shared", self.shared[id(statement)])
+                    names.own[statement.name] = _address_of(statement, self.shared[id(statement)])
                 elif statement.space == "param":
                     self._parameter(statement.name, names)
                 else:
-                    names.own[statement.name] = SymbolAddress("local", self.flat.layout.place(statement))
+                    names.own[statement.name] = _address_of(statement, self.flat.layout.place(statement))
 
     def _parameter(self, name: str, names: _Names) -> ParameterOperand:
         self.copies += 1
@@ -225,12 +278,7 @@ class _Lowering:
         if instruction.opcode == "call":
             self._call(instruction, names)
             return
-        guard = None
-        if instruction.guard is not None:
-            found = names.find(instruction.guard.register)
-            if not isinstance(found, Slot):
-                raise self._error(instruction, f"unknown predicate {instruction.guard.register}")
-            guard = replace(found, negated=instruction.guard.negated)
+        guard = self._guard(instruction, names)
         if instruction.opcode == "ret" and exit_label != "$exit":
             branch = Lowered("bra", (), (Target(exit_label),), guard, instruction.location)
             self.flat.instructions.append(branch)
@@ -242,10 +290,22 @@ class _Lowering:
             if not isinstance(table, tuple):
                 raise self._error(instruction, "brx.idx without a table of labels")
             labels, operands = table, operands[:1]
-        resolved = tuple(self._operand(operand, instruction, names) for operand in operands)
+        try:
+            resolved = tuple(self._operand(operand, instruction, names) for operand in operands)
+        except Refused as refused:
+            self._refuse(instruction, str(refused), guard)
+            return
         self.flat.instructions.append(
             Lowered(instruction.opcode, instruction.modifiers, resolved, guard, instruction.location, labels)
         )
+
+    def _guard(self, instruction: Instruction, names: _Names) -> Slot | None:
+        if instruction.guard is None:
+            return None
+        found = names.find(instruction.guard.register)
+        if not isinstance(found, Slot):
+            raise self._error(instruction, f"unknown predicate {instruction.guard.register}")
+        return replace(found, negated=instruction.guard.negated)
 
     def _error(self, instruction: Instruction, what: str) -> PtxError:
         return PtxError(f"PTX line {instruction.location.ptx_line}: {instruction.spelling}: {what}")
@@ -280,33 +340,46 @@ class _Lowering:
             return Special(operand.text)
         if operand.text == "WARP_SZ":
             return Integer(32)
+        if operand.text in self.module.functions:
+            return SymbolAddress("global", self.addresses[operand.text] + operand.offset)
+        if _OTHER_SPECIAL.fullmatch(operand.text):
+            raise Refused(f"the special register {operand.text} is not supported")
         raise self._error(instruction, f"unknown name {operand.text}")
 
     def _address(self, operand: Address, instruction: Instruction, names: _Names) -> Arg:
+        if operand.rest:
+            raise Refused("addresses of textures, surfaces and tensors are not supported")
         if operand.base is None:
             return MemoryOperand(None, operand.offset)
         found = names.find(operand.base)
         if isinstance(found, Slot):
             return MemoryOperand(found, operand.offset)
         if isinstance(found, SymbolAddress):
-            return MemoryOperand(None, found.address + operand.offset, found.space)
+            return MemoryOperand(None, found.address + operand.offset, found.space, found.extent)
         if isinstance(found, ParameterOperand):
             return replace(found, offset=found.offset + operand.offset)
         raise self._error(instruction, f"unknown name {operand.base} in an address")
 
     # Calls.
 
-    def _callee(self, call: Instruction) -> Function:
+    def _callee(self, call: Instruction, names: _Names) -> Function:
         for operand in call.operands:
             if isinstance(operand, Name) and operand.text in self.module.functions:
                 return self.module.functions[operand.text]
         named = [operand.text for operand in call.operands if isinstance(operand, Name)]
+        if named and isinstance(names.find(named[0]), Slot):
+            raise Refused("an indirect call is not supported")
         raise self._error(
             call, f"call of {named[0] if named else 'nothing'}, which this module does not define"
         )
 
     def _call(self, call: Instruction, names: _Names) -> None:
-        callee = self._callee(call)
+        try:
+            self._inline(self._callee(call, names), call, names)
+        except Refused as refused:
+            self._refuse(call, str(refused), self._guard(call, names))
+
+    def _inline(self, callee: Function, call: Instruction, names: _Names) -> None:
         if callee.name == "__assertfail":
             self._instruction(replace(call, opcode="trap", modifiers=("assert",), operands=()), names, "")
             return
@@ -317,11 +390,11 @@ class _Lowering:
             self._instruction(replace(call, opcode="vprintf", modifiers=(), operands=operands), names, "")
             return
         if callee.body is None:
-            raise self._error(
-                call, f"{callee.name} has no body here: the simulator provides no such function"
-            )
-        if self.depth == _DEEPEST_CALL:
-            raise self._error(call, f"calls nest deeper than {_DEEPEST_CALL}: recursion is not supported")
+            raise Refused(f"{callee.name} has no body here: the simulator provides no such function")
+        if callee.name in self.callers:
+            raise Refused(f"{callee.name} calls itself: recursion is not supported")
+        if len(self.callers) == _DEEPEST_CALL:
+            raise Refused(f"calls nest deeper than {_DEEPEST_CALL}")
         groups = [operand for operand in call.operands if isinstance(operand, Group)]
         wanted = [group for group in (callee.results, callee.parameters) if group]
         if len(groups) != len(wanted):
@@ -340,14 +413,13 @@ class _Lowering:
                 inner.own[parameter.name] = place
         done = f"{inner.prefix}$done"
         skip = f"{inner.prefix}$skip"
-        if call.guard is not None:
-            found = names.find(call.guard.register)
-            assert isinstance(found, Slot)
-            around = replace(found, negated=not call.guard.negated)
+        guard = self._guard(call, names)
+        if guard is not None:
+            around = replace(guard, negated=not guard.negated)
             self.flat.instructions.append(Lowered("bra", (), (Target(skip),), around, call.location))
-        self.depth += 1
+        self.callers.append(callee.name)
         self._body(callee.body, _Names(inner, inner.prefix), done)
-        self.depth -= 1
+        self.callers.pop()
         for label in (done, skip):
             self.flat.labels[label] = len(self.flat.instructions)
 

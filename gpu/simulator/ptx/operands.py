@@ -18,11 +18,22 @@ class Slot:
 
 
 @dataclass(frozen=True, slots=True)
+class Extent:
+    """Where a shared or local variable lies in its space."""
+
+    space: str
+    name: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
 class SymbolAddress:
     """The address of a variable, as a number in the variable's own state space."""
 
     space: str
     address: int
+    extent: Extent | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +43,7 @@ class MemoryOperand:
     slot: Slot | None
     offset: int
     space: str | None = None
+    extent: Extent | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +106,7 @@ Arg: TypeAlias = (
 
 @dataclass(frozen=True, slots=True)
 class Lowered:
-    """An instruction whose operands are resolved."""
+    """An instruction whose operands are resolved; `refused` says why it cannot be executed, if so."""
 
     opcode: str
     modifiers: tuple[str, ...]
@@ -102,6 +114,7 @@ class Lowered:
     guard: Slot | None
     location: Location
     labels: tuple[str, ...] = ()
+    refused: str = ""
 
     @property
     def spelling(self) -> str:
@@ -111,6 +124,7 @@ class Lowered:
 
 __all__ = [
     "Arg",
+    "Extent",
     "Lowered",
     "MemoryOperand",
     "ParameterOperand",

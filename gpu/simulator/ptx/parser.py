@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TypeAlias
 
 from gaugeblock.gpu.simulator.ptx.lexer import Token, tokens
@@ -35,16 +36,7 @@ from gaugeblock.gpu.simulator.ptx.syntax import (
 _SPACES = {".global", ".const", ".shared", ".local", ".param"}
 _LINKAGE = {".visible", ".extern", ".weak", ".common"}
 _COMPONENTS = {".x", ".y", ".z", ".w"}
-_FUNCTION_DIRECTIVES = {
-    ".maxntid": 3,
-    ".reqntid": 3,
-    ".minnctapersm": 1,
-    ".maxnreg": 1,
-    ".noreturn": 0,
-    ".explicitcluster": 0,
-    ".reqnctapercluster": 3,
-    ".maxclusterrank": 1,
-}
+_OPAQUE = ("texref", "samplerref", "surfref")
 
 
 Place: TypeAlias = tuple[int, int, int]
@@ -58,7 +50,7 @@ def parse(text: str) -> Module:
     Raises
     ------
     PtxError
-        Where the text is not PTX, or uses a directive outside the subset; the message gives the PTX line.
+        Where the text is not PTX; the message gives the PTX line.
     """
     return _Parser(tokens(_ASSEMBLY.sub(_one_line, text))).module()
 
@@ -168,6 +160,13 @@ class _Parser:
                     function = self._function()
                     if function.body is not None or function.name not in functions:
                         functions[function.name] = function
+                elif self._accept(".alias"):
+                    name = self._name()
+                    self._expect(",")
+                    if self._peek() not in functions:
+                        raise self._error(f".alias of {self._peek()}, which is no function")
+                    functions[name] = replace(functions[self._name()], name=name)
+                    self._expect(";")
                 elif self._peek() in _SPACES:
                     variables.extend(self._variables(external))
                 else:
@@ -211,6 +210,10 @@ class _Parser:
                 pointer |= word == "ptr"
             elif word in SIZES:
                 kind = word
+            elif word in _OPAQUE:
+                kind = "b64"
+            elif word == "attribute":
+                self._skip_parentheses()
             else:
                 raise self._error(f".{word} in a .{space} declaration is not supported")
         if not kind:
@@ -261,9 +264,18 @@ class _Parser:
         self._expect(")")
         return Name(name, self._offset())
 
+    def _skip_parentheses(self) -> None:
+        self._expect("(")
+        while not self._accept(")"):
+            if self._peek() == "(":
+                self._skip_parentheses()
+            elif self._next().kind == "end":
+                raise self._error("unexpected end of text")
+
     # Functions.
 
     def _function(self) -> Function:
+        line = self._tokens[self._at].line
         entry = self._next().text == ".entry"
         results = self._parameters() if not entry and self._peek() == "(" else ()
         name = self._name()
@@ -275,7 +287,7 @@ class _Parser:
             self._location = (0, 0, ())
             self._callers = self._inlined()
             body = self._body()
-        return Function(name, entry, results, parameters, body, directives)
+        return Function(name, entry, results, parameters, body, directives, line)
 
     def _parameters(self) -> tuple[Variable, ...]:
         self._expect("(")
@@ -295,8 +307,6 @@ class _Parser:
                 self._next()
                 self._expect(";")
                 continue
-            if word not in _FUNCTION_DIRECTIVES:
-                raise self._error(f"function directive {word} is not supported")
             values = []
             while self._tokens[self._at].kind == "integer":
                 values.append(self._integer())
@@ -336,9 +346,10 @@ class _Parser:
         if word == ".loc":
             self._loc()
             return []
-        if word == ".pragma":
-            while self._next().text != ";":
-                pass
+        if word in (".pragma", ".callprototype", ".calltargets"):  # of indirect calls, which are refused
+            while (token := self._next()).text != ";":
+                if token.kind == "end":
+                    raise PtxError(f"PTX line {token.line}: unexpected end of text")
             return []
         if word == ".branchtargets":
             self._next()
@@ -468,6 +479,8 @@ class _Parser:
             offset = self._offset()
         else:
             offset = self._integer()
+        if self._accept(","):
+            return Address(base, offset, self._list("]"))
         self._expect("]")
         return Address(base, offset)
 

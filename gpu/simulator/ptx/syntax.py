@@ -1,7 +1,7 @@
 """The syntax tree of a PTX module: frozen, and free of meaning.
 
 A tree says what was written and where. What it means (registers, addresses, instructions) is decided by
-`gaugeblock.gpu.simulator.ptx.lowering` and `vm.decode`.
+`gaugeblock.gpu.simulator.ptx.lowering` and `gaugeblock.gpu.simulator.isa`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,11 @@ from typing import TypeAlias
 
 
 class PtxError(ValueError):
-    """The text is not PTX, or PTX outside the subset that the simulator executes."""
+    """The text is not PTX, or not right."""
+
+
+class Refused(PtxError):
+    """PTX outside the subset that the simulator executes: no mistake, and refused when it is reached."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +58,14 @@ class Float:
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """``[base+offset]``; ``base`` is None for an absolute address."""
+    """``[base+offset]``; ``base`` is None for an absolute address.
+
+    `rest` is what follows in the address of a texture, a surface or a tensor: ``[base, {x, y}]``.
+    """
 
     base: str | None
     offset: int
+    rest: tuple[Operand, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +172,7 @@ class Function:
     parameters: tuple[Variable, ...]
     body: tuple[Statement, ...] | None
     directives: Mapping[str, tuple[int, ...]]
+    line: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from gaugeblock.gpu.simulator.errors import LaneFault
 from gaugeblock.gpu.simulator.ptx.operands import Lowered
 from gaugeblock.gpu.simulator.state.geometry import Index
 from gaugeblock.gpu.simulator.state.memory import GlobalMemory, Window
@@ -15,7 +16,10 @@ from gaugeblock.gpu.simulator.state.memory import GlobalMemory, Window
 
 @dataclass(slots=True)
 class Pending:
-    """A copy that has been asked for: per lane source, destination, bytes to read, and the lane's group."""
+    """A copy that has been asked for: per lane source, destination, bytes to read, and the lane's group.
+
+    `asked` is what lay at the source then.
+    """
 
     lanes: Index
     group: NDArray[np.int64]
@@ -24,6 +28,7 @@ class Pending:
     length: NDArray[np.intp]
     size: int
     instruction: Lowered
+    asked: NDArray[np.uint8] | None = None
 
 
 class Copies:
@@ -33,6 +38,13 @@ class Copies:
         self.memory, self.shared, self.watch = memory, shared, watch
         self.committed = np.zeros(lanes, np.int64)
         self.pending: list[Pending] = []
+
+    def issue(self, copy: Pending) -> None:
+        """Begin a copy: until it is waited for, nothing of worth lies at its destination."""
+        copy.asked = self._data(copy.source, copy.length, copy.size)
+        self.shared.bytes.shadow[copy.target[:, None] + np.arange(copy.size)] = 1
+        self.shared.all_written, self.shared.copied_to = False, True
+        self.pending.append(copy)
 
     def commit(self, lanes: Index) -> None:
         """Close the group that these threads have been filling."""
@@ -48,22 +60,31 @@ class Copies:
             if newest is not None:
                 due &= copy.group < self.committed[copy.lanes] - newest
             if due.all():
-                self._move(copy, slice(None))
+                self._move(copy, slice(None), lanes)
                 continue
             if due.any():
-                self._move(copy, np.flatnonzero(due))
+                self._move(copy, np.flatnonzero(due), lanes)
                 copy = _rest(copy, np.flatnonzero(~due))
             left.append(copy)
         self.pending = left
 
-    def _move(self, copy: Pending, chosen: Index | slice) -> None:
-        """Copy, and fill with zeros what the source does not give."""
-        source, target, length = copy.source[chosen], copy.target[chosen], copy.length[chosen]
-        columns = np.arange(copy.size)
-        data = np.zeros((len(source), copy.size), np.uint8)
+    def _data(self, source: NDArray[np.intp], length: NDArray[np.intp], size: int) -> NDArray[np.uint8]:
+        """Return what lies at the source, and zeros for what is not to be read."""
+        columns = np.arange(size)
+        data = np.zeros((len(source), size), np.uint8)
         reads = columns < length[:, None]
         data[reads] = self.memory.bytes.data[(source[:, None] + columns)[reads]]
-        places = target[:, None] + columns
+        return data
+
+    def _move(self, copy: Pending, chosen: Index | slice, lanes: Index) -> None:
+        """Copy, and fill with zeros what the source does not give."""
+        source, target, length = copy.source[chosen], copy.target[chosen], copy.length[chosen]
+        data = self._data(source, length, copy.size)
+        if copy.asked is not None and not np.array_equal(data, copy.asked[chosen]):
+            changed = copy.lanes[chosen][(data != copy.asked[chosen]).any(axis=1)]
+            what = "the source of the copy at {other} was written before the copy was waited for"
+            raise LaneFault("race", what, int(np.searchsorted(lanes, changed[0])), other=copy.instruction)
+        places = target[:, None] + np.arange(copy.size)
         self.shared.bytes.data[places] = data
         self.shared.bytes.shadow[places] = 3
         self.watch(copy.lanes[chosen], copy.instruction, "shared", target, copy.size, write=True)
@@ -73,4 +94,5 @@ def _rest(copy: Pending, chosen: Index) -> Pending:
     return Pending(
         copy.lanes[chosen], copy.group[chosen], copy.source[chosen], copy.target[chosen],
         copy.length[chosen], copy.size, copy.instruction,
+        None if copy.asked is None else copy.asked[chosen],
     )  # fmt: skip

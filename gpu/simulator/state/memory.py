@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from gaugeblock.gpu.simulator.errors import LaneFault, LogicError
 from gaugeblock.gpu.simulator.errors import MemoryError as DeviceMemoryError
 from gaugeblock.gpu.simulator.numbers.types import Array
+from gaugeblock.gpu.simulator.ptx.operands import Extent
 
 BASE = 0x1_0000
 """The address from which offsets are counted; nothing lies before it."""
@@ -408,7 +409,7 @@ class Window:
         shadow = np.full(total, _ALLOCATED, np.uint8)
         self.bytes = Bytes(np.zeros(total, np.uint8), shadow)
         self.base = base
-        self.all_written = False
+        self.all_written = self.copied_to = False
         self._barriers = 0
 
     def prepare(self, addresses: Array, lanes: NDArray[np.intp] | None) -> Prepared:
@@ -436,6 +437,24 @@ class Window:
                 where,
             )
 
+    def check_variable(self, prepared: Prepared, offset: int, nbytes: int, variable: Extent) -> None:
+        """Raise where an access inside the window leaves the variable that its address was computed from."""
+        low, high = prepared.low + offset, prepared.high + offset + nbytes
+        if (low >= variable.start and high <= variable.end) or low < 0 or high > self.size:
+            return
+        own = prepared.source.astype(np.int64) + offset
+        lane = first_false((own >= variable.start) & (own + nbytes <= variable.end))
+        where = int(own[lane])
+        far = where - variable.end if where >= variable.start else variable.start - where
+        side = "before" if where < variable.start else "past the end of"
+        raise LaneFault(
+            "out of bounds",
+            f"{nbytes}-byte access at {self.name} address {where:#x}, {far} bytes {side} {variable.name}, "
+            f"from which the address was computed",
+            lane if len(own) > 1 else None,
+            where,
+        )
+
     def check_read(self, prepared: Prepared, offset: int, nbytes: int) -> None:
         """Raise unless every lane may read `nbytes` at its address plus `offset`."""
         self.check_bounds(prepared, offset, nbytes)
@@ -446,6 +465,7 @@ class Window:
             lane = first_false(good)
             where = int(prepared.source[min(lane, len(prepared.source) - 1)]) + offset
             detail = f"{nbytes}-byte read at {self.name} address {where:#x}, which no thread has written"
+            detail += " or to which a copy was on its way" if self.copied_to else ""
             raise LaneFault("uninitialised read", detail, lane if len(good) > 1 else None, where)
 
     def check_write(self, prepared: Prepared, offset: int, nbytes: int) -> None:

@@ -1,0 +1,72 @@
+"""What the control flow of a program says about barriers: where no barrier follows, and who passed one by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
+
+from gaugeblock.gpu.simulator.isa.action import Barrier, Branch, Collective, Exit
+from gaugeblock.gpu.simulator.machine.segment import Segment
+from gaugeblock.gpu.simulator.ptx.operands import Lowered
+
+
+class Flow:
+    """Reachability among the segments of a program.
+
+    Attributes
+    ----------
+    leaves : list of bool
+        For each segment whether no barrier can follow: a thread there is on its way out. Empty for a program
+        without barriers.
+    """
+
+    def __init__(self, segments: Sequence[Segment]) -> None:
+        self.segments = segments
+        self.leaves: list[bool] = []
+        self.passed_by = cache(self._passed_by)
+        if any(isinstance(segment.ending, Barrier) for segment in segments):
+            before: dict[int, list[int]] = {}
+            for number in range(len(segments)):
+                for follower in self._followers(number):
+                    before.setdefault(follower, []).append(number)
+            barriers = [n for n, segment in enumerate(segments) if isinstance(segment.ending, Barrier)]
+            leading = _reached(barriers, lambda number: before.get(number, []))
+            self.leaves = [number not in leading for number in range(len(segments))]
+
+    def waits_for_blocks(self) -> bool:
+        """Whether a loop looks again and again at global memory, as for what another block writes there."""
+        looking = [n for n, segment in enumerate(self.segments) if any(map(_looks, segment.origins.values()))]
+        return any(n in _reached(self._followers(n), self._followers) for n in looking)
+
+    def _followers(self, number: int) -> list[int]:
+        segment = self.segments[number]
+        always = segment.guard is None and isinstance(segment.ending, Branch | Exit)
+        return [*segment.targets] if always else [*segment.targets, number + 1]
+
+    def _passed_by(self, barrier: int, entered: int) -> bool:
+        """Whether a thread that left by way of segment `entered` has passed this barrier by.
+
+        It has if it did something that those who wait at the barrier still have to do; a thread that
+        returned early, as it may, did nothing, or something of its own.
+        """
+        own = _reached([entered], self._followers)
+        common = own & _reached(self._followers(barrier), self._followers)
+        return any(self.segments[n].acts or isinstance(self.segments[n].ending, Collective) for n in common)
+
+
+def _looks(instruction: Lowered) -> bool:
+    """Whether an instruction reads what others may have changed since it did so before."""
+    modifiers = set(instruction.modifiers)
+    strong = instruction.opcode == "atom" or modifiers & {"volatile", "relaxed", "acquire", "mmio"}
+    return instruction.opcode in ("atom", "ld") and bool(strong) and not modifiers & {"shared", "shared::cta"}
+
+
+def _reached(start: Iterable[int], follow: Callable[[int], Iterable[int]]) -> set[int]:
+    """Return where one gets from here, and here."""
+    found = set(start)
+    pending = list(found)
+    while pending:
+        new = set(follow(pending.pop())) - found
+        found |= new
+        pending += new
+    return found

@@ -1,0 +1,70 @@
+"""The watchdog: tells a kernel that works for long from one that will never end.
+
+Threads that come back to an instruction with all registers as they were, among them what they have read in
+between, turn in a circle until memory changes. Once all threads that run do so, nothing will.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gaugeblock.gpu.simulator.machine.batch import Batch
+from gaugeblock.gpu.simulator.numbers.types import Array
+from gaugeblock.gpu.simulator.state.frame import Frame
+from gaugeblock.gpu.simulator.state.geometry import Index
+
+_PATIENCE = 64
+
+
+class Watchdog:
+    """Watches a batch.
+
+    Attributes
+    ----------
+    deadline : int
+        Instructions issued, after which to `look`.
+    """
+
+    def __init__(self, batch: Batch) -> None:
+        self.batch, self.budget = batch, batch.settings.budget
+        self.deadline = self.budget
+        self.seen: dict[tuple[int, int, int], Mapping[int, Array]] = {}
+        self.turning = np.zeros(0, np.bool_)
+
+    def rest(self, issued: int) -> None:
+        """Look away for a while: something has changed."""
+        self.deadline = issued + self.budget
+        self.seen.clear()
+
+    def look(
+        self, segment: int, frame: Frame, issued: int, alive: NDArray[np.bool_] | None, idle: list[Index]
+    ) -> str:
+        """Look at lanes that begin a segment; say why they should be stopped, if so."""
+        said = f"{issued} instructions issued for {self.batch.blocks} blocks and still running"
+        if issued > _PATIENCE * self.budget:
+            return said
+        if not self.seen:
+            self.turning = np.zeros(self.batch.count, np.bool_)
+        key = segment, int(frame.lanes[0]), frame.count
+        before, now = self.seen.get(key), dict(frame.registers)
+        if before is None:
+            self.seen[key] = now
+        elif not _same(before, now):
+            self.rest(issued)
+            return ""
+        else:
+            self.turning[frame.lanes] = True
+        still = ~self.turning if alive is None else alive & ~self.turning
+        for lanes in idle:
+            still[lanes] = False
+        return "" if before is None or still.any() else f"{said}, in a circle that changes nothing"
+
+
+def _same(before: Mapping[int, Array], now: Mapping[int, Array]) -> bool:
+    """Whether all registers hold the same bits."""
+    return before.keys() == now.keys() and all(
+        old is now[slot] or old.tobytes() == now[slot].tobytes() for slot, old in before.items()
+    )
