@@ -283,8 +283,6 @@ class Module:
 
 def _why(text: str) -> str:
     """Name what a kernel may want that the simulated device does not have."""
-    if re.search(r"\b(?:tex|tld4|txq|suld|sust|sured|suq)\.", text):
-        return " (the simulated device has no textures and no surfaces)"
     if re.search(r"cuda(?:CDP|GetParameterBuffer|LaunchDevice)", text):
         return " (a kernel launches another: the simulated device has no dynamic parallelism)"
     return ""

@@ -45,7 +45,9 @@ WRONG = {
     "global": lambda: module.get_global("factors"),
     "texture": lambda: module.get_texref("image"),
     "array": lambda: cuda.matrix_to_array(np.zeros((4, 4), np.float32), "C"),
-    "fetch": lambda: SourceModule(TEXTURE, no_extern_c=True),
+    "fetch": lambda: SourceModule(TEXTURE, no_extern_c=True).get_function("k")(
+        cuda.Out(out), np.uint64(1), block=(1, 1, 1)
+    ),
     "nested": lambda: SourceModule(NESTED, options=["-rdc=true"]).get_function("k"),
     "cubin": lambda: cuda.module_from_buffer(b"\x7fELF"),
     "freed": freed,
