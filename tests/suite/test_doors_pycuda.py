@@ -75,7 +75,7 @@ def test_what_goes_wrong_is_said_in_a_line_and_a_fault_names_kernel_line_and_var
         "texture": "get_texref('image'): the simulated device has no textures",
         "array": "the simulated device has no textures",
         "fetch": "addresses of textures, surfaces and tensors are not supported",
-        "nested": "the simulated device has no dynamic parallelism",
+        "nested": "the simulator has no dynamic parallelism",
         "cubin": "machine code of a GPU",
         "freed": "freed allocation of 4 bytes",
         "copy": "copy of 400 bytes",

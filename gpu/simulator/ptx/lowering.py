@@ -390,6 +390,8 @@ class _Lowering:
             self._instruction(replace(call, opcode="vprintf", modifiers=(), operands=operands), names, "")
             return
         if callee.body is None:
+            if callee.name.startswith("__cudaCDP"):
+                raise Refused("a kernel launches another: the simulator has no dynamic parallelism")
             raise Refused(f"{callee.name} has no body here: the simulator provides no such function")
         if callee.name in self.callers:
             raise Refused(f"{callee.name} calls itself: recursion is not supported")

@@ -244,10 +244,7 @@ class Module:
 
     def __init__(self, text: str) -> None:
         self.text = text
-        try:
-            self.loaded = LoadedModule(text, driver.device_memory())
-        except LogicError as error:
-            raise LogicError(f"{error}{_why(text)}") from None
+        self.loaded = LoadedModule(text, driver.device_memory())
         self.names: dict[str, tuple[str, ...]] = {}
         for line in re.findall(rf"(?m)^{re.escape(NAMES)} (.*)$", text):
             kernel, *names = line.split()
@@ -261,10 +258,7 @@ class Module:
             mangled = next((each for each in known if plain_name(each) == name), None)
             hint = "" if mangled is None else f' ({name} is a C++ name: declare it extern "C")'
             raise LogicError(f"cuModuleGetFunction failed: {unknown(name, known)}{hint}")
-        try:
-            return Function(self, name)
-        except LogicError as error:
-            raise LogicError(f"{error}{_why(self.text)}") from None
+        return Function(self, name)
 
     def get_global(self, name: str) -> tuple[int, int]:
         """Return address and size of a variable."""
@@ -279,13 +273,6 @@ class Module:
     def get_surfref(self, name: str) -> Any:
         """Refused: there are no surfaces."""
         raise pitched.no_textures(f"get_surfref({name!r})")
-
-
-def _why(text: str) -> str:
-    """Name what a kernel may want that the simulated device does not have."""
-    if re.search(r"cuda(?:CDP|GetParameterBuffer|LaunchDevice)", text):
-        return " (a kernel launches another: the simulated device has no dynamic parallelism)"
-    return ""
 
 
 NAMES: Final = "// gaugeblock: parameters of"

@@ -48,7 +48,7 @@ WRONG = {
     "fetch": lambda: SourceModule(TEXTURE, no_extern_c=True).get_function("k")(
         cuda.Out(out), np.uint64(1), block=(1, 1, 1)
     ),
-    "nested": lambda: SourceModule(NESTED, options=["-rdc=true"]).get_function("k"),
+    "nested": lambda: SourceModule(NESTED, options=["-rdc=true"]).get_function("k")(block=(1, 1, 1)),
     "cubin": lambda: cuda.module_from_buffer(b"\x7fELF"),
     "freed": freed,
     "copy": lambda: cuda.memcpy_htod(cuda.mem_alloc(4), x),
