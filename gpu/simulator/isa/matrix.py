@@ -212,11 +212,8 @@ def _multiply_float64(d: Decoder) -> None:
     d.emit(Collective(run, d.number(0xFFFFFFFF, "b32"), reads, tuple(into)), guarded=True)
 
 
-def load_matrix(d: Decoder) -> None:
-    """``ldmatrix``: up to four 8×8 matrices of 16-bit elements.
-
-    Lane i gives the address of row i % 8 of matrix i // 8.
-    """
+def _tiles(d: Decoder) -> tuple[int, bool]:
+    """Read how many 8×8 matrices ``ldmatrix`` or ``stmatrix`` moves, and whether transposed."""
     m = d.modifiers
     m.one_of("sync")
     m.one_of("aligned")
@@ -226,15 +223,28 @@ def load_matrix(d: Decoder) -> None:
     m.one_of("shared", "shared::cta")
     m.type("b16")
     m.done()
+    return count, transposed
+
+
+def _giving(frame: Frame, count: int) -> Frame:
+    """Return the lanes that give the addresses of the rows."""
+    giving = frame.batch.lane_of[frame.lanes] < 8 * count
+    return frame if giving.all() else frame.subset(np.flatnonzero(giving))
+
+
+def load_matrix(d: Decoder) -> None:
+    """``ldmatrix``: up to four 8×8 matrices of 16-bit elements.
+
+    Lane i gives the address of row i % 8 of matrix i // 8.
+    """
+    count, transposed = _tiles(d)
     target, address = d.instruction.operands
     into = [d.destination(x, "b32") for x in d.elements(target, count)]
     slot, offset, _ = d.address(address)
     source = d.instruction
 
     def run(registers: Registers, frame: Frame) -> None:
-        rows = 8 * count
-        giving = frame.batch.lane_of[frame.lanes] < rows
-        part = frame if giving.all() else frame.subset(np.flatnonzero(giving))
+        part = _giving(frame, count)
         shared = frame.batch.shared
         prepared = part.window_addresses(slot, True)
         shared.check_read(prepared, offset, 16)
@@ -254,23 +264,14 @@ def load_matrix(d: Decoder) -> None:
 
 def store_matrix(d: Decoder) -> None:
     """``stmatrix``: the inverse of `load_matrix`."""
-    m = d.modifiers
-    m.one_of("sync")
-    m.one_of("aligned")
-    m.one_of("m8n8")
-    count = int(m.one_of("x1", "x2", "x4")[1])
-    transposed = m.flag("trans")
-    m.one_of("shared", "shared::cta")
-    m.type("b16")
-    m.done()
+    count, transposed = _tiles(d)
     address, values = d.instruction.operands
     slots = [d.source(x, "b32") for x in d.elements(values, count)]
     slot, offset, _ = d.address(address)
     source = d.instruction
 
     def run(registers: Registers, frame: Frame) -> None:
-        giving = frame.batch.lane_of[frame.lanes] < 8 * count
-        part = frame if giving.all() else frame.subset(np.flatnonzero(giving))
+        part = _giving(frame, count)
         words = [_by_warp(frame, registers[s].view(U32)) for s in slots]
         matrices = np.stack([np.ascontiguousarray(w).view(U16).reshape(-1, 8, 8) for w in words], axis=1)
         if transposed:

@@ -63,6 +63,9 @@ PREFIX = "gaugeblock_backend_"
 LIBRARIES = (*sys.stdlib_module_names, "numpy", "scipy", "torch", "jax", "cupy", "triton", "tensorflow")
 """From what a file may import functions with names of operations that are not meant to be judged."""
 
+CUDA = (".cu", ".ptx", ".cubin")
+"""Ends of the names of files with kernels in CUDA."""
+
 PAIR = ".py+"
 """What stands between a problem and a solution in a name."""
 
@@ -137,7 +140,7 @@ def load(name: str) -> Backend:
     if plus:
         return read(_solution(f"{problem}.py", solution), name)
     path, _, attribute = name.partition(":")
-    if attribute and path.endswith((".cu", ".ptx", ".cubin", ".onnx")):
+    if attribute and path.endswith((*CUDA, ".onnx")):
         raise BackendError(f"{name}: nothing can be chosen in {path}; --operation chooses what is judged")
     file: Any = _module(path)
     found: Any = file
@@ -269,12 +272,12 @@ def _notes(found: Any) -> tuple[str, ...]:
 
 def _solution(problem: str, solution: str) -> Any:
     """Load a problem of KernelBench and a solution of it."""
-    asked = _module(problem)
+    file = _module(problem)
     kernelbench = _imported(
         lambda: importlib.import_module("gaugeblock.conformance.doors.kernelbench"), problem
     )
     try:
-        kernelbench.read(asked)
+        asked = kernelbench.read(file)
     except kernelbench.ProblemError as error:
         raise BackendError(f"{problem}: {error}") from error
     except Exception as error:
@@ -284,7 +287,7 @@ def _solution(problem: str, solution: str) -> Any:
     path, _, attribute = solution.partition(":")
     found = _module(path)
     try:
-        return kernelbench.backend_of(asked, found, attribute or "ModelNew")
+        return kernelbench.backend_of(file, asked, found, attribute or "ModelNew")
     except kernelbench.ProblemError as error:
         raise BackendError(f"{solution}: {error}") from error
     except Exception as error:
@@ -310,7 +313,7 @@ def _module(path: str) -> Any:
         return module
     if Path(path).is_dir():
         raise BackendError(f"{path} is a folder, expected a file")
-    if path.endswith((".cu", ".ptx", ".cubin")):
+    if path.endswith(CUDA):
         cuda_source = importlib.import_module("gaugeblock.conformance.doors.cuda_source")
         return _imported(lambda: cuda_source.load(path), path)
     if path.endswith(".onnx"):

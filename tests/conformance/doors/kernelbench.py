@@ -389,15 +389,14 @@ def _activations() -> Iterator[tuple[str, dict[str, Any]]]:
 # Solutions -----------------------------------------------------------------------------------------------
 
 
-def backend_of(problem: ModuleType, solution: ModuleType, name: str = "ModelNew") -> Any:
-    """Return a solution of a problem, a class of this name in its file, as a backend.
+def backend_of(problem: ModuleType, asked: Problem, solution: ModuleType, name: str = "ModelNew") -> Any:
+    """Return a solution of a problem, and of what was read off it, a class of this name, as a backend.
 
     Raises
     ------
     ProblemError
-        If the problem is none of the spec's operations, or the solution is none of it.
+        If the solution is none of the problem.
     """
-    asked = read(problem)
     kind = getattr(solution, name, None)
     if not isinstance(kind, type) or not issubclass(kind, torch.nn.Module):
         raise ProblemError(f"it has no module {name}: no solution of KernelBench")
