@@ -70,7 +70,9 @@ class Call:
     number
         Of the call.
     forget
-        Results of calls before this one are let go.
+        Results of calls before this one are let go,
+    elders
+        but for those of these calls.
     """
 
     operation: str
@@ -82,6 +84,7 @@ class Call:
     copy: bool
     number: int
     forget: int
+    elders: list[int]
 
     def as_data(self) -> dict[str, Any]:
         """Return it as data for a message."""
@@ -115,8 +118,9 @@ class Worker:
 
     def answer(self, call: Call) -> Reply:
         """Run a call and put what happened into a reply."""
-        while self.kept and (oldest := next(iter(self.kept))) < call.forget:
-            del self.kept[oldest]
+        for number in [number for number in self.kept if number < call.forget]:
+            if number not in call.elders:
+                del self.kept[number]
         try:
             return self._call(call)
         except NotImplementedError as error:

@@ -17,7 +17,8 @@ from gaugeblock.conformance.problems import factors, forms, strategies
 from gaugeblock.conformance.problems.problem import PACKED, Array, Problem
 from gaugeblock.conformance.trial import Outside, Trial, Violation
 from gaugeblock.spec.accuracy import FORMATS, Arithmetic
-from gaugeblock.spec.operations import Operation
+from gaugeblock.spec.operations import OPERATIONS, Operation
+from gaugeblock.spec.record import REQUIRED
 
 INFINITY = float("inf")
 NOT_A_NUMBER = float("nan")
@@ -334,7 +335,7 @@ def unaffected(relatives: Callable[[Problem], Iterable[Problem]]) -> Holds:
     def is_unaffected_by_earlier_calls(trial: Trial, problem: Problem) -> None:
         """A result is right whatever was called before: with other data, parameters, shapes or formats."""
         trial.expect_as_plain(problem)
-        for other in (*relatives(problem), problem):
+        for other in (*relatives(problem), problem, *sibling(problem, trial.subject.operations)):
             if not trial.errs_alone:  # else another clause says what is wrong
                 expect_as_if_first(trial, other)
 
@@ -365,6 +366,19 @@ def relatives(problem: Problem) -> Iterator[Problem]:
     yield from _turned(problem)
     yield from (replace(problem, dtype=dtype) for dtype in problem.record.dtypes if dtype != problem.dtype)
     yield _one_larger(problem)
+
+
+def sibling(problem: Problem, operations: Sequence[str]) -> Iterator[Problem]:
+    """Yield the call of another operation on the very same arrays, if the backend has one that takes them."""
+    record = problem.record
+    following = operations.index(record.name) + 1
+    for name in (*operations[following:], *operations[: following - 1]):
+        other = OPERATIONS[name]
+        chosen = {key: value for key, value in problem.parameters.items() if key in other.parameters}
+        needed = {key for key, parameter in other.parameters.items() if parameter.default is REQUIRED}
+        if (other.kind, other.arrays) == (record.kind, record.arrays) and needed <= set(chosen):
+            yield Problem(name, problem.dtype, problem.arrays, chosen)
+            return
 
 
 def expect_as_if_first(trial: Trial, problem: Problem) -> None:
