@@ -371,6 +371,8 @@ def relatives(problem: Problem) -> Iterator[Problem]:
 def sibling(problem: Problem, operations: Sequence[str]) -> Iterator[Problem]:
     """Yield the call of another operation on the very same arrays, if the backend has one that takes them."""
     record = problem.record
+    if record.kind == "convolution":  # a transposed one reads the channels of its kernels the other way round
+        return
     following = operations.index(record.name) + 1
     for name in (*operations[following:], *operations[: following - 1]):
         other = OPERATIONS[name]
