@@ -11,7 +11,7 @@ import matplotlib
 import pytest
 
 from gaugeblock.spec import demonstrations
-from gaugeblock.spec.demonstrations import CONCEPTS, Picture
+from gaugeblock.spec.demonstrations import CONCEPTS, Picture, style
 from gaugeblock.spec.demonstrations.frame import DemonstrationModule
 
 GLOSSARY = (
@@ -120,6 +120,12 @@ def test_pictures_are_drawn_without_pyplot(tmp_path: Path) -> None:
         "assert 'matplotlib.pyplot' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", script, str(tmp_path / "picture.svg")], check=True)
+
+
+def test_every_colour_of_the_palette_has_a_dark_form_of_its_own() -> None:
+    palette = {style.INK, style.QUIET, style.PALE, style.PAPER, style.ACCENT, *style.LINES}
+    assert set(style.DARK) == palette
+    assert len(set(style.DARK.values())) == len(palette)
 
 
 def test_listing_the_concepts_takes_no_matplotlib() -> None:
