@@ -28,6 +28,7 @@ from gaugeblock.conformance.reports.report import versions
 from gaugeblock.spec import citation, clauses, demonstrations
 from gaugeblock.spec.formats import FORMATS, SHORT
 from gaugeblock.spec.operations import OPERATIONS
+from gaugeblock.spec.plain import plain
 
 CONFORMING, VIOLATING, USAGE, BROKEN = 0, 1, 2, 3
 """Exit codes."""
@@ -508,7 +509,7 @@ def show_spec(options: argparse.Namespace) -> int:
 
 def _print_clause(console: Output, clause: clauses.Clause) -> None:
     console.print(f"[bold]{clause.id}[/bold]  [dim]{clause.kind} · {clause.page}[/dim]")
-    console.print(clause.text.strip(), markup=False, soft_wrap=True)
+    console.print(plain(clause.text.strip()), markup=False, soft_wrap=True)
     console.print(citation.cite(clause.id), markup=False, style="dim")
 
 
