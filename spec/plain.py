@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 __all__ = ["formula", "plain"]
 
 _TOKEN = re.compile(r"\\[A-Za-z]+|\\.|\s+|.", re.DOTALL)
+_ABOVE = {r"\hat": "\N{COMBINING CIRCUMFLEX ACCENT}", r"\bar": "\N{COMBINING MACRON}"}
+
 #: Stands, while a row is read, where no space may follow.
 _TIGHT = "\0"
 _FORMULA = re.compile(r"(```.*?```|`[^`]*`)|\$\$(.+?)\$\$|\$([^$]+)\$", re.DOTALL)
@@ -37,7 +39,7 @@ _OPENING = frozenset(
 _CLOSING = frozenset((r"\rvert", r"\rVert", r"\rangle", r"\rfloor", r"\rceil", r"\right", *_SPACES))
 
 #: What needs no brackets in a fraction or under a root: a number, a letter with its indices, a length.
-_TOGETHER = re.compile(r"[\d.]+|∂?[^\W\d_][\u0302′₀-₉ₐ-ₜ⁰-⁹²³₊₋]*|[|‖⌊][^ ]*[|‖⌋]")
+_TOGETHER = re.compile(r"[\d.]+|∂?[^\W\d_][\u0302\u0304′₀-₉ₐ-ₜ⁰-⁹²³₊₋]*|[|‖⌊][^ ]*[|‖⌋]")
 
 _RAISED = str.maketrans("0123456789+−=()niT*", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁼⁽⁾ⁿⁱᵀ*")
 _LOWERED = str.maketrans("0123456789+−=()aehijklmnoprstuvxβγρφ", "₀₁₂₃₄₅₆₇₈₉₊₋₌₍₎ₐₑₕᵢⱼₖₗₘₙₒₚᵣₛₜᵤᵥₓᵦᵧᵨᵩ")
@@ -106,8 +108,8 @@ def _one(token: str, tokens: Iterator[str]) -> str:
             return f"{_whole(_argument(tokens))}/{_whole(_argument(tokens))}"
         case r"\sqrt":
             return f"√{_whole(_argument(tokens))}"
-        case r"\hat":
-            return unicodedata.normalize("NFC", f"{_argument(tokens)}\N{COMBINING CIRCUMFLEX ACCENT}")
+        case r"\hat" | r"\bar":
+            return unicodedata.normalize("NFC", _argument(tokens) + _ABOVE[token])
         case r"\operatorname" | r"\text":
             return _argument(tokens).replace("−", "-")
     if token.startswith("\\") and token not in (*_SIGNS, r"\\"):
