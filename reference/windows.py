@@ -152,6 +152,29 @@ class Windows:
                     (..., *(inputs for _, inputs in seen)),
                 )
 
+    def taps_along(self, axis: int) -> Iterator[tuple[Index, Index]]:
+        """Yield every cell of the kernel along one axis: the outputs that see data there, and that data.
+
+        What is computed along one axis after the other, as a sum over boxes, is a loop over these.
+
+        Yields
+        ------
+        outputs, inputs : tuple of Ellipsis and slice
+            As `taps` has them, for arrays whose other axes stay as they are.
+
+        Examples
+        --------
+        >>> for outputs, inputs in Windows.slide(size=(9, 4), kernel=(3, 2), stride=(1, 2)).taps_along(1):
+        ...     print(outputs, inputs)
+        (Ellipsis, slice(0, 2, 1)) (Ellipsis, slice(0, 3, 2))
+        (Ellipsis, slice(0, 2, 1)) (Ellipsis, slice(1, 4, 2))
+        """
+        rest = (slice(None),) * (len(self.size) - 1 - axis)
+        for r in range(self.kernel[axis]):
+            outputs, inputs = self._reach(axis, r)
+            if outputs.start < outputs.stop:
+                yield (..., outputs, *rest), (..., inputs, *rest)
+
     def _reach(self, axis: int, r: int) -> tuple[slice, slice]:
         """Return the outputs along an axis that see data through the kernel's cell r, and that data."""
         H, s = self.size[axis], self.stride[axis]
