@@ -14,7 +14,7 @@ from hypothesis.strategies import DrawFn, SearchStrategy
 from gaugeblock.conformance.backend.subject import Unsupported
 from gaugeblock.conformance.checks.check import Always, Check, Further, Holds, Reach, by_role
 from gaugeblock.conformance.problems import factors, forms, strategies
-from gaugeblock.conformance.problems.problem import PACKED, Array, Problem
+from gaugeblock.conformance.problems.problem import PACKED, PERIOD, Array, Distribution, Problem
 from gaugeblock.conformance.trial import Outside, Trial, Violation
 from gaugeblock.spec.accuracy import FORMATS, Arithmetic
 from gaugeblock.spec.operations import OPERATIONS, Operation
@@ -247,10 +247,17 @@ Filling = Callable[[Operation, str, Arithmetic, factors.Call, int], Problem]
 def everyday_data(
     operation: Operation, dtype: str, arithmetic: Arithmetic, call: factors.Call, seed: int
 ) -> Problem:
-    """Return a call on normal data."""
+    """Return a call on normal data, which repeats itself in large arrays whose elements do not meet."""
     shapes, parameters = call
-    arrays = {name: Array(shape, "normal", seed=seed + i) for i, (name, shape) in enumerate(shapes.items())}
-    return Problem(operation.name, dtype, arrays, parameters)
+    problem = Problem(
+        operation.name, dtype, {name: Array(shape) for name, shape in shapes.items()}, parameters
+    )
+    values: Distribution = (
+        "periodic" if operation.kind == "elementwise" and problem.elements > PERIOD else "normal"
+    )
+    return problem.with_arrays(
+        **{name: Array(shape, values, seed=seed + i) for i, (name, shape) in enumerate(shapes.items())}
+    )
 
 
 def rows(fill: Filling = everyday_data, out: bool | None = None) -> Further:
