@@ -25,9 +25,10 @@ _TOKEN = re.compile(
 
 
 class Token(NamedTuple):
-    """A token; `kind` is ``name``, ``dotted``, ``integer``, ``float``, ``string``, ``mark`` or ``end``;
+    """A token.
 
-    ``loc`` is a whole directive: there is one for every other instruction.
+    `kind` is ``name``, ``dotted``, ``integer``, ``float``, ``string``, ``mark``, ``loc`` or ``end``: ``loc`` is a
+    whole directive, since there is one for every other instruction.
     """
 
     kind: str
