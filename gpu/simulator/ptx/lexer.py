@@ -27,8 +27,8 @@ _TOKEN = re.compile(
 class Token(NamedTuple):
     """A token.
 
-    `kind` is ``name``, ``dotted``, ``integer``, ``float``, ``string``, ``mark``, ``loc`` or ``end``: ``loc`` is a
-    whole directive, since there is one for every other instruction.
+    `kind` is ``name``, ``dotted``, ``integer``, ``float``, ``string``, ``mark``, ``loc`` or ``end``: ``loc``
+    is a whole directive, since there is one for every other instruction.
     """
 
     kind: str
