@@ -142,7 +142,7 @@ class Windows:
         (Ellipsis, 2) (Ellipsis, slice(0, 3, 1)) (Ellipsis, slice(1, 4, 1))
         """
         axes = range(len(self.size))
-        reach = [[self._reach(axis, r) for r in range(self.kernel[axis])] for axis in axes]
+        reach = [[self.reach(axis, r) for r in range(self.kernel[axis])] for axis in axes]
         for tap in np.ndindex(*self.kernel):
             seen = [reach[axis][r] for axis, r in enumerate(tap)]
             if all(outputs.start < outputs.stop for outputs, _ in seen):
@@ -171,12 +171,18 @@ class Windows:
         """
         rest = (slice(None),) * (len(self.size) - 1 - axis)
         for r in range(self.kernel[axis]):
-            outputs, inputs = self._reach(axis, r)
+            outputs, inputs = self.reach(axis, r)
             if outputs.start < outputs.stop:
                 yield (..., outputs, *rest), (..., inputs, *rest)
 
-    def _reach(self, axis: int, r: int) -> tuple[slice, slice]:
-        """Return the outputs along an axis that see data through the kernel's cell r, and that data."""
+    def reach(self, axis: int, r: int) -> tuple[slice, slice]:
+        """Return the outputs along an axis that see data through the kernel's cell r, and that data.
+
+        Returns
+        -------
+        outputs, inputs : slice
+            As many, in the same order; empty where the cell sees padding alone.
+        """
         H, s = self.size[axis], self.stride[axis]
         offset = r * self.dilation[axis] - self.before[axis]
         first = max(0, -(offset // s))  # the smallest p with p s + offset ≥ 0
