@@ -106,11 +106,22 @@ def find_nth(d: Decoder) -> None:
     d.pure(integer.fns, d.instruction.operands, ("b32", "u32", "s32"), "b32")
 
 
+def mask(d: Decoder) -> None:
+    """``bmsk`` and ``szext``: ones at some bits, and numbers of some bits."""
+    m = d.modifiers
+    name, wrap = d.instruction.opcode, m.one_of("clamp", "wrap") == "wrap"
+    type_ = m.type("b32") if name == "bmsk" else m.type("u32", "s32")
+    m.done()
+    function = integer.bmsk if name == "bmsk" else integer.szext
+    d.pure(partial(function, wrap=wrap), d.instruction.operands, (type_, "u32"), type_)
+
+
 TABLE: dict[str, Decode] = {
     **dict.fromkeys(("and", "or", "xor", "not", "cnot"), logic),
     **dict.fromkeys(("shl", "shr"), shift),
     **dict.fromkeys(("popc", "clz", "brev", "bfind"), count_bits),
     **dict.fromkeys(("bfe", "bfi"), fields),
+    **dict.fromkeys(("bmsk", "szext"), mask),
     "shf": funnel,
     "prmt": permute,
     "lop3": lop3,

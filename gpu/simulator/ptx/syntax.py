@@ -195,6 +195,10 @@ SIZES: Mapping[str, int] = {
     "f64": 8,
     "f16x2": 4,
     "bf16x2": 4,
+    "u16x2": 4,
+    "s16x2": 4,
+    "e4m3x2": 2,
+    "e5m2x2": 2,
     "pred": 1,
 }
 """Bytes of a value of each type."""
