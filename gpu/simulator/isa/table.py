@@ -15,8 +15,10 @@ from gaugeblock.gpu.simulator.isa import (
     control,
     matrix,
     moves,
+    multiply,
     printing,
     warp,
+    wmma,
 )
 from gaugeblock.gpu.simulator.isa.decoder import Decode
 
@@ -30,6 +32,8 @@ TABLE: Final[Mapping[str, Decode]] = {
     **async_copy.TABLE,
     **control.TABLE,
     **warp.TABLE,
+    **multiply.TABLE,
     **matrix.TABLE,
+    **wmma.TABLE,
     **printing.TABLE,
 }
