@@ -149,6 +149,7 @@ def _vector(m: Modifiers) -> int:
 def load(d: Decoder) -> None:
     """``ld`` and ``ldu``."""
     m = d.modifiers
+    acquires = "acquire" in m.rest
     space = read_space(m)
     count, type_ = _vector(m), m.type()
     m.done()
@@ -170,7 +171,9 @@ def load(d: Decoder) -> None:
         places = prepared.offset + offset if offset else prepared.offset
         values = memory.bytes.gather(places, size, count)
         if frame.batch.watching:
-            frame.batch.watch(frame, source, where, places, nbytes, write=False)
+            if acquires and where == "shared":
+                frame.batch.meet(frame.lanes)
+            frame.batch.watch(frame, source, where, places, nbytes, write=False, atomic=acquires)
         if plain:
             for place, value in zip(slots, values, strict=True):
                 registers[place] = value

@@ -73,6 +73,7 @@ def atomic(d: Decoder) -> None:
     """``atom`` and ``red``."""
     m = d.modifiers
     returns = d.instruction.opcode == "atom"
+    acquires = not {"acquire", "acq_rel"}.isdisjoint(m.rest)
     space = read_space(m)
     operation = m.one_of("add", "min", "max", "and", "or", "xor", "exch", "cas", "inc", "dec")
     m.flag("noftz")
@@ -101,6 +102,8 @@ def atomic(d: Decoder) -> None:
         apply = flushing if where == "global" and type_ == "f32" and operation == "add" else function
         old = _apply_in_order(memory.bytes, places, dtype, size, apply, values)
         if frame.batch.watching:
+            if acquires and where == "shared":
+                frame.batch.meet(frame.lanes)
             frame.batch.watch(frame, source, where, places, size, write=True, atomic=True)
         for target in targets:
             registers[target] = old

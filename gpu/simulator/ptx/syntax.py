@@ -132,6 +132,14 @@ class BranchTargets:
 
 
 @dataclass(frozen=True, slots=True)
+class Prototype:
+    """``.callprototype (results) _ (parameters);``, of an indirect call; its name is the label before it."""
+
+    results: tuple[Variable, ...]
+    parameters: tuple[Variable, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Registers:
     """``.reg .type a, b<4>;``: names already expanded."""
 
@@ -159,7 +167,7 @@ class Scope:
     body: tuple[Statement, ...]
 
 
-Statement: TypeAlias = Instruction | Label | BranchTargets | Registers | Variable | Scope
+Statement: TypeAlias = Instruction | Label | BranchTargets | Prototype | Registers | Variable | Scope
 
 
 @dataclass(frozen=True, slots=True)
