@@ -6,8 +6,6 @@ import pytest
 from gaugeblock.gpu.simulator import driver
 from gaugeblock.gpu.simulator.machine.settings import settings
 
-from .conftest import compiled
-
 ROTATE = """
 #include <cooperative_groups.h>
 extern "C" __global__ void k(int* x, int* y, int turns) {
@@ -23,7 +21,7 @@ extern "C" __global__ void k(int* x, int* y, int turns) {
 """
 
 
-def rotated(blocks, threads, turns, cooperative=True):
+def rotated(compiled, blocks, threads, turns, cooperative=True):
     function = driver.module_from_buffer(compiled(ROTATE)).get_function("k")
     x = np.arange(blocks * threads, dtype=np.int32)
     places = [driver.to_device(x), driver.to_device(np.zeros_like(x))]
@@ -32,24 +30,24 @@ def rotated(blocks, threads, turns, cooperative=True):
 
 
 @pytest.mark.parametrize("order", ["lockstep", "warps"])
-def test_the_blocks_of_a_grid_wait_for_each_other(order):
+def test_the_blocks_of_a_grid_wait_for_each_other(compiled, order):
     blocks, threads, turns = (5, 32, 2) if order == "warps" else (300, 64, 3)
     with settings(order=order):
-        got = rotated(blocks, threads, turns)
+        got = rotated(compiled, blocks, threads, turns)
     n = blocks * threads
     assert np.array_equal(got, (np.arange(n) + turns) % n + turns)
 
 
-def test_grids_of_other_launches_cannot_be_waited_for():
+def test_grids_of_other_launches_cannot_be_waited_for(compiled):
     with pytest.raises(driver.Fault, match="trap"):
-        rotated(4, 32, 1, cooperative=False)
+        rotated(compiled, 4, 32, 1, cooperative=False)
 
 
-def test_a_cooperative_launch_has_no_more_threads_than_are_resident():
+def test_a_cooperative_launch_has_no_more_threads_than_are_resident(compiled):
     with pytest.raises(
         driver.LaunchError, match="too many blocks in a cooperative launch: 513 of 512 threads"
     ):
-        rotated(513, 512, 1)
+        rotated(compiled, 513, 512, 1)
 
 
 def test_tiles_reduce_scan_and_share_among_their_threads(cuda):
