@@ -172,7 +172,7 @@ def fma(d: Decoder) -> None:
 def div_rem(d: Decoder) -> None:
     """``div`` and ``rem``."""
     m = d.modifiers
-    type_ = m.type(*INTEGERS, *FLOATS)
+    type_ = m.type(*INTEGERS, *(FLOATS if d.instruction.opcode == "div" else ()))
     if type_ in INTEGERS:
         m.done()
         function = integer.div if d.instruction.opcode == "div" else integer.rem
@@ -224,7 +224,7 @@ def transcendental(d: Decoder) -> None:
     name = d.instruction.opcode
     type_ = m.type("f32", *(HALVES if name in ("ex2", "tanh") else ()))
     m.one_of("approx")
-    options = d.modifiers.flags("ftz")
+    options = {} if name == "tanh" else d.modifiers.flags("ftz")
     m.done()
     functions = {
         "ex2": approximate.ex2,

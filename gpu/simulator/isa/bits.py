@@ -61,8 +61,9 @@ def count_bits(d: Decoder) -> None:
     """``popc``, ``clz``, ``brev``, ``bfind``."""
     m = d.modifiers
     name = d.instruction.opcode
-    type_ = m.type("b32", "b64", "u32", "s32", "u64", "s64")
-    shift_amount = m.flag("shiftamt")
+    finds = name == "bfind"
+    type_ = m.type(*(("u32", "s32", "u64", "s64") if finds else ("b32", "b64")))
+    shift_amount = finds and m.flag("shiftamt")
     m.done()
     functions = {"popc": integer.popc, "clz": integer.clz, "brev": integer.brev, "bfind": integer.bfind}
     function = integer.bfind_shift if shift_amount else functions[name]

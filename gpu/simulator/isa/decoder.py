@@ -33,6 +33,8 @@ from gaugeblock.gpu.simulator.ptx.origins import origins
 from gaugeblock.gpu.simulator.ptx.syntax import SIZES, Float, Integer, PtxError, Refused
 from gaugeblock.gpu.simulator.state.frame import Frame, Registers
 
+NUMBERS = tuple(name for name in DTYPES if name != "pred" and not name.endswith("x2"))
+"""Types of one number, or of bits."""
 _WIDE_SPECIALS = ("%gridid", "%parameters")
 _CLOCKS = {
     "%clock": "u32", "%clock_hi": "u32", "%clock64": "u64",
@@ -70,9 +72,9 @@ class Modifiers:
         return default
 
     def type(self, *allowed: str) -> str:
-        """Read a type; without a list, any."""
+        """Read a type; without a list, any of one number."""
         for word in self.rest:
-            if word in DTYPES and (not allowed or word in allowed):
+            if word in (allowed or NUMBERS):
                 self.rest.remove(word)
                 return word
         raise self.error("needs a type" + (f" (one of .{', .'.join(allowed)})" if allowed else ""))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from gaugeblock.gpu.simulator.isa.action import Pure
-from gaugeblock.gpu.simulator.isa.decoder import Decode, Decoder
+from gaugeblock.gpu.simulator.isa.decoder import NUMBERS, Decode, Decoder
 from gaugeblock.gpu.simulator.isa.kinds import same
 from gaugeblock.gpu.simulator.numbers import conversion, float8
 from gaugeblock.gpu.simulator.numbers.types import DTYPES, U32, Array
@@ -17,7 +17,7 @@ from gaugeblock.gpu.simulator.state.memory import LOCAL_WINDOW, SHARED_WINDOW
 
 def move(d: Decoder) -> None:
     """``mov``: a register, a constant, an address; or packing and unpacking of vectors."""
-    type_ = d.modifiers.type()
+    type_ = d.modifiers.type("pred", *NUMBERS)
     d.modifiers.done()
     target, source = d.instruction.operands
     if isinstance(target, Vec):

@@ -19,7 +19,7 @@ from gaugeblock.gpu.simulator.state.frame import Frame, Registers
 from gaugeblock.gpu.simulator.state.geometry import WARP, Index
 from gaugeblock.gpu.simulator.state.memory import GlobalMemory, Prepared, Window
 
-_WMMA = {
+SHAPES = {
     **dict.fromkeys(("f16", "bf16", "s8", "u8"), ((16, 16, 16), (32, 8, 16), (8, 32, 16))),
     "tf32": ((16, 16, 8),),
     "f64": ((8, 8, 4),),
@@ -31,10 +31,10 @@ _WMMA = {
 def wmma_tile(d: Decoder, operand: str, shape: Shape, type_: str, *, once: bool = False) -> Fragment:
     """Return the layout of an operand: but `once`, f16 factors are repeated to fill 8 registers."""
     if operand in "cd":
-        if type_ not in SUMS or not any(shape in shapes for shapes in _WMMA.values()):
+        if type_ not in SUMS or not any(shape in shapes for shapes in SHAPES.values()):
             raise d.error("this combination of shape and type is not supported")
         return tile(operand, shape, SUMS[type_][0])
-    if shape not in _WMMA.get(type_, ()):
+    if shape not in SHAPES.get(type_, ()):
         raise d.error("this combination of shape and type is not supported")
     return tile(operand, shape, KINDS[type_].bits, 8 if type_ == "f16" and not once else None)
 
