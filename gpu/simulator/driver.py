@@ -650,9 +650,13 @@ class Function:
         grid: Sequence[int] = (1, 1, 1),
         shared: int = 0,
         stream: Stream | None = None,
+        cooperative: bool = False,
         **ignored: Any,
     ) -> None:
-        """Launch with NumPy scalars and device pointers; several may make one parameter, a struct."""
+        """Launch with NumPy scalars and device pointers; several may make one parameter, a struct.
+
+        The blocks of a `cooperative` launch are all resident, and may wait for each other.
+        """
         letters, values = "", []
         for arg in args:
             if isinstance(arg, np.generic):
@@ -662,7 +666,7 @@ class Function:
                 letters += "P"
                 values.append(int(getattr(arg, "gpudata", arg)))
         self._check(letters)
-        self.launch(grid, block, _packing(letters).pack(*values), shared)
+        self.launch(grid, block, _packing(letters).pack(*values), shared, cooperative)
 
     def _check(self, letters: str) -> None:
         ends = [_packing(letters[: number + 1]).size for number in range(len(letters))]
@@ -686,7 +690,14 @@ class Function:
             given, wanted = [end - begin for begin, end in places], [size for _, size in layout]
             raise LogicError(f"{self.name}: arguments of {given} bytes, the kernel's parameters: {wanted}")
 
-    def launch(self, grid: Sequence[int], block: Sequence[int], parameters: bytes, shared: int = 0) -> None:
+    def launch(
+        self,
+        grid: Sequence[int],
+        block: Sequence[int],
+        parameters: bytes,
+        shared: int = 0,
+        cooperative: bool = False,
+    ) -> None:
         """Launch with parameters as they lie in memory."""
         gx, gy, gz = (*grid, 1, 1)[:3]
         bx, by, bz = (*block, 1, 1)[:3]
@@ -699,6 +710,7 @@ class Function:
             parameters,
             int(shared),
             self._dynamic_shared_limit,
+            cooperative,
         )
 
     def set_attribute(self, attribute: int, value: int) -> None:

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 EDGES32 = np.array(
     [0, 1, 2, 3, 5, 31, 32, 33, 127, 128, 255, 256, 0x7FFF, 0x8000, 0xFFFF, 0x10000, 0x7FFFFFFF, 0x80000000,
@@ -287,3 +289,133 @@ def test_the_nth_set_bit_is_found_upwards_and_downwards(evaluate):
     base = np.array([0, 2, 4, 1, 0], np.uint32)
     offset = np.array([1, 2, -2, 0, 1], np.int32)
     assert evaluate("fns.b32", np.uint32, mask, base, offset).tolist() == [1, 4, 2, 1, 0xFFFFFFFF]
+
+
+# Drawn by Hypothesis: many lanes an example, so that a run launches few kernels.
+
+WORD = st.integers(0, 2**32 - 1) | st.sampled_from(EDGES32.tolist())
+drawn = settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+ROWS = st.lists(st.tuples(WORD, WORD, WORD), min_size=1, max_size=64)
+
+
+def columns(rows, count=3):
+    return [np.array(column, np.uint32) for column in list(zip(*rows, strict=True))[:count]]
+
+
+def clamp(x, bits=32, is_signed=True):
+    low, high = (-(1 << bits - 1), (1 << bits - 1) - 1) if is_signed else (0, (1 << bits) - 1)
+    return min(max(x, low), high)
+
+
+@drawn
+@given(ROWS)
+def test_saturating_sums_stop_at_the_ends_of_int32(evaluate, rows):
+    functions = {
+        "add.sat.s32": lambda a, b: a + b,
+        "sub.sat.s32": lambda a, b: a - b,
+        "mad.hi.sat.s32": lambda a, b, c: (a * b >> 32) + c,
+    }
+    for name, function in functions.items():
+        count = function.__code__.co_argcount
+        got = evaluate(name, np.uint32, *columns(rows, count))
+        signs = [[signed(x, 32) for x in row[:count]] for row in rows]
+        assert got.tolist() == [clamp(function(*row)) & 0xFFFFFFFF for row in signs]
+
+
+@drawn
+@given(st.lists(st.tuples(WORD, st.integers(0, 70), st.integers(0, 70)), min_size=1, max_size=64))
+def test_masks_of_bits_and_numbers_of_few_bits(evaluate, rows):
+    for mode, limit in (("clamp", lambda n: min(n, 32)), ("wrap", lambda n: n % 32)):
+        _, start, width = columns(rows)
+        ones = [((1 << limit(n)) - 1 << limit(at)) & 0xFFFFFFFF for _, at, n in rows]
+        assert evaluate(f"bmsk.{mode}.b32", np.uint32, start, width).tolist() == ones
+        a, _, width = columns(rows)
+        low = [(x & (1 << limit(n)) - 1, limit(n)) for x, _, n in rows]
+        assert evaluate(f"szext.{mode}.u32", np.uint32, a, width).tolist() == [x for x, _ in low]
+        want = [signed(x, n) & 0xFFFFFFFF if n else 0 for x, n in low]
+        assert evaluate(f"szext.{mode}.s32", np.uint32, a, width).tolist() == want
+
+
+def parts(word, count, is_signed):
+    size = 32 // count
+    fields = [word >> size * i & (1 << size) - 1 for i in range(count)]
+    return [signed(x, size) for x in fields] if is_signed else fields
+
+
+def joined(values, bits):
+    return sum((value & (1 << bits) - 1) << bits * i for i, value in enumerate(values))
+
+
+LANES = {
+    "vadd": lambda x, y: x + y,
+    "vsub": lambda x, y: x - y,
+    "vmin": min,
+    "vmax": max,
+    "vabsdiff": lambda x, y: abs(x - y),
+    "vavrg": lambda x, y: (x + y + (x + y >= 0)) // 2,
+}
+
+
+@drawn
+@given(ROWS, st.sampled_from(sorted(LANES)), st.sampled_from([2, 4]), *[st.sampled_from("us")] * 3)
+def test_parts_of_words_are_combined_clamped_or_added(evaluate, rows, name, count, kind, left, right):
+    spelling = f"{name}{count}.{kind}32.{left}32.{right}32"
+    results = [
+        list(map(LANES[name], parts(a, count, left == "s"), parts(b, count, right == "s")))
+        for a, b, _ in rows
+    ]
+    bits = 32 // count
+    plain, clamped, added = (
+        evaluate(f"{spelling}{rest}", np.uint32, *columns(rows)).tolist() for rest in ("", ".sat", ".add")
+    )
+    assert plain == [joined(values, bits) for values in results]
+    assert clamped == [joined([clamp(v, bits, kind == "s") for v in values], bits) for values in results]
+    assert added == [sum(values) + c & 0xFFFFFFFF for values, (_, _, c) in zip(results, rows, strict=True)]
+
+
+@drawn
+@given(ROWS, st.sampled_from("us"), st.sampled_from("us"))
+def test_dot_products_of_halves_and_bytes(evaluate, rows, left, right):
+    for part in ("lo", "hi"):
+        got = evaluate(f"dp2a.{part}.{left}32.{right}32", np.uint32, *columns(rows))
+        want = []
+        for a, b, c in rows:
+            x, y = parts(a, 2, left == "s"), parts(b, 4, right == "s")
+            chosen = y[2:] if part == "hi" else y[:2]
+            want.append(sum(p * q for p, q in zip(x, chosen, strict=True)) + c & 0xFFFFFFFF)
+        assert got.tolist() == want
+
+
+@drawn
+@given(ROWS, st.sampled_from("us"))
+def test_pairs_of_16_bit_integers_are_two_numbers(evaluate, rows, kind):
+    both = [[parts(word, 2, kind == "s") for word in row[:2]] for row in rows]
+    for name, function in {"add": lambda x, y: x + y, "min": min, "max": max}.items():
+        got = evaluate(f"{name}.{kind}16x2", np.uint32, *columns(rows, 2))
+        assert got.tolist() == [joined(map(function, x, y), 16) for x, y in both]
+
+
+CHAIN = """
+    .visible .entry k(.param .u64 rows, .param .u64 out) {
+    .reg .b64 %p, %q; .reg .b32 %a, %b, %c, %d, %i; .reg .pred %odd;
+    ld.param.u64 %p, [rows]; ld.param.u64 %q, [out]; mov.u32 %i, %ctaid.x;
+    mad.wide.u32 %p, %i, 12, %p; mad.wide.u32 %q, %i, 8, %q;
+    ld.global.u32 %a, [%p]; ld.global.u32 %b, [%p+4]; ld.global.u32 %c, [%p+8];
+    and.b32 %d, %c, 1; setp.eq.u32 %odd, %d, 1;
+    mov.b32 %d, 0;
+    add.cc.u32 %c, %c, 0;          // carries nothing
+    @%odd mad.lo.cc.u32 %c, %a, %b, %c;
+    @%odd madc.hi.u32 %d, %a, %b, 0;
+    @!%odd sub.cc.u32 %c, %a, %b;
+    @!%odd subc.u32 %d, 0, 0;
+    st.global.u32 [%q], %c; st.global.u32 [%q+4], %d; ret; }
+"""
+
+
+@drawn
+@given(ROWS)
+def test_carries_stay_with_the_lanes_whose_predicate_holds(ptx, rows):
+    out = np.zeros(len(rows), np.uint64)
+    ptx(CHAIN, len(rows), 1, np.array(rows, np.uint32), out)
+    want = [(a * b + c if c & 1 else a - b) & 2**64 - 1 for a, b, c in rows]
+    assert out.tolist() == want

@@ -49,8 +49,8 @@ UNKNOWN = [
     "add.u32 %r3, %r1, %r2, %r2;",
     "shfl.sync.idx.b32 %r3, %r1, 0, 31;",
     "atom.global.cas.b128 %q0, [%x], %q1, %q1;",
-    "mov.u32 %r3, %envreg3;",
-    "mov.u32 %r3, %reserved_smem_offset_begin;",
+    "mov.u32 %r3, %pm0;",
+    "mov.u64 %d3, %current_graph_exec;",
     "{ .param .b64 a; .param .b64 r; st.param.b64 [a], %d1; call (r), malloc, (a); }",
     "{ .param .b32 a; .param .b32 r; st.param.b32 [a], %r1; call (r), endless, (a); }",
     "{ .param .b32 a; .param .b32 r; st.param.b32 [a], %r1;"
@@ -88,7 +88,7 @@ def test_what_is_not_known_is_refused_when_it_is_reached_and_by_whom(form, order
         assert found.thread == (21, 0, 0)
 
 
-@pytest.mark.parametrize("form", ["frob.u32 %r3;", "mov.u32 %r3, %envreg1;", "shfl.frob.b32 %r1, %r2;"])
+@pytest.mark.parametrize("form", ["frob.u32 %r3;", "mov.u32 %r3, %pm1;", "shfl.frob.b32 %r1, %r2;"])
 def test_a_predicate_that_holds_for_nobody_reaches_nothing(form):
     assert kernel("@%never " + form, 0)() == [5] * 32
     with pytest.raises(Unsupported):

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from gaugeblock.gpu.simulator.isa.action import Effect, Pure
+from gaugeblock.gpu.simulator.isa.action import Effect, Pure, Run
 from gaugeblock.gpu.simulator.isa.decoder import Decode, Decoder, Modifiers
 from gaugeblock.gpu.simulator.numbers.types import DTYPES, U16, U32, U64, Array
 from gaugeblock.gpu.simulator.ptx.operands import Arg, Extent, ParameterOperand, Sink, Slot
@@ -106,15 +106,19 @@ def emit(
     writes: tuple[int, ...],
 ) -> None:
     """Emit an effect for an access to a known space, or to a generic address."""
+    d.emit(Effect(in_space(access, slot, offset, space, writes), (slot, *reads), writes), guarded=True)
+
+
+def in_space(access: Access, slot: int, offset: int, space: str | None, writes: tuple[int, ...]) -> Run:
+    """Return an access to a known space, or to the one that generic addresses lie in."""
     if space is None:
-        run = _generic(access, slot, offset, writes)
-    else:
-        chosen = space
+        return _generic(access, slot, offset, writes)
+    chosen = space
 
-        def run(registers: Registers, frame: Frame) -> None:
-            access(registers, frame, chosen, slot)
+    def run(registers: Registers, frame: Frame) -> None:
+        access(registers, frame, chosen, slot)
 
-    d.emit(Effect(run, (slot, *reads), writes), guarded=True)
+    return run
 
 
 def within(access: Access, extent: Extent | None, offset: int, nbytes: int) -> Access:
@@ -145,6 +149,7 @@ def _vector(m: Modifiers) -> int:
 def load(d: Decoder) -> None:
     """``ld`` and ``ldu``."""
     m = d.modifiers
+    acquires = "acquire" in m.rest
     space = read_space(m)
     count, type_ = _vector(m), m.type()
     m.done()
@@ -166,7 +171,9 @@ def load(d: Decoder) -> None:
         places = prepared.offset + offset if offset else prepared.offset
         values = memory.bytes.gather(places, size, count)
         if frame.batch.watching:
-            frame.batch.watch(frame, source, where, places, nbytes, write=False)
+            if acquires and where == "shared":
+                frame.batch.meet(frame.lanes)
+            frame.batch.watch(frame, source, where, places, nbytes, write=False, atomic=acquires)
         if plain:
             for place, value in zip(slots, values, strict=True):
                 registers[place] = value

@@ -10,7 +10,7 @@ import numpy as np
 
 from gaugeblock.gpu.simulator.isa.action import Pure
 from gaugeblock.gpu.simulator.isa.decoder import Decode, Decoder
-from gaugeblock.gpu.simulator.isa.kinds import FLOATS, HALF, HALVES, INTEGERS, packed
+from gaugeblock.gpu.simulator.isa.kinds import FLOATS, HALF, HALVES, INTEGERS, PAIRS, packed, same
 from gaugeblock.gpu.simulator.numbers import approximate, floating, integer
 from gaugeblock.gpu.simulator.numbers.types import DTYPES, Array
 
@@ -28,6 +28,14 @@ def _float(d: Decoder, function: Callable[..., Array], type_: str, arity: int, *
     d.pure(function, d.instruction.operands, (type_,) * arity, type_)
 
 
+def _integer(d: Decoder, function: Callable[..., Array], type_: str, arity: int) -> None:
+    """Decode an instruction on integers, or on pairs of them, whose operands and result have one type."""
+    if type_ in PAIRS:
+        d.pure(packed(function, DTYPES[type_[:3]]), d.instruction.operands, ("b32",) * arity, "b32")
+    else:
+        d.pure(function, d.instruction.operands, (type_,) * arity, type_)
+
+
 def _rounding(d: Decoder, type_: str, default: str = "rn") -> Direction:
     allowed = ("rn", "rz", "rm", "rp") if type_ in FLOATS else ("rn",)
     return cast(Direction, d.modifiers.one_of(*allowed, default=default))
@@ -39,13 +47,15 @@ def add_sub(d: Decoder) -> None:
     if m.flag("cc"):
         _carry(d, carry_in=False, carry_out=True)
         return
-    type_ = m.type(*INTEGERS, *FLOATS, *HALVES, "u16x2", "s16x2")
+    type_ = m.type(*INTEGERS, *FLOATS, *HALVES, *PAIRS)
     name = d.instruction.opcode
-    if type_ in INTEGERS:
-        if m.flag("sat"):
-            raise m.error("saturating integer arithmetic is not supported")
+    if type_ in INTEGERS or type_ in PAIRS:
+        clamped = type_ == "s32" and m.flag("sat")
         m.done()
-        d.pure(np.add if name == "add" else np.subtract, d.instruction.operands, (type_, type_), type_)
+        sum_, difference = (
+            (integer.add_saturated, integer.sub_saturated) if clamped else (np.add, np.subtract)
+        )
+        _integer(d, sum_ if name == "add" else difference, type_, 2)
         return
     function = floating.add if name == "add" else floating.sub
     rounding = _rounding(d, type_)
@@ -70,8 +80,6 @@ def _carry(d: Decoder, *, carry_in: bool, carry_out: bool) -> None:
         d.emit(Pure(multiply, factors, (DTYPES[type_],) * 2, a))
     dtype = DTYPES[unsigned]
     subtract = d.instruction.opcode.startswith("sub")
-    if d.instruction.guard is not None:
-        raise d.error("a predicate on extended-precision arithmetic is not supported")
 
     def total(x: Array, y: Array, c: Array) -> Array:
         extra = c.astype(dtype) if carry_in else np.zeros(1, dtype)
@@ -90,9 +98,9 @@ def _carry(d: Decoder, *, carry_in: bool, carry_out: bool) -> None:
     source_types = (dtype, dtype, DTYPES["pred"])
     new_carry = d.temporary("pred")
     d.emit(Pure(overflow, (a, b, carry), source_types, new_carry))
-    d.emit(Pure(total, (a, b, carry), source_types, d.destination(operands[0], unsigned)))
+    d.emit(Pure(total, (a, b, carry), source_types, d.destination(operands[0], unsigned)), guarded=True)
     if carry_out:
-        d.emit(Pure(lambda x: x, (new_carry,), (DTYPES["pred"],), carry))
+        d.emit(Pure(same, (new_carry,), (DTYPES["pred"],), carry), guarded=True)
 
 
 def add_carry(d: Decoder) -> None:
@@ -133,8 +141,10 @@ def mad(d: Decoder) -> None:
         fma(d)
         return
     part = m.one_of("lo", "hi", "wide")
+    clamped = part == "hi" and type_ == "s32" and m.flag("sat")
     m.done()
     function = {"lo": integer.mad_lo, "hi": integer.mad_hi, "wide": integer.mad_wide}[part]
+    function = integer.mad_hi_saturated if clamped else function
     result = _widened(type_) if part == "wide" else type_
     d.pure(function, d.instruction.operands, (type_, type_, result), result)
 
@@ -162,7 +172,7 @@ def fma(d: Decoder) -> None:
 def div_rem(d: Decoder) -> None:
     """``div`` and ``rem``."""
     m = d.modifiers
-    type_ = m.type(*INTEGERS, *FLOATS)
+    type_ = m.type(*INTEGERS, *(FLOATS if d.instruction.opcode == "div" else ()))
     if type_ in INTEGERS:
         m.done()
         function = integer.div if d.instruction.opcode == "div" else integer.rem
@@ -214,7 +224,7 @@ def transcendental(d: Decoder) -> None:
     name = d.instruction.opcode
     type_ = m.type("f32", *(HALVES if name in ("ex2", "tanh") else ()))
     m.one_of("approx")
-    options = d.modifiers.flags("ftz")
+    options = {} if name == "tanh" else d.modifiers.flags("ftz")
     m.done()
     functions = {
         "ex2": approximate.ex2,
@@ -230,13 +240,13 @@ def minimum_maximum(d: Decoder) -> None:
     """``min`` and ``max``."""
     m = d.modifiers
     least = d.instruction.opcode == "min"
-    type_ = m.type(*INTEGERS, *FLOATS, *HALVES)
-    if type_ in INTEGERS:
+    type_ = m.type(*INTEGERS, *FLOATS, *HALVES, *PAIRS)
+    if type_ in INTEGERS or type_ in PAIRS:
         relu = m.flag("relu")
         m.done()
         plain = np.minimum if least else np.maximum
         function = (lambda a, b: np.maximum(plain(a, b), np.zeros(1, a.dtype))) if relu else plain
-        d.pure(function, d.instruction.operands, (type_, type_), type_)
+        _integer(d, function, type_, 2)
         return
     options: dict[str, bool] = {}
     for word, name in (("ftz", "ftz"), ("NaN", "nan"), ("xorsign", "xorsign"), ("abs", "magnitude")):
@@ -289,17 +299,33 @@ def sum_of_differences(d: Decoder) -> None:
 
 
 def dot_product(d: Decoder) -> None:
-    """``dp4a``."""
+    """``dp4a`` and ``dp2a``."""
     m = d.modifiers
+    half = m.one_of("lo", "hi") if d.instruction.opcode == "dp2a" else ""
     kinds = [word for word in m.rest if word in ("u32", "s32")]
     if len(kinds) != 2 or len(m.rest) != 2:
         raise m.error("needs two types")
-    d.pure(
-        partial(integer.dp4a, signed=(kinds[0] == "s32", kinds[1] == "s32")),
-        d.instruction.operands,
-        ("u32", "u32", "u32"),
-        "u32",
+    function = partial(integer.dp2a, upper=half == "hi") if half else integer.dp4a
+    signed = (kinds[0] == "s32", kinds[1] == "s32")
+    d.pure(partial(function, signed=signed), d.instruction.operands, ("u32", "u32", "u32"), "u32")
+
+
+def lanes(d: Decoder) -> None:
+    """``vadd2``, ``vabsdiff4`` and the like: instructions on the halves, or the bytes, of words."""
+    m = d.modifiers
+    saturate, add = m.flag("sat"), m.flag("add")
+    kinds = [m.type("u32", "s32") for _ in range(3)]
+    m.done()
+    name = d.instruction.opcode
+    function = partial(
+        integer.lanes,
+        operation=name[:-1],
+        count=int(name[-1]),
+        signed=(kinds[0] == "s32", kinds[1] == "s32", kinds[2] == "s32"),
+        saturate=saturate,
+        add=add,
     )
+    d.pure(function, d.instruction.operands, ("b32",) * 3, "b32")
 
 
 TABLE: dict[str, Decode] = {
@@ -317,5 +343,6 @@ TABLE: dict[str, Decode] = {
     "copysign": copysign,
     "testp": testp,
     "sad": sum_of_differences,
-    "dp4a": dot_product,
+    **dict.fromkeys(("dp4a", "dp2a"), dot_product),
+    **{f"{name}{count}": lanes for name in integer.LANE_OPERATIONS for count in (2, 4)},
 }

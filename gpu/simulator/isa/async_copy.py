@@ -11,6 +11,7 @@ import numpy as np
 
 from gaugeblock.gpu.simulator.isa.action import Effect, Run
 from gaugeblock.gpu.simulator.isa.decoder import Decode, Decoder
+from gaugeblock.gpu.simulator.isa.mbarrier import track_copies
 from gaugeblock.gpu.simulator.numbers.types import U32
 from gaugeblock.gpu.simulator.ptx.operands import Arg, Slot
 from gaugeblock.gpu.simulator.ptx.syntax import Integer
@@ -24,26 +25,24 @@ def async_copy(d: Decoder) -> None:
     m = d.modifiers
     if not m.flag("async"):
         raise d.error("this instruction is not supported")
+    if m.flag("mbarrier"):
+        m.one_of("arrive")
+        track_copies(d)
+        return
     if m.flag("commit_group"):
         m.done()
         d.emit(Effect(_commit, (), ()), guarded=True)
         return
     if m.flag("wait_all"):
         m.done()
-        d.emit(
-            Effect(lambda registers, frame: frame.batch.copies.wait(frame.lanes, None), (), ()), guarded=True
-        )
+        d.emit(Effect(_wait(None), (), ()), guarded=True)
         return
     if m.flag("wait_group"):
         m.done()
         (count,) = d.instruction.operands
         if not isinstance(count, Integer):
             raise d.error("needs a constant")
-        newest = count.value
-        d.emit(
-            Effect(lambda registers, frame: frame.batch.copies.wait(frame.lanes, newest), (), ()),
-            guarded=True,
-        )
+        d.emit(Effect(_wait(count.value), (), ()), guarded=True)
         return
     _copy(d)
 

@@ -10,11 +10,21 @@ import numpy as np
 
 from gaugeblock.gpu.simulator.isa.access import emit, find_address, locate, read_space, within
 from gaugeblock.gpu.simulator.isa.decoder import Decode, Decoder
-from gaugeblock.gpu.simulator.isa.kinds import packed
+from gaugeblock.gpu.simulator.isa.kinds import BITS, FLOATS, HALVES, packed
 from gaugeblock.gpu.simulator.numbers import floating
 from gaugeblock.gpu.simulator.numbers.types import BF16, DTYPES, F16, U32, Array
 from gaugeblock.gpu.simulator.state.frame import Frame, Registers
 from gaugeblock.gpu.simulator.state.memory import Bytes
+
+_NUMBERS = ("u32", "s32", "u64", "s64")
+_TYPES = {
+    "add": (*_NUMBERS, *FLOATS, *HALVES),
+    **dict.fromkeys(("min", "max"), (*_NUMBERS, *HALVES)),
+    **dict.fromkeys(("and", "or", "xor"), ("b32", "b64")),
+    **dict.fromkeys(("exch", "cas"), BITS),
+    **dict.fromkeys(("inc", "dec"), ("u32",)),
+}
+"""The types of each operation."""
 
 
 def _atomic_function(d: Decoder, operation: str, type_: str) -> Callable[..., Array]:
@@ -73,10 +83,11 @@ def atomic(d: Decoder) -> None:
     """``atom`` and ``red``."""
     m = d.modifiers
     returns = d.instruction.opcode == "atom"
+    acquires = not {"acquire", "acq_rel"}.isdisjoint(m.rest)
     space = read_space(m)
-    operation = m.one_of("add", "min", "max", "and", "or", "xor", "exch", "cas", "inc", "dec")
+    operation = m.one_of(*_TYPES)
     m.flag("noftz")
-    type_ = m.type()
+    type_ = m.type(*_TYPES[operation])
     m.done()
     function = _atomic_function(d, operation, type_)
     operands = d.without_policy()
@@ -101,6 +112,8 @@ def atomic(d: Decoder) -> None:
         apply = flushing if where == "global" and type_ == "f32" and operation == "add" else function
         old = _apply_in_order(memory.bytes, places, dtype, size, apply, values)
         if frame.batch.watching:
+            if acquires and where == "shared":
+                frame.batch.meet(frame.lanes)
             frame.batch.watch(frame, source, where, places, size, write=True, atomic=True)
         for target in targets:
             registers[target] = old

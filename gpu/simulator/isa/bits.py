@@ -61,8 +61,9 @@ def count_bits(d: Decoder) -> None:
     """``popc``, ``clz``, ``brev``, ``bfind``."""
     m = d.modifiers
     name = d.instruction.opcode
-    type_ = m.type("b32", "b64", "u32", "s32", "u64", "s64")
-    shift_amount = m.flag("shiftamt")
+    finds = name == "bfind"
+    type_ = m.type(*(("u32", "s32", "u64", "s64") if finds else ("b32", "b64")))
+    shift_amount = finds and m.flag("shiftamt")
     m.done()
     functions = {"popc": integer.popc, "clz": integer.clz, "brev": integer.brev, "bfind": integer.bfind}
     function = integer.bfind_shift if shift_amount else functions[name]
@@ -106,11 +107,22 @@ def find_nth(d: Decoder) -> None:
     d.pure(integer.fns, d.instruction.operands, ("b32", "u32", "s32"), "b32")
 
 
+def mask(d: Decoder) -> None:
+    """``bmsk`` and ``szext``: ones at some bits, and numbers of some bits."""
+    m = d.modifiers
+    name, wrap = d.instruction.opcode, m.one_of("clamp", "wrap") == "wrap"
+    type_ = m.type("b32") if name == "bmsk" else m.type("u32", "s32")
+    m.done()
+    function = integer.bmsk if name == "bmsk" else integer.szext
+    d.pure(partial(function, wrap=wrap), d.instruction.operands, (type_, "u32"), type_)
+
+
 TABLE: dict[str, Decode] = {
     **dict.fromkeys(("and", "or", "xor", "not", "cnot"), logic),
     **dict.fromkeys(("shl", "shr"), shift),
     **dict.fromkeys(("popc", "clz", "brev", "bfind"), count_bits),
     **dict.fromkeys(("bfe", "bfi"), fields),
+    **dict.fromkeys(("bmsk", "szext"), mask),
     "shf": funnel,
     "prmt": permute,
     "lop3": lop3,

@@ -119,7 +119,8 @@ def set_(d: Decoder) -> None:
     name = m.one_of(*_COMPARISONS)
     boolean = m.one_of("and", "or", "xor", default="")
     ftz = m.flag("ftz")
-    result, type_ = m.type(), m.type()
+    result = m.type("u16", "s16", "u32", "s32", "f32", *HALVES)
+    type_ = m.type(*INTEGERS, *BITS, *FLOATS, *HALVES)
     m.done()
     if boolean:
         raise d.error("a boolean operator is not supported here")

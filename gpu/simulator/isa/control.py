@@ -38,7 +38,11 @@ def leave(d: Decoder) -> None:
 
 def trap(d: Decoder) -> None:
     """``trap``, ``brkpt``, and a failed ``assert``: the kernel asks to be stopped."""
-    what = "an assertion of the kernel failed" if d.modifiers.flag("assert") else "the kernel executed a trap"
+    reasons = {
+        "assert": "an assertion of the kernel failed",
+        "pointer": "a call through a pointer to no function of this signature",
+    }
+    what = reasons.get(d.modifiers.one_of(*reasons, default=""), "the kernel executed a trap")
     d.modifiers.done()
 
     def run(registers: Registers, frame: Frame) -> None:

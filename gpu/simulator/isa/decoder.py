@@ -33,7 +33,13 @@ from gaugeblock.gpu.simulator.ptx.origins import origins
 from gaugeblock.gpu.simulator.ptx.syntax import SIZES, Float, Integer, PtxError, Refused
 from gaugeblock.gpu.simulator.state.frame import Frame, Registers
 
-_WIDE_SPECIALS = ("%clock64", "%globaltimer", "%gridid", "%parameters")
+NUMBERS = tuple(name for name in DTYPES if name != "pred" and not name.endswith("x2"))
+"""Types of one number, or of bits."""
+_WIDE_SPECIALS = ("%gridid", "%parameters")
+_CLOCKS = {
+    "%clock": "u32", "%clock_hi": "u32", "%clock64": "u64",
+    "%globaltimer": "u64", "%globaltimer_lo": "u32", "%globaltimer_hi": "u32",
+}  # fmt: skip
 
 
 class Modifiers:
@@ -66,9 +72,9 @@ class Modifiers:
         return default
 
     def type(self, *allowed: str) -> str:
-        """Read a type; without a list, any."""
+        """Read a type; without a list, any of one number."""
         for word in self.rest:
-            if word in DTYPES and (not allowed or word in allowed):
+            if word in (allowed or NUMBERS):
                 self.rest.remove(word)
                 return word
         raise self.error("needs a type" + (f" (one of .{', .'.join(allowed)})" if allowed else ""))
@@ -139,6 +145,17 @@ class Decoder:
             self.specials[name] = self.temporary("u64" if name in _WIDE_SPECIALS else "u32")
         return self.specials[name]
 
+    def _clock(self, name: str) -> int:
+        """Return a slot with the time at which the current instruction reads it."""
+        slot, type_ = self.temporary(_CLOCKS[name]), DTYPES[_CLOCKS[name]]
+
+        def run(registers: Registers, frame: Frame) -> None:
+            time = frame.batch.tick() >> (32 if name.endswith("hi") else 0)
+            registers[slot] = np.array([time & np.iinfo(type_).max], type_)
+
+        self.emit(Effect(run, (), (slot,)))
+        return slot
+
     # Operands.
 
     def source(self, arg: Arg, type_: str) -> int:
@@ -152,7 +169,7 @@ class Decoder:
         if isinstance(arg, SymbolAddress):
             return self.number(arg.address, type_)
         if isinstance(arg, Special):
-            slot = self.special(arg.name)
+            slot = self._clock(arg.name) if arg.name in _CLOCKS else self.special(arg.name)
             return self._fit(slot, self.types[slot], type_)
         if isinstance(arg, ParameterOperand) and arg.kernel and SIZES[type_] == 8:
             return self._parameter_address(arg.offset)

@@ -10,6 +10,7 @@ import numpy as np
 from gaugeblock.gpu.simulator.numbers.types import BF16, F16, U32, Array
 
 INTEGERS = tuple(f"{kind}{bits}" for kind in "us" for bits in (16, 32, 64))
+PAIRS = ("u16x2", "s16x2")
 BITS = ("b16", "b32", "b64")
 FLOATS = ("f32", "f64")
 HALVES = ("f16", "bf16", "f16x2", "bf16x2")

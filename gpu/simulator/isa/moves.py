@@ -7,17 +7,17 @@ from collections.abc import Callable
 import numpy as np
 
 from gaugeblock.gpu.simulator.isa.action import Pure
-from gaugeblock.gpu.simulator.isa.decoder import Decode, Decoder
+from gaugeblock.gpu.simulator.isa.decoder import NUMBERS, Decode, Decoder
 from gaugeblock.gpu.simulator.isa.kinds import same
-from gaugeblock.gpu.simulator.numbers import conversion
-from gaugeblock.gpu.simulator.numbers.types import DTYPES, Array
+from gaugeblock.gpu.simulator.numbers import conversion, float8
+from gaugeblock.gpu.simulator.numbers.types import DTYPES, U32, Array
 from gaugeblock.gpu.simulator.ptx.operands import Sink, Slot, Vec
 from gaugeblock.gpu.simulator.state.memory import LOCAL_WINDOW, SHARED_WINDOW
 
 
 def move(d: Decoder) -> None:
     """``mov``: a register, a constant, an address; or packing and unpacking of vectors."""
-    type_ = d.modifiers.type()
+    type_ = d.modifiers.type("pred", *NUMBERS)
     d.modifiers.done()
     target, source = d.instruction.operands
     if isinstance(target, Vec):
@@ -60,7 +60,8 @@ def convert(d: Decoder) -> None:
     """``cvt``."""
     m = d.modifiers
     if m.flag("pack"):
-        raise m.error(".pack is not supported")
+        _convert_and_pack(d)
+        return
     rounding = m.one_of("rn", "rz", "rm", "rp", "rna", "rni", "rzi", "rmi", "rpi", default="")
     options = m.flags("ftz", "sat", "relu", "satfinite")
     types = [word for word in m.rest if word in DTYPES or word == "tf32"]
@@ -76,8 +77,10 @@ def convert(d: Decoder) -> None:
     if not isinstance(target, Slot | Sink):
         raise d.error("needs a register as its destination")
     try:
-        if len(sources) == 2:
-            function: Callable[..., Array] = conversion.cvt_packed(to, rounding=rounding, **options)
+        if "e" in (to[0], from_[0]):
+            function: Callable[..., Array] = _convert_float8(d, to, from_, rounding, options)
+        elif len(sources) == 2:
+            function = conversion.cvt_packed(to, rounding=rounding, **options)
         else:
             function = conversion.cvt(to, from_, rounding=rounding or None, **options)
     except (TypeError, ValueError) as error:
@@ -92,6 +95,41 @@ def convert(d: Decoder) -> None:
         d.emit(
             Pure(lambda x: x.astype(larger), (place,), (narrow,), d.destination(target, have)), guarded=True
         )
+
+
+def _convert_float8(
+    d: Decoder, to: str, from_: str, rounding: str, options: dict[str, bool]
+) -> Callable[..., Array]:
+    """Return a conversion to or from a pair of 8-bit floats."""
+    relu, clamped = options.pop("relu", False), options.pop("satfinite", False)
+    narrow = to[0] == "e"
+    if rounding != "rn" or options or clamped != narrow or (not narrow and to != "f16x2"):
+        raise d.error("no such conversion")
+    if not narrow:
+        return float8.from_pair(from_.removesuffix("x2"), relu=relu)
+    count = {"f32": 2, "f16x2": 1}.get(from_)
+    if count != len(d.instruction.operands) - 1:
+        raise d.error("no such conversion")
+    return float8.to_pair(to.removesuffix("x2"), from_, relu=relu)
+
+
+def _convert_and_pack(d: Decoder) -> None:
+    """``cvt.pack.sat``: two clamped int32 side by side, below them bits of c if they are bytes."""
+    m = d.modifiers
+    m.one_of("sat")
+    to = m.type("u16", "s16", "u8", "s8")
+    m.type("s32")
+    below = m.rest == ["b32"]
+    m.rest = m.rest[below:]
+    m.done()
+    limits, bits = np.iinfo(DTYPES[to]), 8 * DTYPES[to].itemsize
+
+    def pack(a: Array, b: Array, *c: Array) -> Array:
+        x, y = (np.clip(v, limits.min, limits.max).astype(f"u{bits // 8}").astype(U32) for v in (a, b))
+        both: Array = x << bits | y
+        return both | c[0] << 2 * bits if c else both
+
+    d.pure(pack, d.instruction.operands, ("s32", "s32", *["b32"] * below), "b32")
 
 
 def convert_address(d: Decoder) -> None:

@@ -14,9 +14,12 @@ from gaugeblock.gpu.simulator.isa import (
     comparison,
     control,
     matrix,
+    mbarrier,
     moves,
+    multiply,
     printing,
     warp,
+    wmma,
 )
 from gaugeblock.gpu.simulator.isa.decoder import Decode
 
@@ -29,7 +32,10 @@ TABLE: Final[Mapping[str, Decode]] = {
     **atomics.TABLE,
     **async_copy.TABLE,
     **control.TABLE,
+    **mbarrier.TABLE,
     **warp.TABLE,
+    **multiply.TABLE,
     **matrix.TABLE,
+    **wmma.TABLE,
     **printing.TABLE,
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -16,6 +16,15 @@ from gaugeblock.gpu.simulator.state.copies import Copies
 from gaugeblock.gpu.simulator.state.frame import Frame
 from gaugeblock.gpu.simulator.state.geometry import WARP, Dim, Index, geometry
 from gaugeblock.gpu.simulator.state.memory import GlobalMemory, Window
+
+RESERVED_SHARED = 1024
+"""Bytes of a block's shared memory that CUDA's own functions use; here they lie behind the kernel's."""
+_CYCLES = 64
+
+
+def _beyond(size: int) -> int:
+    """Return where something begins behind so many bytes."""
+    return -(-size // 128) * 128
 
 
 class Batch:
@@ -32,17 +41,22 @@ class Batch:
         blocks: int,
         dynamic_shared: int,
         parameters: bytes,
-        parameter_address: int = 0,
+        addresses: Mapping[str, int],
     ) -> None:
         self.program, self.memory, self.settings = program, memory, settings
         self.grid, self.block, self.first, self.blocks = grid, block, first, blocks
-        self.parameter_address = parameter_address
+        self.addresses, self.ticks, self.resting = addresses, 0, False
         self.place = place = geometry(block, blocks)
         self.count = len(place.lanes)
         self.all_lanes, self.lane_of = place.lanes, place.lane_of
         self.warps, self.warp_place, self.whole_warps = place.warps, place.warp_place, place.whole_warps
         self.shared_bytes = program.shared_bytes(dynamic_shared)
+        reserved = any(name.startswith("%reserved_smem") for name in program.specials)
+        if reserved:
+            self.shared_bytes = _beyond(self.shared_bytes) + RESERVED_SHARED
         self.shared = Window("shared", self.shared_bytes, blocks, None)
+        if reserved:
+            self.shared.give(self.shared_bytes - RESERVED_SHARED)
         self.shared.all_written = settings.shared_written
         if blocks > 1 and self.shared_bytes:
             self.shared.base = place.block_of * self.shared.stride
@@ -90,17 +104,28 @@ class Batch:
                 "gt": ~((bit - np.uint32(1)) | bit),
                 "ge": ~(bit - np.uint32(1)),
             }[base[-2:]]
+        workspace, end = self.addresses.get("%workspace", 0), self.program.shared_bytes(dynamic_shared)
         fixed = {
             "nwarpid": 64,
             "nsmid": 1,
             "dynamic_smem_size": dynamic_shared,
-            "total_smem_size": self.shared_bytes,
+            "total_smem_size": end,
+            "aggr_smem_size": self.shared_bytes,
             "cluster_nctarank": 1,
+            "parameters": self.addresses.get("%parameters", 0),
+            "envreg1": workspace >> 32,
+            "envreg2": workspace & 0xFFFFFFFF,
+            **dict.fromkeys(("reserved_smem_offset_begin", "reserved_smem_offset_0"), _beyond(end)),
+            **dict.fromkeys(("reserved_smem_offset_end", "reserved_smem_offset_cap"), self.shared_bytes),
+            "reserved_smem_offset_1": _beyond(end) + RESERVED_SHARED // 2,
         }
-        if base == "parameters":
-            return np.array([self.parameter_address], np.uint64)
-        wide = base in ("clock64", "globaltimer", "gridid")
+        wide = base in ("parameters", "gridid")
         return np.array([fixed.get(base, 0)], np.uint64 if wide else np.uint32)
+
+    def tick(self) -> int:
+        """Return the time in cycles, or what stands for them: it goes on with every look."""
+        self.ticks += _CYCLES
+        return self.ticks
 
     def _block_index(self, axis: int) -> Array:
         gx, gy, _ = self.grid
@@ -125,6 +150,20 @@ class Batch:
         return number % gx, number // gx % gy, number // (gx * gy)
 
     # Watching.
+
+    def meet(self, lanes: Index) -> None:
+        """Let the race detector look at what the blocks of these lanes have done, and forget it.
+
+        What one thread did before it released something, and another after it acquired that, is in order.
+        """
+        if self.races is not None:
+            blocks = np.zeros(self.blocks, np.bool_)
+            blocks[self.place.block_of[lanes]] = True
+            self.races.barrier(blocks)
+
+    def rest(self) -> None:
+        """Tell the scheduler that the threads that run wait for others."""
+        self.resting = True
 
     def remark(self, source: Lowered, what: str) -> None:
         """Keep a note about an instruction for the user, once."""

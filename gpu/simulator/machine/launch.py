@@ -23,6 +23,8 @@ MAX_STATIC_SHARED = 48 * 1024
 RESIDENT = 1 << 18
 """Threads whose blocks run side by side where blocks wait for each other: about as many as on a GPU."""
 MAX_SHARED = 227 * 1024
+_WORKSPACE = 64
+"""Bytes, all zero, by which the blocks of a cooperative launch synchronise: ``%envreg1`` and 2 say where."""
 
 
 def launch(
@@ -34,8 +36,9 @@ def launch(
     parameters: bytes,
     dynamic_shared: int = 0,
     allowed_dynamic: int = MAX_STATIC_SHARED,
+    cooperative: bool = False,
 ) -> None:
-    """Run a kernel to its end.
+    """Run a kernel to its end; the blocks of a `cooperative` launch may wait for each other.
 
     Raises
     ------
@@ -51,16 +54,25 @@ def launch(
     threads = block[0] * block[1] * block[2]
     total = grid[0] * grid[1] * grid[2]
     together = max(1, settings.lanes // threads) if settings.order == "lockstep" else 1
-    if program.waits_for_blocks:
+    if cooperative and total * threads > RESIDENT:
+        raise LaunchError(
+            f"too many blocks in a cooperative launch: {total} of {threads} threads, "
+            f"of which {RESIDENT} are resident at most"
+        )
+    if program.waits_for_blocks or cooperative:
         together = max(together, RESIDENT // threads)
     starts = list(range(0, total, together))
     if settings.order != "lockstep":
         np.random.default_rng(settings.seed).shuffle(starts)
-    address = 0
-    if "%parameters" in program.specials:
-        in_memory = memory.allocate(len(parameters), f"parameters of {program.name}")
-        address = BASE + in_memory.start
-        memory.host_range(address, len(parameters), True)[:] = np.frombuffer(parameters, np.uint8)
+    contents = {"%parameters": parameters} if "%parameters" in program.specials else {}
+    if cooperative:
+        contents["%workspace"] = bytes(_WORKSPACE)
+    places = {
+        name: memory.allocate(len(data), f"{name[1:]} of {program.name}") for name, data in contents.items()
+    }
+    addresses = {name: BASE + place.start for name, place in places.items()}
+    for name, data in contents.items():
+        memory.host_range(addresses[name], len(data), True)[:] = np.frombuffer(data, np.uint8)
     if settings.counters is not None:
         settings.counters.begin(program.name, total, threads)
     try:
@@ -68,7 +80,16 @@ def launch(
             for first in starts:
                 count = min(together, total - first)
                 batch = Batch(
-                    program, memory, settings, grid, block, first, count, dynamic_shared, parameters, address
+                    program,
+                    memory,
+                    settings,
+                    grid,
+                    block,
+                    first,
+                    count,
+                    dynamic_shared,
+                    parameters,
+                    addresses,
                 )
                 try:
                     Scheduler(batch).run()
@@ -79,8 +100,8 @@ def launch(
     finally:
         if settings.counters is not None:
             settings.counters.end(program.segments)
-        if address:
-            memory.free(in_memory)
+        for place in places.values():
+            memory.free(place)
 
 
 def _check(program: Program, grid: Dim, block: Dim, dynamic_shared: int, allowed_dynamic: int) -> None:

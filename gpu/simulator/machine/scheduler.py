@@ -12,7 +12,6 @@ kernel is stuck, and the fault says who waits for whom.
 
 from __future__ import annotations
 
-from itertools import count
 from typing import Any, cast
 
 import numpy as np
@@ -74,11 +73,16 @@ class Scheduler:
 
     def run(self) -> None:
         """Run until every lane has left."""
+        asleep: set[int] = set()  # units that wait for others: they look again when these can do no more
         while True:
-            ready = [unit for unit in self.units if unit]
+            ready = [number for number, unit in enumerate(self.units) if unit]
             if ready:
-                unit = ready[0] if len(ready) == 1 else ready[int(self.random.integers(len(ready)))]
-                self._slice(unit)
+                awake = [number for number in ready if number not in asleep] if asleep else ready
+                if not awake:
+                    asleep, awake = set(), ready
+                number = awake[0] if len(awake) == 1 else awake[int(self.random.integers(len(awake)))]
+                if self._slice(self.units[number]):
+                    asleep.add(number)
             elif not self._release():
                 if self.at_collective or self.barriers.waiting:
                     self._stuck()
@@ -91,17 +95,21 @@ class Scheduler:
     def _frame(self, lanes: Index | None) -> Frame:
         return self.batch.frame if lanes is None else self.batch.frame.subset(lanes)
 
-    def _slice(self, unit: Groups) -> None:
-        """Run a unit until it can go no further or has had its share."""
+    def _slice(self, unit: Groups) -> bool:
+        """Run a unit until it can go no further or has had its share; say whether all of it looks in vain."""
         end = self.issued + _SLICE
-        tired = False
-        for turn in count(1):
-            # Where the smallest counter spins, the largest may hold what it waits for.
-            tired = self._advance(unit, max(unit) if tired or turn % _ROTATION == 0 else min(unit))
+        alone = len(self.units) == 1
+        tired, number, turn, resting = False, 0, 0, 0
+        while unit and (alone or (self.issued <= end and resting < len(unit))):
+            turn += 1
+            # Where one counter spins, the next ones may hold what it waits for.
+            beyond = [other for other in unit if other > number] if tired else []
+            number = min(beyond or unit) if tired or turn % _ROTATION else max(unit)
+            tired = self._advance(unit, number)
             if tired:
                 self._release()
-            if not unit or (self.issued > end and len(self.units) > 1):
-                return
+            resting = resting + 1 if tired and self.batch.resting else 0
+        return bool(unit) and resting >= len(unit)
 
     def _advance(self, groups: Groups, number: int) -> bool:
         """Run the group at a program counter until it changes, or has had its share: then return True."""
@@ -113,6 +121,7 @@ class Scheduler:
         alone = not (groups or self.barriers.waiting or self.at_collective) and len(self.units) == 1
         end = self.issued + _SLICE
         leaves = [] if self.leaves and self.leaves[number] else self.leaves
+        self.batch.resting = False
         while True:
             segment = self.segments[number]
             self._straight(segment, number, frame)
@@ -120,7 +129,7 @@ class Scheduler:
                 written.update(segment.writes)
             outcome = self._ending(segment, number, frame)
             goes_on = isinstance(outcome, int) and outcome < limit and outcome not in groups
-            if goes_on and (alone or self.issued < end):
+            if goes_on and not self.batch.resting and (alone or self.issued < end):
                 number = cast(int, outcome)
                 if lanes is not None and leaves and leaves[number]:
                     self.barriers.leaving(number, lanes)
@@ -156,6 +165,8 @@ class Scheduler:
             raise self._stopped(fault, segment.origins[id(operation)], frame) from None
 
     def _stopped(self, fault: LaneFault, source: Lowered | None, frame: Frame) -> Stopped:
+        if fault.source is not None:  # a race that came to light here
+            return Stopped(fault, fault.source, fault.lane)
         lane = int(frame.lanes[min(fault.lane or 0, frame.count - 1)])
         return Stopped(fault, source, lane)
 

@@ -6,6 +6,7 @@ Results wrap modulo the width, as NumPy's do. Semantics: PTX ISA 9.1, sections 9
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -236,6 +237,42 @@ def cnot(a: Array) -> Array:
     return zero.astype(a.dtype)
 
 
+def bmsk(start: Array, width: Array, *, wrap: bool) -> Array:
+    """Return `width` ones from bit `start` on; both are clamped to 32, or taken modulo 32."""
+    at, count = ((x & 31 if wrap else np.minimum(x, 32)).astype(U64) for x in (start, width))
+    return (((np.uint64(1) << count) - np.uint64(1)) << at).astype(U32)
+
+
+def szext(a: Array, width: Array, *, wrap: bool) -> Array:
+    """Extend the low `width` bits by zeros, or by their sign if the type has one."""
+    count = width.view(U32) & 31 if wrap else np.minimum(width.view(U32), 32)
+    spare = np.uint64(64) - count.astype(U64)
+    top = shift_left(a.view(U32).astype(U64), spare)
+    wide = top.view(S64) if a.dtype.kind == "i" else top
+    return shift_right(wide, spare).astype(a.dtype)
+
+
+def saturated(wide: Array) -> Array:
+    """Clamp 64-bit sums to int32 (``.sat``)."""
+    limits = np.iinfo(np.int32)
+    return np.clip(wide, limits.min, limits.max).astype(S32)
+
+
+def add_saturated(a: Array, b: Array) -> Array:
+    """Return a + b, clamped to int32."""
+    return saturated(a.astype(S64) + b)
+
+
+def sub_saturated(a: Array, b: Array) -> Array:
+    """Return a − b, clamped to int32."""
+    return saturated(a.astype(S64) - b)
+
+
+def mad_hi_saturated(a: Array, b: Array, c: Array) -> Array:
+    """Return the upper half of the product plus c, clamped to int32."""
+    return saturated(mul_hi(a, b).astype(S64) + c)
+
+
 def fns(mask: Array, base: Array, offset: Array) -> Array:
     """Find the n-th set bit of `mask`, counting from `base` upwards (offset > 0) or downwards."""
     lanes = np.broadcast_arrays(mask, base, offset.view(S32))
@@ -259,6 +296,47 @@ def dp4a(a: Array, b: Array, c: Array, signed: tuple[bool, bool]) -> Array:
     y = np.ascontiguousarray(b)[..., None].view(kinds[1]).astype(S32)
     total: Array = c.view(S32) + (x * y).sum(-1, dtype=S32)
     return total.view(U32)
+
+
+def dp2a(a: Array, b: Array, c: Array, signed: tuple[bool, bool], *, upper: bool) -> Array:
+    """Return c plus the dot product of the halves of a with the lower, or upper, two bytes of b."""
+    x = np.ascontiguousarray(a)[..., None].view(np.int16 if signed[0] else np.uint16).astype(S32)
+    y = np.ascontiguousarray(b)[..., None].view(np.int8 if signed[1] else U8).astype(S32)
+    part = y[..., 2:] if upper else y[..., :2]
+    total: Array = c.view(S32) + (x * part).sum(-1, dtype=S32)
+    return total.view(U32)
+
+
+_LANES: Mapping[str, Callable[[Array, Array], Array]] = {
+    "vadd": np.add,
+    "vsub": np.subtract,
+    "vmin": np.minimum,
+    "vmax": np.maximum,
+    "vabsdiff": lambda x, y: np.abs(x - y),
+    "vavrg": lambda x, y: (x + y + (x + y >= 0)) >> 1,
+}
+LANE_OPERATIONS = tuple(_LANES)
+
+
+def lanes(
+    a: Array, b: Array, c: Array, *, operation: str, count: int, signed: tuple[bool, bool, bool],
+    saturate: bool, add: bool,
+) -> Array:  # fmt: skip
+    """Combine two or four parts of words (``vadd4`` and the like); with `add`, their sum is added to c.
+
+    `signed` are the kinds of the result, of a and of b.
+    """
+    kinds = [np.dtype(f"{'i' if s else 'u'}{4 // count}") for s in signed]
+    x, y = (np.ascontiguousarray(w)[..., None].view(k).astype(S64) for w, k in ((a, kinds[1]), (b, kinds[2])))
+    result = _LANES[operation](x, y)
+    if add:
+        total: Array = c + result.sum(-1)
+        return total.astype(U32)
+    if saturate:
+        limits = np.iinfo(kinds[0])
+        result = np.clip(result, limits.min, limits.max)
+    words: Array = np.ascontiguousarray(result.astype(kinds[0])).view(U32)
+    return words[..., 0]
 
 
 def truncate(dtype: np.dtype[Any], a: Array) -> Array:

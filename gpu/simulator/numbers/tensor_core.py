@@ -5,8 +5,9 @@ Two models of one instruction D = A·B + C:
 - ``truncating`` (the default) follows the hardware as far as it has been measured. The products are exact.
   They and the addend are aligned to the largest exponent among them and cut off after F fractional bits,
   towards zero; the integers are added exactly; the sum is cut off to float32 (or rounded to float16). F = 23
-  on Volta, 24 from Turing to Ada, 25 on Hopper and Blackwell. The exponent of a product is the sum of the
-  exponents of its factors, a subnormal factor having the smallest exponent of its type; zeros do not count.
+  on Volta, 24 from Turing to Ada, 25 on Hopper and Blackwell; for floats of eight bits 13 on Hopper. The
+  exponent of a product is the sum of the exponents of its factors, a subnormal factor having the smallest
+  exponent of its type; zeros do not count.
 - ``exact`` adds without any error and rounds once, to nearest: what the instruction would do ideally. A
   kernel whose verdict depends on the model depends on undocumented behaviour.
 
@@ -21,6 +22,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
+from gaugeblock.gpu.simulator.numbers.floating import fma
 from gaugeblock.gpu.simulator.numbers.rounding import (
     FLOAT16,
     FLOAT32,
@@ -33,9 +35,11 @@ from gaugeblock.gpu.simulator.numbers.rounding import (
 )
 
 Model: TypeAlias = Literal["truncating", "exact"]
-Operand: TypeAlias = Literal["f16", "bf16", "tf32"]
+Operand: TypeAlias = Literal["f16", "bf16", "tf32", "e4m3", "e5m2"]
 
-_SMALLEST_EXPONENT = {"f16": -14, "bf16": -126, "tf32": -126}
+FLOAT8_BITS = 13
+"""F for floats of eight bits, on Hopper."""
+_SMALLEST_EXPONENT = {"f16": -14, "bf16": -126, "tf32": -126, "e4m3": -6, "e5m2": -14}
 _NOTHING = -20000  # the "exponent" of a zero: below that of any product
 _TILES_AT_ONCE = 128  # 128·16·8 outputs in float64 stay in the second-level cache
 
@@ -59,6 +63,7 @@ def mma(
     c: Array,
     *,
     operand: Operand,
+    other: Operand | None = None,
     bits: int = 24,
     block: int | None = None,
     model: Model = "truncating",
@@ -68,12 +73,12 @@ def mma(
     Parameters
     ----------
     a, b : numpy.ndarray
-        Matrices of shape (L, M, k) and (L, k, N): float16, ``bfloat16``, or float32 holding tf32. The last 13
-        bits of a tf32 operand are ignored, as the hardware does.
+        Matrices of shape (L, M, k) and (L, k, N): float16, ``bfloat16``, floats of eight bits, or float32
+        holding tf32. The last 13 bits of a tf32 operand are ignored, as the hardware does.
     c : numpy.ndarray
         Addend of shape (L, M, N), float32 or float16; its type is the type of the result.
-    operand : {"f16", "bf16", "tf32"}
-        Type of `a` and `b`.
+    operand, other : {"f16", "bf16", "tf32", "e4m3", "e5m2"}
+        Type of `a`, and of `b` if that is another.
     bits : int
         F above; see `fraction_bits`.
     block : int, optional
@@ -100,6 +105,7 @@ def mma(
         a = (a.view(UINT32) & 0xFFFFE000).view(FLOAT32)
         b = (b.view(UINT32) & 0xFFFFE000).view(FLOAT32)
     step = block or a.shape[-1]
+    smallest = _SMALLEST_EXPONENT[operand], _SMALLEST_EXPONENT[other or operand]
     result = np.empty(c.shape, c.dtype)
     for first in range(0, len(c), _TILES_AT_ONCE):
         part = slice(first, first + _TILES_AT_ONCE)
@@ -110,12 +116,37 @@ def mma(
         total = np.ascontiguousarray(c[part].transpose(1, 2, 0))
         for k in range(0, len(left), step):
             terms = left[k : k + step], right[k : k + step]
-            if model == "exact":
-                total = _exact(*terms, total)
-            else:
-                total = _truncating(*terms, total, _SMALLEST_EXPONENT[operand], bits)
+            exact = model == "exact"
+            total = _exact(*terms, total) if exact else _truncating(*terms, total, smallest, bits)
         result[part] = total.transpose(2, 0, 1)
     return result
+
+
+def mma_float64(a: Array, b: Array, c: Array) -> Array:
+    """Return a·b + c of float64: one fused multiply-add after the other, as k ascends."""
+    total = c.reshape(-1)
+    for k in range(a.shape[-1]):
+        x, y = np.broadcast_arrays(a[:, :, k, None], b[:, k, None])
+        total = fma(x.reshape(-1), y.reshape(-1), total)
+    return total.reshape(c.shape)
+
+
+def mma_integers(a: Array, b: Array, c: Array, clamped: bool = False) -> Array:
+    """Return a·b + c of bytes added to int32: wrapped, or clamped."""
+    total = (a.astype(FLOAT64) @ b.astype(FLOAT64)).astype(
+        np.int64
+    ) + c  # exact: products' sums are below 2²²
+    if clamped:
+        total = np.clip(total, np.iinfo(np.int32).min, np.iinfo(np.int32).max)
+    return total.astype(np.int32)
+
+
+def mma_bits(a: Array, b: Array, c: Array, operator: str) -> Array:
+    """Return c plus, for each row and column, how many bits of ``a and b``, or of ``a xor b``, are ones."""
+    x, y = a.astype(FLOAT64), b.astype(FLOAT64)
+    both = x @ y
+    ones = both if operator == "and" else x.sum(2, keepdims=True) + y.sum(1, keepdims=True) - 2 * both
+    return (ones.astype(np.int64) + c).astype(np.int32)
 
 
 def plus_zero(c: Array) -> Array:
@@ -129,11 +160,11 @@ def plus_zero(c: Array) -> Array:
     return canonical(c + c.dtype.type(0))
 
 
-def _truncating(left: Array, right: Array, c: Array, smallest: int, bits: int) -> Array:
+def _truncating(left: Array, right: Array, c: Array, smallest: tuple[int, int], bits: int) -> Array:
     """Add aligned and truncated terms, and truncate the sum to the type of `c`."""
     addend = c.astype(FLOAT64)
     largest = _exponents(addend, -126 if c.dtype == FLOAT32 else -14)
-    left_exponents, right_exponents = _exponents(left, smallest), _exponents(right, smallest)
+    left_exponents, right_exponents = map(_exponents, (left, right), smallest)
     exponent = np.empty_like(largest)
     for x, y in zip(left_exponents, right_exponents, strict=True):
         np.maximum(largest, np.add(x, y, out=exponent), out=largest)
@@ -217,4 +248,4 @@ def _with_special_values(result: Array, left: Array, right: Array, addend: Array
     return canonical(result)
 
 
-__all__ = ["fraction_bits", "mma", "plus_zero"]
+__all__ = ["FLOAT8_BITS", "fraction_bits", "mma", "mma_bits", "mma_float64", "mma_integers", "plus_zero"]

@@ -22,6 +22,7 @@ DTYPES: dict[str, np.dtype[Any]] = {
     "b32": U32, "u32": U32, "s32": S32,
     "b64": U64, "u64": U64, "s64": S64,
     "f16": F16, "bf16": BF16, "f32": F32, "f64": F64,
-    "f16x2": U32, "bf16x2": U32, "pred": PREDICATE,
+    "f16x2": U32, "bf16x2": U32, "u16x2": U32, "s16x2": U32, "pred": PREDICATE,
+    "e4m3x2": U16, "e5m2x2": U16,
 }  # fmt: skip
 """How each PTX type sees a register's bits."""

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TypeAlias
 
 from gaugeblock.gpu.simulator.ptx.operands import (
     Arg,
@@ -38,6 +40,7 @@ from gaugeblock.gpu.simulator.ptx.syntax import (
     Name,
     Operand,
     Pair,
+    Prototype,
     PtxError,
     Refused,
     Registers,
@@ -48,17 +51,21 @@ from gaugeblock.gpu.simulator.ptx.syntax import (
 )
 
 _DEEPEST_CALL = 32
+_LONGEST = 1 << 19
+"""Instructions of a kernel beyond which no more calls are inlined."""
 
 SPECIAL = {
     *(f"%{base}.{axis}" for base in ("tid", "ntid", "ctaid", "nctaid", "clusterid", "nclusterid",
                                      "cluster_ctaid", "cluster_nctaid") for axis in "xyz"),
     "%laneid", "%warpid", "%nwarpid", "%smid", "%nsmid", "%gridid", "%clock", "%clock64", "%globaltimer",
     "%lanemask_eq", "%lanemask_lt", "%lanemask_le", "%lanemask_gt", "%lanemask_ge",
-    "%dynamic_smem_size", "%total_smem_size", "%cluster_ctarank", "%cluster_nctarank",
+    "%dynamic_smem_size", "%total_smem_size", "%cluster_ctarank", "%cluster_nctarank", "%is_explicit_cluster",
+    "%clock_hi", "%globaltimer_lo", "%globaltimer_hi", "%aggr_smem_size",
+    *(f"%reserved_smem_offset_{part}" for part in ("begin", "end", "cap", "0", "1")),
+    *(f"%envreg{number}" for number in range(32)),
 }  # fmt: skip
 _OTHER_SPECIAL = re.compile(
-    r"%(envreg\d+|pm\d+(_64)?|reserved_smem_offset_\w+|aggr_smem_size|clock_hi|globaltimer_(lo|hi)"
-    r"|is_explicit_cluster|current_graph_exec|(n?tid|n?ctaid|n?clusterid|cluster_n?ctaid)\.w)"
+    r"%(pm\d+(_64)?|current_graph_exec|(n?tid|n?ctaid|n?clusterid|cluster_n?ctaid)\.w)"
 )
 _DIRECTIVES = {"maxntid", "reqntid", "minnctapersm", "maxnreg", "noreturn", "explicitcluster",
                "reqnctapercluster", "maxclusterrank"}  # fmt: skip
@@ -97,15 +104,18 @@ class Flat:
     directives: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
+_Known: TypeAlias = Slot | SymbolAddress | ParameterOperand | Target | tuple[str, ...] | Prototype
+
+
 class _Names:
     """Names visible in a scope; an inner scope asks the outer one."""
 
     def __init__(self, outer: _Names | None = None, prefix: str = "") -> None:
         self.outer = outer
         self.prefix: str = prefix or (outer.prefix if outer else "")
-        self.own: dict[str, Slot | SymbolAddress | ParameterOperand | Target | tuple[str, ...]] = {}
+        self.own: dict[str, _Known] = {}
 
-    def find(self, name: str) -> Slot | SymbolAddress | ParameterOperand | Target | tuple[str, ...] | None:
+    def find(self, name: str) -> _Known | None:
         scope: _Names | None = self
         while scope is not None:
             if name in scope.own:
@@ -124,6 +134,11 @@ def parameter_layout(parameters: tuple[Variable, ...]) -> dict[str, tuple[int, i
         places[variable.name] = (at, size)
         at += size
     return places
+
+
+def _shape(function: Function | Prototype) -> list[list[int | None]]:
+    """Return the sizes of results and parameters, by which an indirect call knows its functions."""
+    return [[variable.size for variable in group] for group in (function.results, function.parameters)]
 
 
 def _address_of(variable: Variable, start: int) -> SymbolAddress:
@@ -226,8 +241,9 @@ class _Lowering:
                 self.shared[id(statement)] = self.flat.layout.place(statement)
             elif isinstance(statement, Instruction):
                 for name in _named(statement.operands):
-                    if name in self.module.functions:
-                        self._place_shared(self.module.functions[name], used)
+                    for each in (name, *self._tables.get(name, ())):
+                        if each in self.module.functions:
+                            self._place_shared(self.module.functions[each], used)
                     used.add(name)
 
     # Bodies.
@@ -256,6 +272,8 @@ class _Lowering:
             elif isinstance(statement, Label):
                 label = statement.name
                 names.own[label] = Target(names.prefix + label)
+            elif isinstance(statement, Prototype):
+                names.own[label] = statement
             elif isinstance(statement, BranchTargets):
                 names.own[label] = tuple(names.prefix + name for name in statement.labels)
             elif isinstance(statement, Variable):
@@ -362,32 +380,88 @@ class _Lowering:
 
     # Calls.
 
-    def _callee(self, call: Instruction, names: _Names) -> Function:
-        for operand in call.operands:
-            if isinstance(operand, Name) and operand.text in self.module.functions:
-                return self.module.functions[operand.text]
-        named = [operand.text for operand in call.operands if isinstance(operand, Name)]
-        if named and isinstance(names.find(named[0]), Slot):
-            raise Refused("an indirect call is not supported")
-        raise self._error(
-            call, f"call of {named[0] if named else 'nothing'}, which this module does not define"
-        )
+    @cached_property
+    def _tables(self) -> Mapping[str, tuple[str, ...]]:
+        """The functions whose addresses each variable of the module holds at first."""
+        return {
+            variable.name: tuple(name for name in _named(variable.initial) if name in self.module.functions)
+            for variable in self.module.variables
+        }
+
+    @cached_property
+    def _pointed_to(self) -> list[Function]:
+        """The functions that pointers may point to: whose addresses are in a variable, or are taken."""
+        found = [name for names in self._tables.values() for name in names]
+        for function in self.module.functions.values():
+            pending = list(function.body or ())
+            while pending:
+                statement = pending.pop()
+                if isinstance(statement, Scope):
+                    pending.extend(statement.body)
+                elif isinstance(statement, Instruction) and statement.opcode != "call":
+                    found += [name for name in _named(statement.operands) if name in self.module.functions]
+        return [self.module.functions[name] for name in dict.fromkeys(found)]
 
     def _call(self, call: Instruction, names: _Names) -> None:
+        named = [operand.text for operand in call.operands if isinstance(operand, Name)]
+        callee = next((self.module.functions[name] for name in named if name in self.module.functions), None)
+        pointer = names.find(named[0]) if named else None
+        if callee is None and not isinstance(pointer, Slot):
+            missing = named[0] if named else "nothing"
+            raise self._error(call, f"call of {missing}, which this module does not define")
+        guard = self._guard(call, names)
+        self.copies += 1
+        skip = f"call#{self.copies}$skip"
+        if guard is not None:
+            around = replace(guard, negated=not guard.negated)
+            self.flat.instructions.append(Lowered("bra", (), (Target(skip),), around, call.location))
+        if callee is not None:
+            self._inlined(callee, call, names)
+        else:
+            assert isinstance(pointer, Slot)
+            self._called_by_pointer(pointer, names.find(named[-1]), call, names)
+        self.flat.labels[skip] = len(self.flat.instructions)
+
+    def _called_by_pointer(
+        self, pointer: Slot, prototype: _Known | None, call: Instruction, names: _Names
+    ) -> None:
+        """Compare a pointer with every function that it may point to, and inline that."""
+        if not isinstance(prototype, Prototype):
+            self._refuse(call, "an indirect call without a prototype is not supported")
+            return
+        add, place = self.flat.instructions.append, call.location
+        self.copies += 1
+        prefix = f"call#{self.copies}$"
+        for number, callee in enumerate(self._pointed_to):
+            if _shape(callee) == _shape(prototype):
+                other, following = self._slot("pred"), f"{prefix}{number}"
+                address = Integer(self.addresses[callee.name])
+                add(Lowered("setp", ("ne", "u64"), (other, pointer, address), None, place))
+                add(Lowered("bra", (), (Target(following),), other, place))
+                self._inlined(callee, call, names)
+                add(Lowered("bra", (), (Target(f"{prefix}done"),), None, place))
+                self.flat.labels[following] = len(self.flat.instructions)
+        add(Lowered("trap", ("pointer",), (), None, place))
+        self.flat.labels[f"{prefix}done"] = len(self.flat.instructions)
+
+    def _inlined(self, callee: Function, call: Instruction, names: _Names) -> None:
+        """Inline a function, or what says that it cannot be."""
         try:
-            self._inline(self._callee(call, names), call, names)
+            self._inline(callee, call, names)
         except Refused as refused:
-            self._refuse(call, str(refused), self._guard(call, names))
+            self._refuse(call, str(refused))
 
     def _inline(self, callee: Function, call: Instruction, names: _Names) -> None:
         if callee.name == "__assertfail":
-            self._instruction(replace(call, opcode="trap", modifiers=("assert",), operands=()), names, "")
+            failed = replace(call, opcode="trap", modifiers=("assert",), operands=(), guard=None)
+            self._instruction(failed, names, "")
             return
         if callee.name == "vprintf" and callee.body is None:
             operands = tuple(
                 each for group in call.operands if isinstance(group, Group) for each in group.elements
             )
-            self._instruction(replace(call, opcode="vprintf", modifiers=(), operands=operands), names, "")
+            printing = replace(call, opcode="vprintf", modifiers=(), operands=operands, guard=None)
+            self._instruction(printing, names, "")
             return
         if callee.body is None:
             if callee.name.startswith("__cudaCDP"):
@@ -395,8 +469,8 @@ class _Lowering:
             raise Refused(f"{callee.name} has no body here: the simulator provides no such function")
         if callee.name in self.callers:
             raise Refused(f"{callee.name} calls itself: recursion is not supported")
-        if len(self.callers) == _DEEPEST_CALL:
-            raise Refused(f"calls nest deeper than {_DEEPEST_CALL}")
+        if len(self.callers) == _DEEPEST_CALL or len(self.flat.instructions) > _LONGEST:
+            raise Refused(f"calls nest deeper than {_DEEPEST_CALL}, or branch out too far")
         groups = [operand for operand in call.operands if isinstance(operand, Group)]
         wanted = [group for group in (callee.results, callee.parameters) if group]
         if len(groups) != len(wanted):
@@ -414,16 +488,10 @@ class _Lowering:
                     raise self._error(call, "arguments of a call must be .param variables")
                 inner.own[parameter.name] = place
         done = f"{inner.prefix}$done"
-        skip = f"{inner.prefix}$skip"
-        guard = self._guard(call, names)
-        if guard is not None:
-            around = replace(guard, negated=not guard.negated)
-            self.flat.instructions.append(Lowered("bra", (), (Target(skip),), around, call.location))
         self.callers.append(callee.name)
         self._body(callee.body, _Names(inner, inner.prefix), done)
         self.callers.pop()
-        for label in (done, skip):
-            self.flat.labels[label] = len(self.flat.instructions)
+        self.flat.labels[done] = len(self.flat.instructions)
 
     def _outermost(self, names: _Names) -> _Names:
         while names.outer is not None:

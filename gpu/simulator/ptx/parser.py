@@ -27,6 +27,7 @@ from gaugeblock.gpu.simulator.ptx.syntax import (
     Name,
     Operand,
     Pair,
+    Prototype,
     PtxError,
     Registers,
     Scope,
@@ -365,7 +366,9 @@ class _Parser:
             return [self._registers()]
         if word in _SPACES:
             return list(self._variables())
-        if word in (".pragma", ".callprototype", ".calltargets"):  # of indirect calls, which are refused
+        if word == ".callprototype":
+            return [self._prototype()]
+        if word in (".pragma", ".calltargets"):
             while (token := self._next()).text != ";":
                 if token.kind == "end":
                     raise PtxError(f"PTX line {token.line}: unexpected end of text")
@@ -378,6 +381,15 @@ class _Parser:
             self._expect(";")
             return [BranchTargets(tuple(labels))]
         raise self._error(f"directive {word} is not supported")
+
+    def _prototype(self) -> Prototype:
+        self._next()
+        results = self._parameters() if self._peek() == "(" else ()
+        self._name()
+        parameters = self._parameters() if self._peek() == "(" else ()
+        self._directives()
+        self._expect(";")
+        return Prototype(results, parameters)
 
     def _loc(self) -> None:
         place, caller = self._places(self._next())

@@ -132,6 +132,14 @@ class BranchTargets:
 
 
 @dataclass(frozen=True, slots=True)
+class Prototype:
+    """``.callprototype (results) _ (parameters);``, of an indirect call; its name is the label before it."""
+
+    results: tuple[Variable, ...]
+    parameters: tuple[Variable, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Registers:
     """``.reg .type a, b<4>;``: names already expanded."""
 
@@ -159,7 +167,7 @@ class Scope:
     body: tuple[Statement, ...]
 
 
-Statement: TypeAlias = Instruction | Label | BranchTargets | Registers | Variable | Scope
+Statement: TypeAlias = Instruction | Label | BranchTargets | Prototype | Registers | Variable | Scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +203,10 @@ SIZES: Mapping[str, int] = {
     "f64": 8,
     "f16x2": 4,
     "bf16x2": 4,
+    "u16x2": 4,
+    "s16x2": 4,
+    "e4m3x2": 2,
+    "e5m2x2": 2,
     "pred": 1,
 }
 """Bytes of a value of each type."""

@@ -18,7 +18,7 @@ from gaugeblock.gpu.simulator.state.memory import GlobalMemory, Window
 class Pending:
     """A copy that has been asked for: per lane source, destination, bytes to read, and the lane's group.
 
-    `asked` is what lay at the source then.
+    `asked` is what lay at the source then, `number` counts the copies.
     """
 
     lanes: Index
@@ -29,6 +29,7 @@ class Pending:
     size: int
     instruction: Lowered
     asked: NDArray[np.uint8] | None = None
+    number: int = 0
 
 
 class Copies:
@@ -38,25 +39,52 @@ class Copies:
         self.memory, self.shared, self.watch = memory, shared, watch
         self.committed = np.zeros(lanes, np.int64)
         self.pending: list[Pending] = []
+        self.issued = 0
+        self.tracked: list[tuple[Index, Index, int]] = []
 
     def issue(self, copy: Pending) -> None:
         """Begin a copy: until it is waited for, nothing of worth lies at its destination."""
         copy.asked = self._data(copy.source, copy.length, copy.size)
         self.shared.bytes.shadow[copy.target[:, None] + np.arange(copy.size)] = 1
         self.shared.all_written, self.shared.copied_to = False, True
+        self.issued += 1
+        copy.number = self.issued
         self.pending.append(copy)
 
     def commit(self, lanes: Index) -> None:
         """Close the group that these threads have been filling."""
         self.committed[lanes] += 1
 
-    def wait(self, lanes: Index, newest: int | None) -> None:
-        """Complete all groups of these threads but the `newest`; for None all copies, committed or not."""
+    def track(self, lanes: Index, places: Index) -> None:
+        """Let the mbarriers at these places in shared memory know of what these threads have issued."""
+        self.tracked.append((lanes, places, self.issued))
+
+    def land(self, places: Index) -> Index:
+        """Complete the copies that mbarriers at these places know of; return the place of each arrival."""
+        arriving: list[Index] = []
+        left: list[tuple[Index, Index, int]] = []
+        for lanes, at, issued in self.tracked:
+            mine = np.isin(at, places)
+            if mine.any():
+                self.wait(lanes[mine], None, issued)
+                arriving.append(at[mine])
+            if not mine.all():
+                left.append((lanes[~mine], at[~mine], issued))
+        self.tracked = left
+        return np.concatenate([np.zeros(0, np.intp), *arriving])
+
+    def wait(self, lanes: Index, newest: int | None, issued: int | None = None) -> None:
+        """Complete all groups of these threads but the `newest`; for None all copies, committed or not.
+
+        With `issued` only the first so many copies.
+        """
         waiting = np.zeros(len(self.committed), np.bool_)
         waiting[lanes] = True
         left: list[Pending] = []
         for copy in self.pending:
             due = waiting[copy.lanes]
+            if issued is not None:
+                due &= copy.number <= issued
             if newest is not None:
                 due &= copy.group < self.committed[copy.lanes] - newest
             if due.all():
@@ -94,5 +122,5 @@ def _rest(copy: Pending, chosen: Index) -> Pending:
     return Pending(
         copy.lanes[chosen], copy.group[chosen], copy.source[chosen], copy.target[chosen],
         copy.length[chosen], copy.size, copy.instruction,
-        None if copy.asked is None else copy.asked[chosen],
+        None if copy.asked is None else copy.asked[chosen], copy.number,
     )  # fmt: skip

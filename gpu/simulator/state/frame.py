@@ -46,6 +46,15 @@ class Blocks(Protocol):
     watching: bool
     copies: Copies
 
+    def meet(self, lanes: Index) -> None:
+        """Tell those who watch that the blocks of these lanes have met otherwise than at a barrier."""
+
+    def rest(self) -> None:
+        """Let other threads go on: some wait for what they do."""
+
+    def tick(self) -> int:
+        """Return the time, which goes on with every look."""
+
     def thread_name(self, lane: int) -> tuple[int, int, int]:
         """Return ``threadIdx`` of a lane."""
 

@@ -474,6 +474,10 @@ class Window:
         if not self.all_written:
             self.bytes.mark_written(prepared.offset + offset, nbytes)
 
+    def give(self, start: int) -> None:
+        """Take the bytes of each owner from `start` on for written, with zeros."""
+        self.bytes.shadow.reshape(-1, self.stride)[:, start : self.size] = _WRITTEN
+
     def settle(self) -> None:
         """At a barrier: if everything has been written, later reads need no check of that."""
         self._barriers += 1
