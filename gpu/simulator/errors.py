@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from gaugeblock.gpu.compiler import plain_name
 from gaugeblock.gpu.simulator.ptx.operands import Lowered
@@ -72,7 +76,7 @@ class Fault(_Placed, LaunchError):
     ----------
     kind : str
         ``out of bounds``, ``use after free``, ``misaligned address``, ``uninitialised read``, ``race``,
-        ``divergent barrier``, ``invalid barrier``, ``divergent collective``, ``absent lane``,
+        ``stale read``, ``divergent barrier``, ``invalid barrier``, ``divergent collective``, ``absent lane``,
         ``watchdog`` or ``trap``.
     kernel : str
         The kernel's name.
@@ -86,7 +90,11 @@ class Fault(_Placed, LaunchError):
         The address that was used.
     detail : str
         What happened, in words.
+    others : tuple of Fault
+        What else was found, if more than the first fault was asked for (`Settings.faults`).
     """
+
+    others: tuple[Fault, ...] = ()
 
 
 class Unsupported(_Placed, NotImplementedError):
@@ -107,6 +115,12 @@ class LaneFault(Exception):
         Where, if not where the scheduler is.
     other : instruction or None
         A second instruction involved; ``{other}`` in `detail` becomes its source line.
+    check : str
+        The setting that says whether this is a fault, a note or nothing; always a fault without one.
+    bad : array of bool or None
+        All lanes of the frame that did it.
+    heal : callable or None
+        Makes it right, so that the instruction may be executed again.
     """
 
     def __init__(
@@ -118,7 +132,11 @@ class LaneFault(Exception):
         *,
         source: Lowered | None = None,
         other: Lowered | None = None,
+        check: str = "",
+        bad: NDArray[np.bool_] | None = None,
+        heal: Callable[[], None] | None = None,
     ) -> None:
         super().__init__(detail)
         self.kind, self.detail, self.lane, self.address = kind, detail, lane, address
-        self.source, self.other = source, other
+        self.source, self.other, self.check = source, other, check
+        self.bad, self.heal = bad, heal

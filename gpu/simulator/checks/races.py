@@ -11,14 +11,14 @@ together at the barrier:
 
 Atomics among themselves do not race. Threads that store the same bits to the same place with one instruction
 do by the letter of C++ and PTX; hardware keeps the bits, and compilers rely on it (every reduction of Triton
-does). That is a note, and a fault on request (`Settings.one_address`).
+does). That is a note, and a fault on request (`Settings.same_bits`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,9 +33,6 @@ Columns: TypeAlias = tuple[NDArray[Any], ...]
 _LONG = 1 << 22
 """Noted (lane, place) pairs after which repetitions are looked for."""
 _ATOMIC, _AGREED = 0x4000, 0x2000
-
-OneAddress: TypeAlias = Literal["nothing", "same bits", "anything"]
-"""What one instruction may store to one address for several threads without being a race."""
 
 
 @dataclass(slots=True)
@@ -60,8 +57,9 @@ class _Note:
 class Races:
     """What the threads of a batch have done to shared memory since the last barrier."""
 
-    def __init__(self, batch: Blocks, one_address: OneAddress, warp_synchronous: bool) -> None:
-        self.batch, self.one_address, self.warp_synchronous = batch, one_address, warp_synchronous
+    def __init__(self, batch: Blocks, same_bits: str, other_bits: str, warp_synchronous: bool) -> None:
+        self.batch, self.warp_synchronous = batch, warp_synchronous
+        self.same_bits, self.other_bits = same_bits, other_bits
         self.notes: list[_Note] = []
         self.stretch = np.zeros(batch.count, np.int32)
         self.deepest = 0
@@ -134,7 +132,7 @@ class Races:
         self.volume = sum(len(note.lanes) for note in self.notes)
         self.longest = max(_LONG, 2 * self.volume)
 
-    def synchronise_warp(self, lanes: Index) -> None:
+    def synchronise_warp(self, lanes: Index, masks: NDArray[np.uint32]) -> None:
         """Begin a new stretch for these lanes, after a ``__syncwarp``."""
         self.stretch[lanes] += 1
         self.deepest = int(self.stretch.max())
@@ -181,7 +179,7 @@ class Races:
         if clash is not None and self._agree(writes, code):
             clash = self._clash(notes, writes, code)
         if clash is not None:
-            raise clash
+            self.batch.report(clash)
 
     def _clash(self, notes: list[_Note], writes: list[_Note], code: NDArray[np.uint16]) -> LaneFault | None:
         """Return the first race."""
@@ -203,10 +201,10 @@ class Races:
 
     def _agree(self, writes: list[_Note], code: NDArray[np.uint16]) -> bool:
         """Find where an instruction stored the same bits for several threads; say whether it did anywhere."""
-        allowed, found = self.one_address, False
+        found = False
         groups: dict[int, list[_Note]] = {}
         for note in writes:
-            if note.values and allowed != "nothing":
+            if note.values and self.same_bits != "fault":
                 groups.setdefault(id(note.source), []).append(note)
         for number, group in enumerate(groups.values()):
             places = np.concatenate([note.places for note in group])
@@ -215,12 +213,14 @@ class Races:
             uniform = partial(_uniform, order, first)
             several = ~uniform(code[np.concatenate([note.lanes for note in group])])
             equal = np.logical_and.reduce([*map(uniform, _columns(group))])
-            same = several if allowed == "anything" else several & equal
+            same = several & equal if self.other_bits == "fault" else several
             if not same.any():
                 continue
             found = True
-            bits = "the same bits" if equal[same].all() else "different bits"
-            self.batch.remark(group[0].source, f"several threads stored {bits} to one shared address")
+            alike = bool(equal[same].all())
+            if (self.same_bits if alike else self.other_bits) == "note":
+                bits = "the same bits" if alike else "different bits"
+                self.batch.remark(group[0].source, f"several threads stored {bits} to one shared address")
             mark = _AGREED + number % _AGREED
             agreed = np.empty(len(places), np.uint16)
             agreed[order] = np.repeat(np.where(same, mark, 0), np.diff(first, append=len(places)))
@@ -270,7 +270,9 @@ class Races:
                         f"{verbs[0]} of {note.nbytes} bytes at shared address {address:#x} and {verbs[1]} "
                         f"by thread {batch.thread_name(other_lane)} at {{other}}, no barrier between them"
                     )
-                    return LaneFault("race", detail, lane, address, source=note.source, other=other.source)
+                    return LaneFault(
+                        "race", detail, lane, address, source=note.source, other=other.source, check="races"
+                    )
         return None
 
 

@@ -17,6 +17,7 @@ from gaugeblock.gpu.simulator.isa.action import Effect, Pure
 from gaugeblock.gpu.simulator.isa.decoder import Decode, Decoder, Modifiers
 from gaugeblock.gpu.simulator.numbers.types import DTYPES, U16, U32, U64, Array
 from gaugeblock.gpu.simulator.ptx.operands import Arg, Extent, ParameterOperand, Sink, Slot
+from gaugeblock.gpu.simulator.ptx.pointers import PLAIN, scope_of_fence
 from gaugeblock.gpu.simulator.ptx.syntax import SIZES
 from gaugeblock.gpu.simulator.state.frame import Frame, Registers
 from gaugeblock.gpu.simulator.state.memory import LOCAL_WINDOW, SHARED_WINDOW, WINDOW, Prepared
@@ -251,7 +252,18 @@ def _store_parameter(d: Decoder, type_: str, values: tuple[Arg, ...], address: A
 
 
 def hint(d: Decoder) -> None:
-    """``prefetch``, ``nanosleep``, fences: no effect on values."""
+    """``prefetch``, ``nanosleep``: no effect on values."""
+
+
+def fence(d: Decoder) -> None:
+    """``fence`` and ``membar``: no effect on values, but on who may rely on them."""
+    scope = scope_of_fence(d.instruction)
+
+    def run(registers: Registers, frame: Frame) -> None:
+        frame.batch.fence(frame.lanes, scope)
+
+    if scope != PLAIN:
+        d.emit(Effect(run, (), ()), guarded=True)
 
 
 def create_policy(d: Decoder) -> None:
@@ -283,7 +295,8 @@ def is_space(d: Decoder) -> None:
 TABLE: dict[str, Decode] = {
     **dict.fromkeys(("ld", "ldu"), load),
     "st": store,
-    **dict.fromkeys(("membar", "fence", "prefetch", "prefetchu", "nanosleep", "pmevent", "setmaxnreg"), hint),
+    **dict.fromkeys(("membar", "fence"), fence),
+    **dict.fromkeys(("prefetch", "prefetchu", "nanosleep", "pmevent", "setmaxnreg"), hint),
     "isspacep": is_space,
     "createpolicy": create_policy,
 }

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from gaugeblock.gpu.simulator.checks.global_races import GlobalRaces
 from gaugeblock.gpu.simulator.checks.races import Races
+from gaugeblock.gpu.simulator.errors import LaneFault
 from gaugeblock.gpu.simulator.machine.program import Program
 from gaugeblock.gpu.simulator.machine.settings import Settings
 from gaugeblock.gpu.simulator.numbers.types import Array
@@ -33,6 +35,7 @@ class Batch:
         dynamic_shared: int,
         parameters: bytes,
         parameter_address: int = 0,
+        global_races: GlobalRaces | None = None,
     ) -> None:
         self.program, self.memory, self.settings = program, memory, settings
         self.grid, self.block, self.first, self.blocks = grid, block, first, blocks
@@ -50,11 +53,18 @@ class Batch:
         if program.local:
             self.local.base = place.lanes * self.local.stride
         self.copies = Copies(self.count, memory, self.shared, self.watch_lanes)
-        may_race = settings.races and self.shared_bytes and place.threads > 1
-        self.races = Races(self, settings.one_address, settings.warp_synchronous) if may_race else None
+        may_race = settings.races != "off" and self.shared_bytes and place.threads > 1
+        self.races: Races | None = None
+        if may_race:
+            self.races = Races(self, settings.same_bits, settings.other_bits, settings.warp_synchronous)
+        self.global_races = global_races
+        if global_races is not None:
+            global_races.begin(self, first * place.threads)
+        self.watchers = [each for each in (self.races, global_races) if each is not None]
+        self.found: list[LaneFault] = []
         self.counters, self.tensor_core = settings.counters, settings.tensor_core
-        self.remarks: dict[tuple[Location, str], Lowered] = {}
-        self.watching = self.races is not None or self.counters is not None
+        self.remarks: dict[tuple[Location, str], tuple[Lowered, Lowered | None]] = {}
+        self.watching = bool(self.watchers) or self.counters is not None
         self.frame = Frame(self, None, self._registers(dynamic_shared, parameters), self.count)
 
     def _registers(self, dynamic_shared: int, parameters: bytes) -> dict[int, Array]:
@@ -126,9 +136,9 @@ class Batch:
 
     # Watching.
 
-    def remark(self, source: Lowered, what: str) -> None:
-        """Keep a note about an instruction for the user, once."""
-        self.remarks.setdefault((source.location, what), source)
+    def remark(self, source: Lowered, what: str, other: Lowered | None = None) -> None:
+        """Keep a note about an instruction for the user, once; ``{other}`` in it is another's line."""
+        self.remarks.setdefault((source.location, what), (source, other))
 
     def watch(
         self,
@@ -143,10 +153,36 @@ class Batch:
         values: Sequence[Array] = (),
     ) -> None:
         """Tell the race detector and the counters of an access by a frame; of a store, what it stored."""
-        if self.races is not None and space == "shared":
-            self.races.note(frame, source, places, nbytes, write, atomic, tuple(values))
+        if space == "shared":
+            if self.races is not None:
+                self.races.note(frame, source, places, nbytes, write, atomic, tuple(values))
+        elif self.global_races is not None and space == "global":
+            self.global_races.note(frame.lanes, source, places, nbytes, tuple(values))
         if self.counters is not None:
             self.counters.access(self, frame, space, places, nbytes, write)
+
+    def fence(self, lanes: Index, scope: int) -> None:
+        """Tell the race detector of a fence."""
+        if self.global_races is not None:
+            self.global_races.fence(lanes, scope)
+
+    def report(self, fault: LaneFault) -> None:
+        """Raise a fault, note it, or go on: as the settings say."""
+        level = getattr(self.settings, fault.check) if fault.check else "fault"
+        if level == "note" and fault.source is not None:
+            self.remark(fault.source, fault.detail, fault.other)
+        elif level == "fault":
+            self.found.append(fault)
+            if len(self.found) >= self.settings.faults:
+                raise fault
+
+    def name(self, thread: int) -> str:
+        """Return what a thread of the launch is called."""
+        block, within = divmod(thread, self.place.threads)
+        gx, gy, _ = self.grid
+        bx, by, _ = self.block
+        who = within % bx, within // bx % by, within // (bx * by)
+        return f"thread {who} of block {(block % gx, block // gx % gy, block // (gx * gy))}"
 
     def watch_lanes(
         self, lanes: Index, source: Lowered, space: str, places: Index, nbytes: int, *, write: bool

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from gaugeblock.gpu.simulator.errors import UNSUPPORTED, Fault, LaunchError, Unsupported
+from gaugeblock.gpu.simulator.checks.global_races import GlobalRaces
 from gaugeblock.gpu.simulator.machine.batch import Batch
 from gaugeblock.gpu.simulator.machine.program import Program
 from gaugeblock.gpu.simulator.machine.scheduler import Scheduler, Stopped
@@ -61,6 +62,8 @@ def launch(
         in_memory = memory.allocate(len(parameters), f"parameters of {program.name}")
         address = BASE + in_memory.start
         memory.host_range(address, len(parameters), True)[:] = np.frombuffer(parameters, np.uint8)
+    global_races = _global_races(program, memory, parameters, threads, total)
+    found: list[Fault | Unsupported] = []
     if settings.counters is not None:
         settings.counters.begin(program.name, total, threads)
     try:
@@ -68,19 +71,57 @@ def launch(
             for first in starts:
                 count = min(together, total - first)
                 batch = Batch(
-                    program, memory, settings, grid, block, first, count, dynamic_shared, parameters, address
-                )
-                try:
-                    Scheduler(batch).run()
-                except Stopped as stopped:
-                    raise _fault(stopped, batch, files) from None
-                for (_, what), source in batch.remarks.items():
-                    note(f"{source_line(source, files)}: kernel {program.name}: {what} [{source.spelling}]")
+                    program, memory, settings, grid, block, first, count, dynamic_shared, parameters, address,
+                    global_races,
+                )  # fmt: skip
+                last = _run(batch, files)
+                found += [_fault(Stopped(each, each.source, each.lane), batch, files) for each in batch.found]
+                if last is not None or len(found) >= settings.faults:
+                    found += [] if last is None else [last]
+                    break
+        if found:
+            raise _together(found)
     finally:
         if settings.counters is not None:
             settings.counters.end(program.segments)
         if address:
             memory.free(in_memory)
+
+
+def _global_races(
+    program: Program, memory: GlobalMemory, parameters: bytes, threads: int, blocks: int
+) -> GlobalRaces | None:
+    """Return a detector of races in global memory, if it is wanted and there is something to detect."""
+    settings = current()
+    if settings.global_races == "off" or threads * blocks == 1:
+        return None
+    races = GlobalRaces(
+        memory, program.traffic, parameters, threads, blocks,
+        synchronises=program.traffic.fences or program.waits_for_blocks,
+        warp_synchronous=settings.warp_synchronous,
+        same_bits=settings.same_bits, other_bits=settings.other_bits,
+    )  # fmt: skip
+    return races if races.watched else None
+
+
+def _run(batch: Batch, files: Mapping[int, str]) -> Fault | Unsupported | None:
+    """Run a batch, and note what it remarked; return the fault that ended it, if it is not among those found."""
+    try:
+        Scheduler(batch).run()
+    except Stopped as stopped:
+        return None if stopped.fault in batch.found else _fault(stopped, batch, files)
+    for (_, what), (source, other) in batch.remarks.items():
+        what = what.replace("{other}", source_line(other, files))
+        note(f"{source_line(source, files)}: kernel {batch.program.name}: {what} [{source.spelling}]")
+    return None
+
+
+def _together(found: list[Fault | Unsupported]) -> Fault | Unsupported:
+    """Return the first fault, with the others."""
+    first, *others = found
+    if isinstance(first, Fault):
+        first.others = tuple(each for each in others if isinstance(each, Fault))
+    return first
 
 
 def _check(program: Program, grid: Dim, block: Dim, dynamic_shared: int, allowed_dynamic: int) -> None:

@@ -23,6 +23,7 @@ from gaugeblock.gpu.simulator.machine.segment import Segment
 from gaugeblock.gpu.simulator.numbers.types import Array
 from gaugeblock.gpu.simulator.ptx.lowering import Flat
 from gaugeblock.gpu.simulator.ptx.operands import Lowered
+from gaugeblock.gpu.simulator.ptx.pointers import Traffic, traffic
 from gaugeblock.gpu.simulator.ptx.syntax import SIZES, PtxError, Refused
 from gaugeblock.gpu.simulator.state.frame import POISON, Frame, Registers
 
@@ -35,6 +36,7 @@ class Program:
     segments: list[Segment]
     flow: Flow
     waits_for_blocks: bool
+    traffic: Traffic
     registers: list[Array]
     parameters: list[tuple[int, int, np.dtype[Any]]]
     layout: tuple[tuple[int, int], ...]
@@ -83,6 +85,7 @@ def decode(flat: Flat) -> Program:
         segments=segments,
         flow=flow,
         waits_for_blocks=flow.waits_for_blocks(),
+        traffic=traffic(flat.instructions),
         registers=_initial_registers(decoder),
         parameters=[
             (slot, offset, np.dtype(f"u{SIZES[type_]}"))

@@ -12,6 +12,7 @@ kernel is stuck, and the fault says who waits for whom.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import count
 from typing import Any, cast
 
@@ -83,8 +84,9 @@ class Scheduler:
                 if self.at_collective or self.barriers.waiting:
                     self._stuck()
                 break
-        if self.batch.races is not None:
-            self._guarded_races(None)
+        self._guarded_races(None)
+        if self.batch.global_races is not None:
+            self._guarded(self.batch.global_races.end)
 
     # Running.
 
@@ -273,15 +275,18 @@ class Scheduler:
     def _pass_barrier(self, blocks: NDArray[np.bool_] | None) -> None:
         self.watchdog.rest(self.issued)
         self.batch.shared.settle()
-        if self.batch.races is not None:
-            self._guarded_races(blocks)
+        self._guarded_races(blocks)
         if self.batch.counters is not None:
             self.batch.counters.barriers += self.batch.blocks if blocks is None else int(blocks.sum())
 
     def _guarded_races(self, blocks: NDArray[np.bool_] | None) -> None:
-        assert self.batch.races is not None
+        for watcher in self.batch.watchers:
+            self._guarded(lambda watcher=watcher: watcher.barrier(blocks))
+
+    def _guarded(self, look: Callable[[], None]) -> None:
+        """Let a detector look; say where it found something."""
         try:
-            self.batch.races.barrier(blocks)
+            look()
         except LaneFault as fault:
             raise Stopped(fault, fault.source, fault.lane) from None
 
@@ -331,8 +336,11 @@ class Scheduler:
             ending.run(frame.registers, frame)
         except LaneFault as fault:
             raise self._stopped(fault, self.segments[number].source, frame) from None
-        if ending.synchronises and self.batch.races is not None:
-            self.batch.races.synchronise_warp(frame.lanes)
+        if ending.synchronises and self.batch.watchers:
+            assert ending.members is not None
+            masks = frame.expand(frame.registers[ending.members].view(np.uint32))
+            for watcher in self.batch.watchers:
+                watcher.synchronise_warp(frame.lanes, masks)
 
     def _check_members(self, ending: Collective, frame: Frame) -> None:
         """Refuse a lane that does not name itself."""

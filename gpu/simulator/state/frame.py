@@ -12,6 +12,7 @@ from typing import Literal, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from gaugeblock.gpu.simulator.errors import LaneFault
 from gaugeblock.gpu.simulator.numbers.types import Array
 from gaugeblock.gpu.simulator.ptx.operands import Lowered
 from gaugeblock.gpu.simulator.state.copies import Copies
@@ -65,6 +66,12 @@ class Blocks(Protocol):
         values: Sequence[Array] = (),
     ) -> None:
         """Tell those who watch of an access by a frame; of a store, what it stored."""
+
+    def fence(self, lanes: Index, scope: int) -> None:
+        """Tell those who watch of a fence."""
+
+    def report(self, fault: LaneFault) -> None:
+        """Raise a fault of a lane of the batch, or go on: as the settings say."""
 
     def watch_lanes(
         self, lanes: Index, source: Lowered, space: str, places: Index, nbytes: int, *, write: bool

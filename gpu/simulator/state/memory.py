@@ -296,6 +296,10 @@ class GlobalMemory:
                 return allocation
         return None
 
+    def live(self) -> Iterable[Allocation]:
+        """Return all live allocations."""
+        return self._live.values()
+
     def host_range(self, address: int, nbytes: int, write: bool) -> Array:
         """Return the bytes of a host copy, after checking that one allocation holds them."""
         low = address - BASE
