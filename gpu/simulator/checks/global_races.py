@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
@@ -47,7 +47,7 @@ class _Note:
     values: Columns
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Even:
     """Places that rise evenly: of `count` threads from `thread` on, `step` bytes apart, `nbytes` each."""
 
@@ -194,7 +194,7 @@ class GlobalRaces:
         if self.history is not None or len(notes) > _FEW:
             return False
         new: dict[tuple[int, int, int], _Even] = {}
-        for note in sorted(notes, key=_reads):
+        for note in sorted(notes, key=_reads) if len(notes) > 1 else notes:
             key = id(note.places), id(note.lanes), note.nbytes
             if key in new:
                 continue
@@ -204,7 +204,7 @@ class GlobalRaces:
             new[key] = even
         groups: list[list[_Even]] = []
         high = 0
-        for even in sorted(new.values(), key=_low):
+        for even in sorted(new.values(), key=_low) if len(new) > 1 else new.values():
             if groups and even.low < high:
                 first = groups[-1][0]
                 beside = (even.step, even.count, even.thread) == (first.step, first.count, first.thread)
@@ -215,13 +215,15 @@ class GlobalRaces:
                 groups.append([even])
             high = max(high, even.high)
         for group in groups:
-            high = max(even.high for even in group)
-            at = bisect_left(self.even, group[0].low, key=_low)
+            high = max([even.high for even in group])
+            at = bisect_left(self.even, group[0].low, key=_low) if self.even else 0
             if (at and self.even[at - 1].high > group[0].low) or (
                 at < len(self.even) and self.even[at].low < high
             ):
                 return False
-            self.even[at:at] = [replace(even, high=high) for even in group]
+            for even in group:
+                even.high = high
+            self.even[at:at] = group
         return True
 
     def _even(self, note: _Note) -> _Even | None:
