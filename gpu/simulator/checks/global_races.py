@@ -191,7 +191,7 @@ class GlobalRaces:
 
     def _rises_evenly(self, notes: list[_Note]) -> bool:
         """Say whether every byte is one thread's, as far as first and last places tell."""
-        if self.history is not None or len(notes) > _FEW:
+        if self.history is not None or len(notes) > _FEW or any(not note.manner.coherent for note in notes):
             return False
         new: dict[tuple[int, int, int], _Even] = {}
         for note in sorted(notes, key=_reads) if len(notes) > 1 else notes:
@@ -369,6 +369,8 @@ class GlobalRaces:
 
     def _why(self, thread: int, clash: Clash) -> str:
         """Say what would have ordered two accesses."""
+        if clash.access.manner.modifies and clash.other_writes:
+            return "one of the two updates may be lost, only an atomic makes one step of it"
         if thread // self.threads == clash.other // self.threads:
             return "no barrier between them"
         knowledge = self._known()

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from gaugeblock.gpu.simulator.checks.knowledge import Knowledge
 from gaugeblock.gpu.simulator.ptx.operands import Lowered
-from gaugeblock.gpu.simulator.ptx.pointers import DEVICE, PLAIN, Manner
+from gaugeblock.gpu.simulator.ptx.pointers import BLOCK, DEVICE, PLAIN, Manner
 from gaugeblock.gpu.simulator.state.geometry import WARP, Index
 
 Columns: TypeAlias = tuple[NDArray[Any], ...]
@@ -84,7 +84,9 @@ class History:
         self.wrote_at, self.read_at, self.other_at, self.other = (
             np.zeros(self.size, np.uint32) for _ in range(4)
         )
-        self.strength, self.reads, self.several = (np.zeros(self.size, np.uint8) for _ in range(3))
+        self.strength, self.reads, self.several, self.constant = (
+            np.zeros(self.size, np.uint8) for _ in range(4)
+        )
 
     def mark(self, access: Access) -> None:
         """Let an access happen to granules that nobody else has to do with, but for what it stores."""
@@ -104,6 +106,7 @@ class History:
         rows, width = access.granules.reshape(-1), access.granules.shape[1]
         threads = access.threads if width == 1 else np.repeat(access.threads, width)
         strength = access.manner.strength
+        self._keep_constant(access, rows)
         if not access.manner.write:
             self._after_write(access, rows, threads, None)
             self._remember_read(access, rows, threads)
@@ -115,32 +118,44 @@ class History:
         self.writer[rows] = marks
         if values is not None:
             self.value[rows] = values
-        if strength == PLAIN:
+        if strength < DEVICE or access.manner.modifies:
             lost = self.writer[rows] != marks
+            if strength == BLOCK and not access.manner.modifies:
+                last = self.writer[rows].astype(np.intp) - 1
+                lost &= last // self.knowledge.threads != threads // self.knowledge.threads
             if lost.any():
                 self._within(access, rows, lost, values)
         self.wrote_at[rows], self.strength[rows] = access.time, strength
+
+    def _keep_constant(self, access: Access, rows: Index) -> None:
+        """Find what is read as constant and written, whoever does so, and when."""
+        if not access.manner.coherent:
+            self.constant[rows] = 1
+        bad = self.writer[rows] if not access.manner.coherent else self.constant[rows]
+        if (access.manner.write or not access.manner.coherent) and bad.any():
+            which, writes = int(np.argmax(bad > 0)), not access.manner.coherent
+            other = int((self.writer if writes else self.reader)[rows[which]]) - 1
+            self._tell(access, rows, which, other, writes, 0, STALE)
 
     def _after_write(
         self, access: Access, rows: Index, threads: Index, values: NDArray[np.uint64] | None
     ) -> None:
         """Find writes before that the threads do not know of."""
         before = self.writer[rows]
-        own = threads if access.manner.coherent else np.full(len(threads), -2)
-        suspect = np.flatnonzero((before != 0) & (before != (own + 1).astype(np.uint32)))
+        suspect = np.flatnonzero((before != 0) & (before != access.marks[1]))
         if not len(suspect):
-            return
-        if not access.manner.coherent:
-            self._tell(access, rows, int(suspect[0]), int(before[suspect[0]]) - 1, True, 0, STALE)
             return
         mine, at = threads[suspect], rows[suspect]
         other = before[suspect].astype(np.intp) - 1
         open_ = ~self._strong(access.manner.strength, self.strength[at], mine, other)
+        open_ |= access.manner.modifies
         open_ |= self._hurried(access, mine, other, self.wrote_at[at])
         open_ &= ~self.knowledge.knows(mine, other, self.wrote_at[at], np.zeros(len(at), np.uint8))
         if not open_.any():
             return
-        same = open_ & (self.value[at] == values[suspect]) if values is not None else ~open_
+        same = np.zeros(len(at), np.bool_)
+        if values is not None and not access.manner.modifies:
+            same = open_ & (self.value[at] == values[suspect])
         for bad, kind in ((open_ & ~same, WRITE), (open_ & same, SAME)):
             if bad.any():
                 which = int(np.argmax(bad))
@@ -210,7 +225,9 @@ class History:
         self, access: Access, rows: Index, lost: NDArray[np.bool_], values: NDArray[np.uint64] | None
     ) -> None:
         """Tell of several threads that stored to one granule with one instruction."""
-        same = lost & (self.value[rows] == values) if values is not None else ~lost
+        same = np.zeros(len(rows), np.bool_)
+        if values is not None and not access.manner.modifies:
+            same = lost & (self.value[rows] == values)
         for bad, kind in ((lost & ~same, ANY), (lost & same, SAME)):
             if bad.any():
                 which = int(np.argmax(bad))

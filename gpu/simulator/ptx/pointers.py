@@ -38,7 +38,8 @@ class Manner:
 
     `updates` says whether it reads, changes and writes as one; `acquires` whether it sees what was released
     at its address; `releases` whether it is a fence before it writes. `coherent` is not said of ``ld.nc``;
-    `size` are the bytes of an element.
+    `modifies` is said of strong stores of what was computed from a load of the same place: two such may lose
+    one. `size` are the bytes of an element.
     """
 
     origins: Origins
@@ -49,11 +50,12 @@ class Manner:
     acquires: bool = False
     releases: bool = False
     coherent: bool = True
+    modifies: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Accesses that may go to the same places: ids of instructions, whether any writes, or is plain."""
+    """Accesses that may go to the same places: ids of instructions, whether any writes, or may race."""
 
     origins: Origins
     members: tuple[int, ...]
@@ -79,6 +81,7 @@ def traffic(instructions: Iterable[Lowered]) -> Traffic:
     pointers = _pointers(listed)
     manners = {id(each): _manner(each, pointers) for each in listed if _accesses(each)}
     _let_guess(listed, manners)
+    _find_modifying(listed, manners)
     grouped: dict[Origins, list[int]] = {}
     for number, manner in manners.items():
         grouped.setdefault(manner.origins, []).append(number)
@@ -87,7 +90,7 @@ def traffic(instructions: Iterable[Lowered]) -> Traffic:
             origins,
             tuple(members),
             any(manners[each].write for each in members),
-            any(manners[each].strength == PLAIN for each in members),
+            any(manners[each].strength != DEVICE or manners[each].modifies for each in members),
         )
         for origins, members in grouped.items()
     )
@@ -114,6 +117,37 @@ def _let_guess(instructions: list[Lowered], manners: dict[int, Manner]) -> None:
             strength = swaps.get((manner.origins, manner.size), PLAIN)
             if manner.origins and manner.coherent:
                 manners[id(each)] = replace(manner, strength=strength)
+
+
+def _find_modifying(instructions: list[Lowered], manners: dict[int, Manner]) -> None:
+    """Find strong stores of what was computed from a strong load of the same place."""
+    strong = [each for each in instructions if id(each) in manners and manners[id(each)].strength > PLAIN]
+    for store in strong:
+        manner = manners[id(store)]
+        if store.opcode != "st":
+            continue
+        place = store.operands[0]
+        computed = {
+            _key(target)
+            for each in strong
+            if each.opcode == "ld" and each.operands[1] == place
+            for target in _flat(each.operands[:1])
+        }
+        while computed:
+            more = {
+                _key(_flat(each.operands[:1])[0])
+                for each in instructions
+                if each.opcode not in ("ld", "st", "atom")
+                and any(_key(arg) in computed for arg in _flat(each.operands[1:]))
+                and each.operands
+                and _flat(each.operands[:1])
+            }
+            if more <= computed | {None}:
+                break
+            computed |= more
+        computed.discard(None)
+        if any(_key(arg) in computed for arg in _flat(store.operands[1:])):
+            manners[id(store)] = replace(manner, modifies=True)
 
 
 def scope_of_fence(instruction: Lowered) -> int:
