@@ -22,14 +22,14 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from gaugeblock.gpu.simulator.checks.grounds import Grounds, watched
+from gaugeblock.gpu.simulator.checks.grounds import Grounds, Plan
 from gaugeblock.gpu.simulator.checks.history import ANY, SAME, STALE, Access, Clash, Columns, History
 from gaugeblock.gpu.simulator.checks.knowledge import Knowledge
 from gaugeblock.gpu.simulator.errors import LaneFault
 from gaugeblock.gpu.simulator.ptx.operands import Lowered
-from gaugeblock.gpu.simulator.ptx.pointers import PLAIN, Manner, Traffic
+from gaugeblock.gpu.simulator.ptx.pointers import PLAIN, Manner
 from gaugeblock.gpu.simulator.state.geometry import Index
-from gaugeblock.gpu.simulator.state.memory import GlobalMemory
+from gaugeblock.gpu.simulator.state.memory import Allocation
 
 _LONG = 1 << 22
 """Noted (thread, place) pairs after which a batch is looked at before it ends."""
@@ -65,23 +65,24 @@ class GlobalRaces:
 
     Parameters
     ----------
-    memory : GlobalMemory
-    traffic : Traffic
-        How the kernel accesses it.
-    parameters : bytes
-        Of the launch.
+    plan : Plan
+        Which instructions to watch.
+    stored : list of Allocation
+        The memory that the kernel writes.
     threads, blocks : int
         Threads of a block, blocks of the launch.
-    knowledge : Knowledge
-    report : callable
-        What to do with a fault.
+    synchronises : bool
+        Whether blocks may wait for each other: then everything is played back.
+    warp_synchronous : bool
+        Whether the threads of a warp run in step.
+    same_bits, other_bits : {"off", "note", "fault"}
+        As in `Settings`.
     """
 
     def __init__(
         self,
-        memory: GlobalMemory,
-        traffic: Traffic,
-        parameters: bytes,
+        plan: Plan,
+        stored: list[Allocation],
         threads: int,
         blocks: int,
         *,
@@ -92,8 +93,7 @@ class GlobalRaces:
     ) -> None:
         self.threads, self.blocks, self.precise = threads, blocks, synchronises
         self.warp_synchronous, self.levels = warp_synchronous, {SAME: same_bits, ANY: other_bits}
-        plan, self.stored = watched(memory, traffic, parameters, synchronises)
-        self.watched, self.vague = plan.instructions, plan.vague
+        self.watched, self.vague, self.stored = plan.instructions, plan.vague, stored
         self.log: list[_Note | Callable[[], None]] = []
         self.recent: dict[tuple[int, int, int, int], _Note] = {}
         self.even: list[_Even] = []

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gaugeblock.gpu.simulator.ptx.pointers import Manner, Origin, Traffic
+from gaugeblock.gpu.simulator.ptx.pointers import LOADED, Manner, Origin, Traffic
 from gaugeblock.gpu.simulator.state.geometry import Index
 from gaugeblock.gpu.simulator.state.memory import BASE, Allocation, GlobalMemory
 
@@ -70,20 +70,25 @@ class Plan:
         Those that may also access what is not watched.
     stored : tuple of int or None
         Which of the resolved allocations the kernel writes; None for all that there are.
+    holders : dict
+        By the ids of instructions the allocations that their addresses come from, where that is known.
     """
 
     instructions: dict[int, Manner]
     vague: frozenset[int]
     stored: tuple[int, ...] | None
+    holders: dict[int, tuple[int, ...]]
 
 
-def watched(
+def planned(
     memory: GlobalMemory, traffic: Traffic, parameters: bytes, synchronises: bool
 ) -> tuple[Plan, list[Allocation]]:
-    """Say which instructions may have to do with memory that the kernel writes, and which memory that is."""
+    """Say which instructions may have to do with memory that the kernel writes; return what is pointed into."""
     allocations: list[Allocation] = []
     numbers: dict[Origin, int] = {}
     for kind, value in traffic.origins:
+        if kind == "loaded":
+            continue
         address = value if kind == "variable" else int.from_bytes(parameters[value : value + 8], "little")
         found = memory.containing(address - BASE, address - BASE + 1)
         if found is not None:
@@ -94,8 +99,7 @@ def watched(
     plan = traffic.plans.get(key)
     if plan is None:
         plan = traffic.plans[key] = _plan(traffic, numbers, synchronises)
-    chosen = memory.live() if plan.stored is None else [allocations[number] for number in plan.stored]
-    return plan, list(chosen)
+    return plan, allocations
 
 
 def _plan(traffic: Traffic, numbers: dict[Origin, int], synchronises: bool) -> Plan:
@@ -113,4 +117,9 @@ def _plan(traffic: Traffic, numbers: dict[Origin, int], synchronises: bool) -> P
             instructions.update((number, traffic.manners[number]) for number in group.members)
             if not everywhere and not (places and places <= stored):
                 vague.update(group.members)
-    return Plan(instructions, frozenset(vague), None if everywhere else tuple(sorted(stored)))
+    holders = {
+        number: tuple(places)
+        for places, group in found
+        for number in (group.members if places and LOADED not in group.origins else ())
+    }
+    return Plan(instructions, frozenset(vague), None if everywhere else tuple(sorted(stored)), holders)

@@ -253,6 +253,12 @@ class Knowledge:
         return self.spoken and bool(self.known[mine]) and self.kept[self.known[mine]].seen[other] > time
 
 
+def names_all(lanes: Index, masks: NDArray[np.uint32], threads: int) -> bool:
+    """Whether masks name all lanes of their warps; blocks have so many `threads`."""
+    full = _full(lanes % threads // WARP, threads)
+    return bool((masks & full == full).all())
+
+
 def _full(warp: Index, threads: int) -> NDArray[np.uint32]:
     """Return the masks of all lanes that these warps have."""
     have = np.minimum(threads - warp * WARP, WARP).astype(np.uint64)

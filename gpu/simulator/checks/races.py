@@ -7,7 +7,8 @@ together at the barrier:
 
 1. every write leaves its warp's number on the bytes it wrote; every access must then find its own number, or
    none (across warps, the whole stretch since the block's last barrier);
-2. the same with thread numbers, for each stretch between two ``__syncwarp``.
+2. the same with thread numbers, for each stretch between two ``__syncwarp``;
+3. where a ``__syncwarp`` left out lanes of its warp, what happened is played back instead (`history`).
 
 Atomics among themselves do not race. Threads that store the same bits to the same place with one instruction
 do by the letter of C++ and PTX; hardware keeps the bits, and compilers rely on it (every reduction of Triton
@@ -23,8 +24,11 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from gaugeblock.gpu.simulator.checks.history import ANY, SAME, Access, Clash, History
+from gaugeblock.gpu.simulator.checks.knowledge import Knowledge, names_all
 from gaugeblock.gpu.simulator.errors import LaneFault
 from gaugeblock.gpu.simulator.ptx.operands import Lowered
+from gaugeblock.gpu.simulator.ptx.pointers import BLOCK, PLAIN, Manner
 from gaugeblock.gpu.simulator.state.frame import Blocks, Frame
 from gaugeblock.gpu.simulator.state.geometry import WARP, Index
 
@@ -51,6 +55,7 @@ class _Note:
     atomic: bool
     stretch: int
     values: Columns = ()
+    time: int = 0
     agreed: NDArray[np.uint16] | None = None
 
 
@@ -61,6 +66,8 @@ class Races:
         self.batch, self.warp_synchronous = batch, warp_synchronous
         self.same_bits, self.other_bits = same_bits, other_bits
         self.notes: list[_Note] = []
+        self.meetings: list[tuple[Index, NDArray[np.uint32]]] = []  # lanes and masks, since the last barrier
+        self.partial = False
         self.stretch = np.zeros(batch.count, np.int32)
         self.deepest = 0
         self.volume, self.longest = 0, _LONG
@@ -103,7 +110,8 @@ class Races:
         for stretch in range(int(passed.min()), int(passed.max()) + 1):
             mine = np.flatnonzero(passed == stretch)
             if len(mine):
-                note = _Note(source, lanes, places, nbytes, write, atomic, stretch, values)
+                time = len(self.meetings)
+                note = _Note(source, lanes, places, nbytes, write, atomic, stretch, values, time)
                 self.notes.append(_part(note, mine))
         self._keep_short(len(lanes))
 
@@ -112,9 +120,9 @@ class Races:
         self.volume += added
         if self.volume < self.longest:
             return
-        groups: dict[tuple[int, int], list[_Note]] = {}
+        groups: dict[tuple[int, int, int], list[_Note]] = {}
         for note in self.notes:
-            groups.setdefault((id(note.source), note.stretch), []).append(note)
+            groups.setdefault((id(note.source), note.stretch, note.time), []).append(note)
         self.notes = []
         for group in groups.values():
             places = np.concatenate([note.places for note in group])
@@ -133,7 +141,9 @@ class Races:
         self.longest = max(_LONG, 2 * self.volume)
 
     def synchronise_warp(self, lanes: Index, masks: NDArray[np.uint32]) -> None:
-        """Begin a new stretch for these lanes, after a ``__syncwarp``."""
+        """Begin a new stretch for these lanes, after a ``__syncwarp`` of those that the masks name."""
+        self.meetings.append((lanes, masks))
+        self.partial = self.partial or not names_all(lanes, masks, self.batch.place.threads)
         self.stretch[lanes] += 1
         self.deepest = int(self.stretch.max())
 
@@ -154,7 +164,13 @@ class Races:
                     kept.append(_part(note, np.flatnonzero(~mine)))
             self.notes = kept
         self.volume = sum(len(note.lanes) for note in self.notes)
+        meetings, partial = self.meetings, self.partial
+        if not self.notes:  # else some blocks go on with theirs
+            self.meetings, self.partial = [], False
         if not any(note.write for note in notes):
+            return
+        if partial:
+            self._play(notes, meetings)
             return
         if self.warp_synchronous:
             self._check(notes, self.warp_code)
@@ -169,6 +185,47 @@ class Races:
         for together in stretches.values():
             if any(note.write for note in together):
                 self._check(together, self.thread_code)
+
+    def _play(self, notes: list[_Note], meetings: list[tuple[Index, NDArray[np.uint32]]]) -> None:
+        """Play back accesses and meetings, and look for races on the way."""
+        place = self.batch.place
+        blocks = self.batch.count // place.threads
+        knowledge = Knowledge(place.threads, blocks, self.warp_synchronous)
+        history = History(len(self.owner), knowledge, lambda clash: self._tell(clash, notes))
+        passed = 0
+        for note in sorted(notes, key=lambda note: note.time):
+            for lanes, masks in meetings[passed : note.time]:
+                knowledge.meet(lanes, masks)
+            passed = max(passed, note.time)
+            rows = note.places[:, None] + np.arange(note.nbytes)
+            manner = Manner(frozenset(), note.write, note.nbytes, BLOCK if note.atomic else PLAIN)
+            history.play(Access(note.source, manner, note.lanes, rows, note.values, knowledge.now))
+
+    def _tell(self, clash: Clash, notes: list[_Note]) -> None:
+        """Report a race that was found by playing back."""
+        level = {SAME: self.same_bits, ANY: self.other_bits}.get(clash.kind, "fault")
+        source = clash.access.source
+        if level == "note":
+            bits = "the same bits" if clash.kind == SAME else "different bits"
+            self.batch.remark(source, f"several threads stored {bits} to one shared address")
+        if level != "fault":
+            return
+        lane, other = int(clash.access.threads[clash.at]), None
+        for note in notes:
+            at = np.flatnonzero(note.lanes == clash.other)
+            if note.write == clash.other_writes and len(at):
+                if note.places[at[0]] <= clash.granule < note.places[at[0]] + note.nbytes:
+                    other = note.source
+        address = clash.granule - int(self.batch.shared.base[lane] if self.batch.shared.base is not None else 0)
+        verbs = ["a write" if writes else "a read" for writes in (clash.access.manner.write, clash.other_writes)]
+        detail = (
+            f"{verbs[0]} at shared address {address:#x} and {verbs[1]} by thread "
+            f"{self.batch.thread_name(clash.other)} at {{other}}, no barrier and no __syncwarp() that names both "
+            "between them"
+        )
+        self.batch.report(
+            LaneFault("race", detail, lane, address, source=source, other=other or source, check="races")
+        )
 
     def _check(self, notes: list[_Note], code: NDArray[np.uint16]) -> None:
         """Let every write mark its bytes, then ask every access for its own mark."""

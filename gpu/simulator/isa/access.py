@@ -16,7 +16,7 @@ import numpy as np
 from gaugeblock.gpu.simulator.isa.action import Effect, Pure
 from gaugeblock.gpu.simulator.isa.decoder import Decode, Decoder, Modifiers
 from gaugeblock.gpu.simulator.numbers.types import DTYPES, U16, U32, U64, Array
-from gaugeblock.gpu.simulator.ptx.operands import Arg, Extent, ParameterOperand, Sink, Slot
+from gaugeblock.gpu.simulator.ptx.operands import Arg, Extent, Lowered, ParameterOperand, Sink, Slot
 from gaugeblock.gpu.simulator.ptx.pointers import PLAIN, scope_of_fence
 from gaugeblock.gpu.simulator.ptx.syntax import SIZES
 from gaugeblock.gpu.simulator.state.frame import Frame, Registers
@@ -118,7 +118,7 @@ def emit(
     d.emit(Effect(run, (slot, *reads), writes), guarded=True)
 
 
-def within(access: Access, extent: Extent | None, offset: int, nbytes: int) -> Access:
+def within(access: Access, source: Lowered, extent: Extent | None, offset: int, nbytes: int) -> Access:
     """Keep an access inside the variable that its address was computed from."""
     if extent is None:
         return access
@@ -127,7 +127,9 @@ def within(access: Access, extent: Extent | None, offset: int, nbytes: int) -> A
     def run(registers: Registers, frame: Frame, where: str, slot: int) -> None:
         if where == variable.space:
             memory, prepared = locate(frame, where, slot)
-            memory.check_variable(prepared, offset, nbytes, variable)
+            fault = memory.leaving(prepared, offset, nbytes, variable)
+            if fault is not None:
+                frame.report(fault, source)
         access(registers, frame, where, slot)
 
     return run
@@ -163,7 +165,9 @@ def load(d: Decoder) -> None:
 
     def access(registers: Registers, frame: Frame, where: str, slot: int) -> None:
         memory, prepared = locate(frame, where, slot)
-        memory.check_read(prepared, offset, nbytes)
+        holder = memory.check_read(prepared, offset, nbytes)
+        if where == "global":
+            frame.batch.confine(frame, source, prepared, offset, nbytes, holder)
         places = prepared.offset + offset if offset else prepared.offset
         values = memory.bytes.gather(places, size, count)
         if frame.batch.watching:
@@ -175,7 +179,7 @@ def load(d: Decoder) -> None:
             for place, value, extend in zip(slots, values, extensions, strict=True):
                 registers[place] = extend(value) if extend else value
 
-    emit(d, within(access, d.extent(address), offset, nbytes), slot, offset, space, (), tuple(slots))
+    emit(d, within(access, source, d.extent(address), offset, nbytes), slot, offset, space, (), tuple(slots))
 
 
 def _load_targets(d: Decoder, targets: tuple[Arg, ...], type_: str) -> tuple[list[int], list[Any]]:
@@ -229,14 +233,16 @@ def store(d: Decoder) -> None:
 
     def access(registers: Registers, frame: Frame, where: str, slot: int) -> None:
         memory, prepared = locate(frame, where, slot)
-        memory.check_write(prepared, offset, nbytes)
+        holder = memory.check_write(prepared, offset, nbytes)
+        if where == "global":
+            frame.batch.confine(frame, source, prepared, offset, nbytes, holder)
         places = prepared.offset + offset if offset else prepared.offset
         values = [registers[s].view(unsigned) for s in slots]
         memory.bytes.scatter(places, size, values)
         if frame.batch.watching:
             frame.batch.watch(frame, source, where, places, nbytes, write=True, values=values)
 
-    emit(d, within(access, d.extent(address), offset, nbytes), slot, offset, space, tuple(slots), ())
+    emit(d, within(access, source, d.extent(address), offset, nbytes), slot, offset, space, tuple(slots), ())
 
 
 def _store_parameter(d: Decoder, type_: str, values: tuple[Arg, ...], address: Arg) -> None:

@@ -17,7 +17,7 @@ from gaugeblock.gpu.simulator.ptx.syntax import Location
 from gaugeblock.gpu.simulator.state.copies import Copies
 from gaugeblock.gpu.simulator.state.frame import Frame
 from gaugeblock.gpu.simulator.state.geometry import WARP, Dim, Index, geometry
-from gaugeblock.gpu.simulator.state.memory import GlobalMemory, Window
+from gaugeblock.gpu.simulator.state.memory import Allocation, GlobalMemory, Prepared, Window, misplaced
 
 
 class Batch:
@@ -35,6 +35,7 @@ class Batch:
         dynamic_shared: int,
         parameters: bytes,
         parameter_address: int = 0,
+        holders: tuple[dict[int, tuple[int, ...]], list[Allocation]] = ({}, []),
         global_races: GlobalRaces | None = None,
     ) -> None:
         self.program, self.memory, self.settings = program, memory, settings
@@ -58,6 +59,7 @@ class Batch:
         if may_race:
             self.races = Races(self, settings.same_bits, settings.other_bits, settings.warp_synchronous)
         self.global_races = global_races
+        self.holders, self.allocations = holders if settings.variables != "off" else ({}, [])
         if global_races is not None:
             global_races.begin(self, first * place.threads)
         self.watchers = [each for each in (self.races, global_races) if each is not None]
@@ -160,6 +162,21 @@ class Batch:
             self.global_races.note(frame.lanes, source, places, nbytes, tuple(values))
         if self.counters is not None:
             self.counters.access(self, frame, space, places, nbytes, write)
+
+    def confine(
+        self, frame: Frame, source: Lowered, prepared: Prepared, offset: int, nbytes: int,
+        holder: Allocation | None,
+    ) -> None:  # fmt: skip
+        """Hold an access to the allocations that its address was computed from; `holder` is where it went."""
+        numbers = self.holders.get(id(source))
+        if numbers is None:
+            return
+        for number in numbers:
+            if self.allocations[number] is holder:
+                return
+        fault = misplaced(prepared, offset, nbytes, [self.allocations[number] for number in numbers])
+        if fault is not None:
+            frame.report(fault, source)
 
     def fence(self, lanes: Index, scope: int) -> None:
         """Tell the race detector of a fence."""

@@ -9,13 +9,14 @@ import numpy as np
 
 from gaugeblock.gpu.simulator.errors import UNSUPPORTED, Fault, LaunchError, Unsupported
 from gaugeblock.gpu.simulator.checks.global_races import GlobalRaces
+from gaugeblock.gpu.simulator.checks.grounds import Plan, planned
 from gaugeblock.gpu.simulator.machine.batch import Batch
 from gaugeblock.gpu.simulator.machine.program import Program
 from gaugeblock.gpu.simulator.machine.scheduler import Scheduler, Stopped
 from gaugeblock.gpu.simulator.machine.settings import current, note
 from gaugeblock.gpu.simulator.ptx.operands import Lowered
 from gaugeblock.gpu.simulator.state.geometry import Dim
-from gaugeblock.gpu.simulator.state.memory import BASE, GlobalMemory
+from gaugeblock.gpu.simulator.state.memory import BASE, Allocation, GlobalMemory
 
 MAX_THREADS = 1024
 MAX_BLOCK: Dim = (1024, 1024, 64)
@@ -62,7 +63,10 @@ def launch(
         in_memory = memory.allocate(len(parameters), f"parameters of {program.name}")
         address = BASE + in_memory.start
         memory.host_range(address, len(parameters), True)[:] = np.frombuffer(parameters, np.uint8)
-    global_races = _global_races(program, memory, parameters, threads, total)
+    plan, places = planned(memory, program.traffic, parameters, program.synchronises)
+    stored = [*memory.live()] if plan.stored is None else [places[number] for number in plan.stored]
+    global_races = _global_races(program, plan, stored, threads, total)
+    holders = plan.holders, places
     found: list[Fault | Unsupported] = []
     if settings.counters is not None:
         settings.counters.begin(program.name, total, threads)
@@ -72,7 +76,7 @@ def launch(
                 count = min(together, total - first)
                 batch = Batch(
                     program, memory, settings, grid, block, first, count, dynamic_shared, parameters, address,
-                    global_races,
+                    holders, global_races,
                 )  # fmt: skip
                 last = _run(batch, files)
                 found += [_fault(Stopped(each, each.source, each.lane), batch, files) for each in batch.found]
@@ -89,19 +93,17 @@ def launch(
 
 
 def _global_races(
-    program: Program, memory: GlobalMemory, parameters: bytes, threads: int, blocks: int
+    program: Program, plan: Plan, stored: list[Allocation], threads: int, blocks: int
 ) -> GlobalRaces | None:
     """Return a detector of races in global memory, if it is wanted and there is something to detect."""
     settings = current()
-    if settings.global_races == "off" or threads * blocks == 1:
+    if settings.global_races == "off" or threads * blocks == 1 or not plan.instructions:
         return None
-    races = GlobalRaces(
-        memory, program.traffic, parameters, threads, blocks,
-        synchronises=program.traffic.fences or program.waits_for_blocks,
+    return GlobalRaces(
+        plan, stored, threads, blocks, synchronises=program.synchronises,
         warp_synchronous=settings.warp_synchronous,
         same_bits=settings.same_bits, other_bits=settings.other_bits,
     )  # fmt: skip
-    return races if races.watched else None
 
 
 def _run(batch: Batch, files: Mapping[int, str]) -> Fault | Unsupported | None:

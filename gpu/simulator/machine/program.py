@@ -47,6 +47,11 @@ class Program:
     directives: Mapping[str, tuple[int, ...]]
 
     @property
+    def synchronises(self) -> bool:
+        """Whether blocks may wait for each other, or for what others have written."""
+        return self.traffic.fences or self.waits_for_blocks
+
+    @property
     def parameter_bytes(self) -> int:
         """Bytes of the packed parameters."""
         return max((offset + size for offset, size in self.layout), default=0)

@@ -158,6 +158,8 @@ class Scheduler:
             raise self._stopped(fault, segment.origins[id(operation)], frame) from None
 
     def _stopped(self, fault: LaneFault, source: Lowered | None, frame: Frame) -> Stopped:
+        if fault.source is not None:  # it was reported, and names the lane of the batch
+            return Stopped(fault, fault.source, fault.lane)
         lane = int(frame.lanes[min(fault.lane or 0, frame.count - 1)])
         return Stopped(fault, source, lane)
 

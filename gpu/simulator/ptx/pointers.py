@@ -21,7 +21,9 @@ from gaugeblock.gpu.simulator.ptx.operands import (
 from gaugeblock.gpu.simulator.ptx.syntax import SIZES
 
 Origin: TypeAlias = tuple[str, int]
-"""``("parameter", offset)`` of a kernel's parameter, ``("variable", address)`` of one in device memory."""
+"""``("parameter", offset)`` of a kernel's parameter, ``("variable", address)`` of one in device memory,
+`LOADED` of what was read from memory and may be a pointer."""
+LOADED: Origin = ("loaded", 0)
 Origins: TypeAlias = frozenset[Origin]
 
 PLAIN, BLOCK, DEVICE = 0, 1, 2
@@ -205,7 +207,8 @@ def _pointers(instructions: list[Lowered]) -> dict[object, Origins]:
             if instruction.opcode in ("ld", "ldu", "atom", "wmma") and not any(
                 isinstance(arg, ParameterOperand) for arg in rest
             ):
-                continue
+                wide = {"u64", "b64", "s64"} & set(instruction.modifiers)
+                origins = frozenset({LOADED}) if wide else frozenset()
             if not origins:
                 continue
             for target in _flat([first]):

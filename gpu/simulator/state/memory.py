@@ -158,6 +158,28 @@ def misaligned(prepared: Prepared, offset: int, nbytes: int, base: int, window: 
     )
 
 
+def misplaced(prepared: Prepared, offset: int, nbytes: int, holders: list[Allocation]) -> LaneFault | None:
+    """Name the first lane that accesses none of the allocations that its address was computed from."""
+    where = prepared.offset + offset
+    good = np.zeros(len(where), np.bool_)
+    for each in holders:
+        good |= (where >= each.start) & (where + nbytes <= each.start + each.size)
+    if good.all():
+        return None
+    lane = first_false(good)
+    at, nearest = int(where[lane]), holders[0]
+    far = at - nearest.start - nearest.size
+    side = f"{far} bytes past the end of" if far >= 0 else f"{nearest.start - at} bytes before"
+    return LaneFault(
+        "out of bounds",
+        f"{nbytes}-byte access at address {at + BASE:#x}, {side} {nearest.label}, from which the address was "
+        f"computed, in other memory",
+        lane if len(good) > 1 else None,
+        at + BASE,
+        check="variables",
+    )
+
+
 class GlobalMemory:
     """Device memory: an arena reserved once, pages committed as they are touched."""
 
@@ -373,19 +395,26 @@ class GlobalMemory:
         detail = f"{nbytes}-byte {verb}{place}, {what}"
         return LaneFault(kind, detail, lane if len(good) > 1 else None, where + BASE)
 
-    def check_read(self, prepared: Prepared, offset: int, nbytes: int) -> None:
-        """Raise unless every lane may read `nbytes` at its address plus `offset`."""
+    def check_read(self, prepared: Prepared, offset: int, nbytes: int) -> Allocation | None:
+        """Raise unless every lane may read `nbytes` at its address plus `offset`.
+
+        Returns
+        -------
+        Allocation or None
+            The one that all lanes read, if it is one.
+        """
         allocation = self.containing(prepared.low + offset, prepared.high + offset + nbytes)
         aligned = not (prepared.low_bits | offset) & (nbytes - 1)
         if aligned and allocation is not None and allocation.written:
-            return
+            return allocation
         self._bounds(prepared, offset, nbytes)
         good = self._good(prepared.offset + offset, nbytes, write=False)
         if not good.all():
             raise self._fault(prepared, offset, nbytes, good, "read")
+        return allocation
 
-    def check_write(self, prepared: Prepared, offset: int, nbytes: int) -> None:
-        """Raise unless every lane may write; note what is being written."""
+    def check_write(self, prepared: Prepared, offset: int, nbytes: int) -> Allocation | None:
+        """Raise unless every lane may write; note what is being written. Return as `check_read` does."""
         allocation = self.containing(prepared.low + offset, prepared.high + offset + nbytes)
         aligned = not (prepared.low_bits | offset) & (nbytes - 1)
         if not aligned or allocation is None or not allocation.writable:
@@ -398,6 +427,7 @@ class GlobalMemory:
             if allocation is None:  # some lanes may write memory that is lent, which has no shadow
                 where = where[(where >= 0) & (where < self.capacity)]
             self.bytes.mark_written(where, nbytes)
+        return allocation
 
 
 class Window:
@@ -441,22 +471,23 @@ class Window:
                 where,
             )
 
-    def check_variable(self, prepared: Prepared, offset: int, nbytes: int, variable: Extent) -> None:
-        """Raise where an access inside the window leaves the variable that its address was computed from."""
+    def leaving(self, prepared: Prepared, offset: int, nbytes: int, variable: Extent) -> LaneFault | None:
+        """Name the first lane that leaves, inside the window, the variable that its address comes from."""
         low, high = prepared.low + offset, prepared.high + offset + nbytes
         if (low >= variable.start and high <= variable.end) or low < 0 or high > self.size:
-            return
+            return None
         own = prepared.source.astype(np.int64) + offset
         lane = first_false((own >= variable.start) & (own + nbytes <= variable.end))
         where = int(own[lane])
         far = where - variable.end if where >= variable.start else variable.start - where
         side = "before" if where < variable.start else "past the end of"
-        raise LaneFault(
+        return LaneFault(
             "out of bounds",
             f"{nbytes}-byte access at {self.name} address {where:#x}, {far} bytes {side} {variable.name}, "
             f"from which the address was computed",
             lane if len(own) > 1 else None,
             where,
+            check="variables",
         )
 
     def check_read(self, prepared: Prepared, offset: int, nbytes: int) -> None:

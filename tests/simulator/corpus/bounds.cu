@@ -61,18 +61,6 @@ __global__ void vector_tail(const float* x, float* y, int n) {
 #endif
 }
 
-//! index_overflow <<<1, 32>>> (int[64], int 67108864) out of bounds: the product of two ints does not fit in one
-__global__ void index_overflow(int* x, int stride) {
-    int i = threadIdx.x;
-#ifdef DEFECT
-    int far = i * stride;
-    x[far / 67108864] = i;  //<
-#else
-    long long far = (long long)i * stride;
-    x[far / 67108864] = i;
-#endif
-}
-
 //! index_overflow_32 <<<1, 2>>> (int[64], int 65536) out of bounds: 65536 times 65536 is 0 and 65535 times 65537 is -1
 __global__ void index_overflow_32(int* x, int n) {
     int t = threadIdx.x;
@@ -98,7 +86,7 @@ __global__ void unsigned_underflow(const int* x, int* y) {
 __global__ void into_the_next_allocation(int* x, int* y) {
     int t = threadIdx.x;
 #ifdef DEFECT
-    x[t + ((y - x) * (t > 3))] = t;  //<
+    x[t + 128 * (t > 3)] = t;  //<
 #else
     x[t] = t;
 #endif
@@ -251,17 +239,6 @@ __global__ void local_end(int* y, int n) {
     int sum = 0;
     for (int i = 0; i < 8; i++) sum += a[(i + threadIdx.x) % 8];
     y[threadIdx.x] = sum;
-}
-
-//! local_neighbour <<<1, 32>>> (int[32], int 8) out of bounds: past the end of one local array lies another
-__global__ void local_neighbour(int* y, int n) {
-    int a[8], b[8];
-    for (int i = 0; i < 8; i++) { a[(i + threadIdx.x) % 8] = i; b[(i + 2 * threadIdx.x) % 8] = -i; }
-#ifdef DEFECT
-    y[threadIdx.x] = a[n] + b[n - 1];  //<
-#else
-    y[threadIdx.x] = a[n - 1] + b[n - 1];
-#endif
 }
 
 //! byte_and_word <<<1, 32>>> (byte[96]) out of bounds: bytes are counted as words

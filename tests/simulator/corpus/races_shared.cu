@@ -1,6 +1,6 @@
 // Races in shared memory: between the threads of a block, within a stretch without a barrier.
 
-//! read_after_write <<<1, 128>>> (int[128]) race: a neighbour's element is read before the barrier
+//! read_after_write <<<1, 128>>> (int[128]) race | uninitialised read: a neighbour's element is read before the barrier
 __global__ void read_after_write(int* y) {
     __shared__ int s[128];
     int t = threadIdx.x;
@@ -56,7 +56,7 @@ __global__ void barrier_missing_in_loop(int* y, int n) {
     y[t] = sum;
 }
 
-//! double_buffer <<<1, 64>>> (int[64], int 5) race: two buffers, and the third turn needs one that is still read
+//! double_buffer <<<1, 64>>> (int[64], int 5) race | uninitialised read: two buffers, and the third turn needs one that is still read
 __global__ void double_buffer(int* y, int n) {
     __shared__ int s[2][64];
     int t = threadIdx.x, sum = 0;
@@ -220,7 +220,7 @@ __global__ void shuffle_is_no_fence(int* y) {
     y[t] = s[other];  //<
 }
 
-//! transposed_tile <<<1, 256>>> (int[256], int[256]) race: a tile is read by columns before it is there
+//! transposed_tile <<<1, 256>>> (int[256], int[256]) race | uninitialised read: a tile is read by columns before it is there
 __global__ void transposed_tile(const int* x, int* y) {
     __shared__ int tile[16][17];
     int r = threadIdx.x / 16, c = threadIdx.x % 16;
@@ -245,7 +245,7 @@ __global__ void reused_for_output(int* y) {
     y[t] = v;
 }
 
-//! fence_is_no_barrier <<<1, 64>>> (int[64]) race: a fence orders one's own writes, and waits for nobody
+//! fence_is_no_barrier <<<1, 64>>> (int[64]) race | uninitialised read: a fence orders one's own writes, and waits for nobody
 __global__ void fence_is_no_barrier(int* y) {
     __shared__ int s[64];
     int t = threadIdx.x;

@@ -74,7 +74,7 @@ __global__ void shared_counter(int* y) {
 
 //! shared_flag <<<1, 64>>> (int[64], int[64]) uninitialised read: a flag is set by some and read by all
 __global__ void shared_flag(const int* x, int* y) {
-    __shared__ int found;
+    __shared__ volatile int found;
 #ifndef DEFECT
     if (threadIdx.x == 0) found = 0;
     __syncthreads();
