@@ -95,7 +95,7 @@ class Scheduler:
 
     def _slice(self, unit: Groups) -> None:
         """Run a unit until it can go no further or has had its share."""
-        end = self.issued + _SLICE
+        end = self.issued + self._share()
         tired = False
         for turn in count(1):
             # Where the smallest counter spins, the largest may hold what it waits for.
@@ -113,8 +113,8 @@ class Scheduler:
         limit = min(later) if later else len(self.segments)
         written: set[int] = set()
         alone = not (groups or self.barriers.waiting or self.at_collective) and len(self.units) == 1
-        end = self.issued + _SLICE
-        leaves = [] if self.leaves and self.leaves[number] else self.leaves
+        end = self.issued + self._share()
+        left = self.leaves[number]
         while True:
             segment = self.segments[number]
             self._straight(segment, number, frame)
@@ -124,9 +124,9 @@ class Scheduler:
             goes_on = isinstance(outcome, int) and outcome < limit and outcome not in groups
             if goes_on and (alone or self.issued < end):
                 number = cast(int, outcome)
-                if lanes is not None and leaves and leaves[number]:
-                    self.barriers.leaving(number, lanes)
-                    leaves = []
+                if lanes is not None and self.leaves[number] != left:
+                    left = self.leaves[number]
+                    self.barriers.leaving(number, left, lanes)
                 continue
             if lanes is not None:
                 self.batch.frame.merge(frame, written)
@@ -136,6 +136,10 @@ class Scheduler:
                 for target, places in outcome:
                     self._join(groups, target, places if lanes is None else lanes[places])
             return goes_on
+
+    def _share(self) -> int:
+        """Return how many instructions come before others get a chance: fewer under the watchdog's eyes."""
+        return _SLICE if self.issued <= self.watchdog.deadline else _SLICE // 16
 
     def _straight(self, segment: Segment, number: int, frame: Frame) -> None:
         """Run the operations of a segment."""
@@ -165,8 +169,8 @@ class Scheduler:
 
     def _join(self, groups: Groups, number: int, lanes: Index | None) -> None:
         """Add lanes to the group at a segment."""
-        if lanes is not None and self.leaves and self.leaves[number]:
-            self.barriers.leaving(number, lanes)
+        if lanes is not None and self.leaves[number]:
+            self.barriers.leaving(number, self.leaves[number], lanes)
         if number in groups:
             there = groups[number]
             assert there is not None
@@ -297,27 +301,34 @@ class Scheduler:
     def _collective(
         self, ending: Collective, number: int, frame: Frame
     ) -> int | list[tuple[int, Index]] | None:
-        if not self._complete(ending, frame):
+        if not self._complete(ending, number, frame):
             self.at_collective.append((number, frame.lanes))
             return None
         self._perform(ending, number, frame)
         return number + 1
 
-    def _complete(self, ending: Collective, frame: Frame) -> bool:
+    def _complete(self, ending: Collective, number: int, frame: Frame) -> bool:
         """Whether everyone whom the members' masks name is in the frame."""
         if ending.members is None:
             return True
         masks = frame.registers[ending.members]
         if frame.index is None and (len(masks) == 1 or bool((masks == masks[0]).all())):
             return True
-        return bool(self._ready(ending, frame).all())
+        return bool(self._ready(ending, number, frame).all())
 
-    def _ready(self, ending: Collective, frame: Frame) -> NDArray[np.bool_]:
-        """Say per lane whether everyone is here, with the same mask, whom it names and who has not left."""
+    def _ready(self, ending: Collective, number: int, frame: Frame) -> NDArray[np.bool_]:
+        """Say per lane whether everyone is here, with the same mask, whom it names and who has not left.
+
+        Who left after passing the instruction by is missing all the same.
+        """
         assert ending.members is not None
         batch = self.batch
         masks = frame.expand(frame.registers[ending.members].view(np.uint32))
-        alive = self._words(batch.all_lanes if self.alive is None else np.flatnonzero(self.alive))
+        alive = self._words(
+            batch.all_lanes
+            if self.alive is None
+            else np.flatnonzero(self.alive | self.barriers.collective_passed_by(number, self.alive))
+        )
         warp = batch.warp_place[frame.lanes] // WARP
         ready = np.empty(frame.count, np.bool_)
         for mask in np.unique(masks):
@@ -387,7 +398,7 @@ class Scheduler:
         self.at_collective = []
         for places in meetings.values():
             number, ending, frame = self._meeting(places)
-            ready = self._ready(ending, frame)
+            ready = self._ready(ending, number, frame)
             if ready.any():
                 part = frame if ready.all() else frame.subset(np.flatnonzero(ready))
                 self._perform(ending, number, part)

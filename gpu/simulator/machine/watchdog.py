@@ -49,22 +49,24 @@ class Watchdog:
         if not self.seen:
             self.turning = np.zeros(self.batch.count, np.bool_)
         key = segment, int(frame.lanes[0]), frame.count
+        if self.turning[frame.lanes].all():
+            return ""
         before, now = self.seen.get(key), dict(frame.registers)
-        if before is None:
-            self.seen[key] = now
-        elif not _same(before, now):
+        if before is not None and not _agree(before, now):
             self.rest(issued)
             return ""
-        else:
-            self.turning[frame.lanes] = True
+        if before is None or len(now) > len(before):  # what a frame has not read yet it has not gathered
+            self.seen[key] = now
+        self.turning[frame.lanes] |= before is not None and before.keys() == now.keys()
         still = ~self.turning if alive is None else alive & ~self.turning
         for lanes in idle:
             still[lanes] = False
         return "" if before is None or still.any() else f"{said}, in a circle that changes nothing"
 
 
-def _same(before: Mapping[int, Array], now: Mapping[int, Array]) -> bool:
-    """Whether all registers hold the same bits."""
-    return before.keys() == now.keys() and all(
-        old is now[slot] or old.tobytes() == now[slot].tobytes() for slot, old in before.items()
+def _agree(before: Mapping[int, Array], now: Mapping[int, Array]) -> bool:
+    """Whether the registers that are in both hold the same bits."""
+    return all(
+        slot not in now or old is now[slot] or old.tobytes() == now[slot].tobytes()
+        for slot, old in before.items()
     )
