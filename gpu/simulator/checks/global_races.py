@@ -1,9 +1,9 @@
 """The race detector of global memory.
 
 Two accesses to one byte by different threads of a launch, at least one of them a write, race unless something
-orders them (`knowledge`). What a kernel only reads is not looked at: from which parameters its
-addresses come is known before it runs (`pointers`). Of the rest accesses are noted, and looked at when a batch of
-thread blocks has ended:
+orders them (`knowledge`). What a kernel only reads is not looked at: from which parameters its addresses come
+is known before it runs (`pointers`). The other accesses are noted, and looked at when a batch of thread blocks
+has ended:
 
 1. most kernels give every byte to one thread. Where places rise evenly from thread to thread, that is seen
    from the first and the last one;
@@ -243,7 +243,7 @@ class GlobalRaces:
     # 2. Owners.
 
     def _has_owners(self, notes: list[_Note]) -> bool:
-        """Mark what was written by the thread that wrote it; say whether everybody finds its own marks only."""
+        """Mark what was written by who wrote it; say whether everybody finds its own marks only."""
         history = self._remembered()
         if history.detailed or any(not note.manner.coherent for note in notes):
             return False
@@ -382,9 +382,9 @@ class GlobalRaces:
         """Find the instruction of the other access: the last that was played, or the only one there is."""
         for note in reversed(self.played):
             at = np.flatnonzero(self.first + note.lanes == clash.other)
-            if note.manner.write == clash.other_writes and len(at):
-                if (self._granules(note)[at[0]] == clash.granule).any():
-                    return note.source
+            there = note.manner.write == clash.other_writes and len(at) > 0
+            if there and (self._granules(note)[at[0]] == clash.granule).any():
+                return note.source
         kinds = [each for each in self.sources.values() if each.manner.write == clash.other_writes]
         return kinds[0].source if len(kinds) == 1 else None
 

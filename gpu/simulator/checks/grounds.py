@@ -83,7 +83,7 @@ class Plan:
 def planned(
     memory: GlobalMemory, traffic: Traffic, parameters: bytes, synchronises: bool
 ) -> tuple[Plan, list[Allocation]]:
-    """Say which instructions may have to do with memory that the kernel writes; return what is pointed into."""
+    """Say which instructions have to do with memory that the kernel writes; return what is pointed into."""
     allocations: list[Allocation] = []
     numbers: dict[Origin, int] = {}
     for kind, value in traffic.origins:
@@ -104,7 +104,9 @@ def planned(
 
 def _plan(traffic: Traffic, numbers: dict[Origin, int], synchronises: bool) -> Plan:
     """Plan a launch whose parameters and variables point into allocations of these numbers."""
-    found = [({numbers[each] for each in group.origins if each in numbers}, group) for group in traffic.groups]
+    found = [
+        ({numbers[each] for each in group.origins if each in numbers}, group) for group in traffic.groups
+    ]
     everywhere = any(group.write and not places for places, group in found)
     stored = {number for places, group in found if group.write for number in places}
     if not synchronises:  # atomics among themselves do not race

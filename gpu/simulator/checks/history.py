@@ -162,7 +162,9 @@ class History:
                 time = int(self.wrote_at[at[which]])
                 self._tell(access, rows, int(suspect[which]), int(other[which]), True, time, kind)
 
-    def _hurried(self, access: Access, mine: Index, other: Index, times: NDArray[np.uint32]) -> NDArray[np.bool_]:
+    def _hurried(
+        self, access: Access, mine: Index, other: Index, times: NDArray[np.uint32]
+    ) -> NDArray[np.bool_]:
         """Say who reads, strongly, what another wrote before something that the reader has seen of it."""
         found = np.zeros(len(mine), np.bool_)
         if access.manner.write or access.manner.strength == PLAIN or not self.knowledge.spoken:

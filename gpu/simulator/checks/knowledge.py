@@ -7,8 +7,9 @@ access that was before
 - a fence of the other's, after which something was written by a strong access (an atomic, a volatile or
   relaxed store, a release) that the thread has seen by one of its own; and all that the other knew by then.
 
-What is seen at an address is a message: how far it vouches for the threads of each block, and for each thread.
-A fence by all threads before a barrier counts for the one that raises the flag after it, as it does on hardware.
+What is seen at an address is a message: how far it vouches for the threads of each block, and for each
+thread. A fence by all threads before a barrier counts for the one that raises the flag after it, as it does on
+hardware.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _MOST_MESSAGES = 64
 
 @dataclass(frozen=True, slots=True)
 class _Message:
-    """What is vouched for: of each block, of each thread, of threads to their own block; and what was seen."""
+    """What is vouched for: of blocks, of threads, of threads to their own block; and what was seen."""
 
     blocks: Times
     threads: Times
@@ -59,6 +60,7 @@ class Knowledge:
         self.met = np.zeros(self.total, np.uint32)
         self.pairs: dict[int, Times] = {}  # of warps with partial masks: when two lanes last met
         self.spoken = False
+        self.kept: list[_Message] = []
         self.messages: dict[int, _Message] = {}
 
     # What happens.
@@ -149,7 +151,7 @@ class Knowledge:
         self.local_fence, self.fenced, self.fence_barrier, self.fence_met, self.published = zeros
         self.known = np.zeros(self.total, np.int32)
         nothing = np.zeros(0, np.uint32)
-        self.kept: list[_Message] = [_Message(nothing, nothing, nothing, nothing)]
+        self.kept.append(_Message(nothing, nothing, nothing, nothing))
         self.places: dict[int, int] = {}
 
     def _keep(self, known: int, message: _Message) -> int:
@@ -209,9 +211,7 @@ class Knowledge:
             np.maximum(message.threads[own], self.published[own], out=message.threads[own])
         for lane in range(WARP) if self.fence_met[vouching].any() else ():
             mate = vouching // self.threads * self.threads
-            mate = mate + np.minimum(
-                vouching % self.threads // WARP * WARP + lane, self.threads - 1
-            )
+            mate = mate + np.minimum(vouching % self.threads // WARP * WARP + lane, self.threads - 1)
             _raise(message.threads, mate, self.fence_met[vouching])
         _raise(message.threads, vouching, self.fenced[vouching])
         _raise(message.local, local, self.local_fence[local])
@@ -223,7 +223,7 @@ class Knowledge:
     def knows(self, mine: Index, other: Index, time: Times, many: NDArray[np.uint8]) -> NDArray[np.bool_]:
         """Say of each thread in `mine` whether it knows what `other` did at `time`.
 
-        It is to know that of other threads of `other`'s warp too where `many` is 1, of its block where it is 2.
+        It is to know that of all threads of `other`'s warp where `many` is 1, of its block where it is 2.
         """
         block, others, one = mine // self.threads, other // self.threads, many == 0
         same = block == others
@@ -236,7 +236,9 @@ class Knowledge:
                 number = int(block[at]) * -(-self.threads // WARP) + int(warp[at])
                 pair = self.pairs.get(number)
                 if pair is not None:
-                    known[at] = time[at] < pair[mine[at] % self.threads % WARP, other[at] % self.threads % WARP]
+                    known[at] = (
+                        time[at] < pair[mine[at] % self.threads % WARP, other[at] % self.threads % WARP]
+                    )
         if not self.spoken:
             return known
         numbers = self.known[mine]

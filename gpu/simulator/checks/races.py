@@ -213,15 +213,19 @@ class Races:
         lane, other = int(clash.access.threads[clash.at]), None
         for note in notes:
             at = np.flatnonzero(note.lanes == clash.other)
-            if note.write == clash.other_writes and len(at):
-                if note.places[at[0]] <= clash.granule < note.places[at[0]] + note.nbytes:
-                    other = note.source
-        address = clash.granule - int(self.batch.shared.base[lane] if self.batch.shared.base is not None else 0)
-        verbs = ["a write" if writes else "a read" for writes in (clash.access.manner.write, clash.other_writes)]
+            there = note.write == clash.other_writes and len(at) > 0
+            if there and note.places[at[0]] <= clash.granule < note.places[at[0]] + note.nbytes:
+                other = note.source
+        address = clash.granule - int(
+            self.batch.shared.base[lane] if self.batch.shared.base is not None else 0
+        )
+        verbs = [
+            "a write" if writes else "a read" for writes in (clash.access.manner.write, clash.other_writes)
+        ]
         detail = (
             f"{verbs[0]} at shared address {address:#x} and {verbs[1]} by thread "
-            f"{self.batch.thread_name(clash.other)} at {{other}}, no barrier and no __syncwarp() that names both "
-            "between them"
+            f"{self.batch.thread_name(clash.other)} at {{other}}, no barrier and no __syncwarp() that names "
+            "both between them"
         )
         self.batch.report(
             LaneFault("race", detail, lane, address, source=source, other=other or source, check="races")

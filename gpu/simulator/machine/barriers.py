@@ -50,7 +50,7 @@ class Barriers:
         self.entered: dict[int, Index] = {}
 
     def leaving(self, segment: int, what: int, lanes: Index) -> None:
-        """Note by way of which segment lanes leave the part of the program that has barriers, or collectives."""
+        """Note by way of which segment lanes leave the part of the program that has meetings of a kind."""
         for part in (NO_BARRIER, NO_COLLECTIVE):
             if what & part:
                 if part not in self.entered:

@@ -9,7 +9,6 @@ from gaugeblock.gpu.simulator.isa.action import Barrier, Branch, Collective, Exi
 from gaugeblock.gpu.simulator.machine.segment import Segment
 from gaugeblock.gpu.simulator.ptx.operands import Lowered
 
-
 NO_BARRIER, NO_COLLECTIVE = 1, 2
 """What cannot follow in a part of a program; without any of the kind, that is not said."""
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from gaugeblock.gpu.simulator.errors import UNSUPPORTED, Fault, LaunchError, Unsupported
 from gaugeblock.gpu.simulator.checks.global_races import GlobalRaces
 from gaugeblock.gpu.simulator.checks.grounds import Plan, planned
+from gaugeblock.gpu.simulator.errors import UNSUPPORTED, Fault, LaunchError, Unsupported
 from gaugeblock.gpu.simulator.machine.batch import Batch
 from gaugeblock.gpu.simulator.machine.program import Program
 from gaugeblock.gpu.simulator.machine.scheduler import Scheduler, Stopped
@@ -107,7 +107,7 @@ def _global_races(
 
 
 def _run(batch: Batch, files: Mapping[int, str]) -> Fault | Unsupported | None:
-    """Run a batch, and note what it remarked; return the fault that ended it, if it is not among those found."""
+    """Run a batch, and note what it remarked; return the fault that ended it, if it is not a finding."""
     try:
         Scheduler(batch).run()
     except Stopped as stopped:

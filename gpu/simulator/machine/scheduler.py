@@ -13,6 +13,7 @@ kernel is stuck, and the fault says who waits for whom.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from itertools import count
 from typing import Any, cast
 
@@ -62,6 +63,7 @@ class Scheduler:
         self.watchdog = Watchdog(batch)
         self.leaves = batch.program.flow.leaves
         self.at_collective: list[_Place] = []
+        self.tired: set[int] = set()  # units whose smallest counter spun when their slice ended
         self.random = np.random.default_rng(batch.settings.seed + batch.first)
         order = batch.settings.order
         if order == "lockstep":
@@ -96,13 +98,16 @@ class Scheduler:
     def _slice(self, unit: Groups) -> None:
         """Run a unit until it can go no further or has had its share."""
         end = self.issued + self._share()
-        tired = False
+        tired = id(unit) in self.tired
+        self.tired.discard(id(unit))
         for turn in count(1):
             # Where the smallest counter spins, the largest may hold what it waits for.
             tired = self._advance(unit, max(unit) if tired or turn % _ROTATION == 0 else min(unit))
             if tired:
                 self._release()
             if not unit or (self.issued > end and len(self.units) > 1):
+                if tired:
+                    self.tired.add(id(unit))
                 return
 
     def _advance(self, groups: Groups, number: int) -> bool:
@@ -287,7 +292,7 @@ class Scheduler:
 
     def _guarded_races(self, blocks: NDArray[np.bool_] | None) -> None:
         for watcher in self.batch.watchers:
-            self._guarded(lambda watcher=watcher: watcher.barrier(blocks))
+            self._guarded(partial(watcher.barrier, blocks))
 
     def _guarded(self, look: Callable[[], None]) -> None:
         """Let a detector look; say where it found something."""

@@ -14,7 +14,8 @@ Level = Literal["off", "note", "fault"]
 """What is done about a finding: nothing, a line among the `notes`, or a `Fault`."""
 
 CHECKS = (
-    "races", "global_races", "same_bits", "other_bits", "stale_reads", "uninitialised", "variables", "lanes_absent",
+    "races", "global_races", "same_bits", "other_bits", "stale_reads", "uninitialised", "variables",
+    "absent_lanes",
 )  # fmt: skip
 """The settings that are levels."""
 
@@ -43,7 +44,7 @@ class Settings:
         About reads of memory that nobody has written.
     variables : {"off", "note", "fault"}
         About accesses outside of the variable or allocation that their address was computed from.
-    lanes_absent : {"off", "note", "fault"}
+    absent_lanes : {"off", "note", "fault"}
         About shuffles that read lanes which are not there or not named.
     faults : int
         How many faults to go on for; the first is raised in the end, with the others.
@@ -72,7 +73,7 @@ class Settings:
     stale_reads: Level = "fault"
     uninitialised: Level = "fault"
     variables: Level = "fault"
-    lanes_absent: Level = "fault"
+    absent_lanes: Level = "fault"
     faults: int = 1
     warp_synchronous: bool = False
     shared_written: bool = False
@@ -122,7 +123,9 @@ def settings(**changes: Any) -> Iterator[Settings]:
         if check in changes:
             changes[check] = {True: "fault", False: "off"}.get(changes[check], changes[check])
             if changes[check] not in ("off", "note", "fault"):
-                raise ValueError(f"settings: {check} is {changes[check]!r}, expected 'off', 'note' or 'fault'")
+                raise ValueError(
+                    f"settings: {check} is {changes[check]!r}, expected 'off', 'note' or 'fault'"
+                )
     _current = replace(before, **changes)
     try:
         yield _current

@@ -48,20 +48,25 @@ class Watchdog:
             return said
         if not self.seen:
             self.turning = np.zeros(self.batch.count, np.bool_)
-        key = segment, int(frame.lanes[0]), frame.count
-        if self.turning[frame.lanes].all():
+        if not self.turning[frame.lanes].all() and not self._turns(segment, frame, issued):
             return ""
-        before, now = self.seen.get(key), dict(frame.registers)
-        if before is not None and not _agree(before, now):
-            self.rest(issued)
-            return ""
-        if before is None or len(now) > len(before):  # what a frame has not read yet it has not gathered
-            self.seen[key] = now
-        self.turning[frame.lanes] |= before is not None and before.keys() == now.keys()
         still = ~self.turning if alive is None else alive & ~self.turning
         for lanes in idle:
             still[lanes] = False
-        return "" if before is None or still.any() else f"{said}, in a circle that changes nothing"
+        return "" if still.any() else f"{said}, in a circle that changes nothing"
+
+    def _turns(self, segment: int, frame: Frame, issued: int) -> bool:
+        """Say whether lanes have come back to where they were with all registers as they were."""
+        key = segment, int(frame.lanes[0]), frame.count
+        before, now = self.seen.get(key), dict(frame.registers)
+        if before is not None and not _agree(before, now):
+            self.rest(issued)
+            return False
+        if before is None or len(now) > len(before):  # what a frame has not read yet it has not gathered
+            self.seen[key] = now
+        turns = before is not None and before.keys() == now.keys()
+        self.turning[frame.lanes] |= turns
+        return turns
 
 
 def _agree(before: Mapping[int, Array], now: Mapping[int, Array]) -> bool:

@@ -17,6 +17,8 @@ from gaugeblock.gpu.simulator.ptx.operands import (
     ParameterOperand,
     Slot,
     SymbolAddress,
+    Two,
+    Vec,
 )
 from gaugeblock.gpu.simulator.ptx.syntax import SIZES
 
@@ -237,9 +239,9 @@ def _origins(arg: Arg, found: dict[object, Origins]) -> Origins:
 def _flat(args: Iterable[Arg | None]) -> list[Arg]:
     flat: list[Arg] = []
     for arg in args:
-        if hasattr(arg, "elements"):
+        if isinstance(arg, Vec):
             flat += _flat(arg.elements)
-        elif hasattr(arg, "second"):
+        elif isinstance(arg, Two):
             flat += _flat((arg.first, arg.second))
         elif arg is not None:
             flat.append(arg)

@@ -82,7 +82,7 @@ __global__ void unsigned_underflow(const int* x, int* y) {
 #endif
 }
 
-//! into_the_next_allocation <<<1, 32>>> (int[32], int[32]) out of bounds: a write far enough to land in other memory
+//! into_the_next_allocation <<<1, 32>>> (int[32], int[32]) out of bounds | use after free: a write far enough to land in other memory
 __global__ void into_the_next_allocation(int* x, int* y) {
     int t = threadIdx.x;
 #ifdef DEFECT
