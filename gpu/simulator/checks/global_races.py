@@ -2,8 +2,8 @@
 
 Two accesses to one byte by different threads of a launch, at least one of them a write, race unless something
 orders them (`knowledge`). What a kernel only reads is not looked at: from which parameters its addresses come
-is known before it runs (`pointers`). The other accesses are noted, and looked at when a batch of thread blocks
-has ended:
+is known before it runs (`pointers`). The other accesses are noted, and looked at when a batch of blocks has
+ended:
 
 1. most kernels give every byte to one thread. Where places rise evenly from thread to thread, that is seen
    from the first and the last one;

@@ -8,8 +8,8 @@ access that was before
   relaxed store, a release) that the thread has seen by one of its own; and all that the other knew by then.
 
 What is seen at an address is a message: how far it vouches for the threads of each block, and for each
-thread. A fence by all threads before a barrier counts for the one that raises the flag after it, as it does on
-hardware.
+thread. A fence by all threads before a barrier counts for the one that raises the flag after it, as it does
+on hardware.
 """
 
 from __future__ import annotations

@@ -64,6 +64,7 @@ class Batch:
             global_races.begin(self, first * place.threads)
         self.watchers = [each for each in (self.races, global_races) if each is not None]
         self.found: list[LaneFault] = []
+        self.wanted = settings.faults
         self.counters, self.tensor_core = settings.counters, settings.tensor_core
         self.remarks: dict[tuple[Location, str], tuple[Lowered, Lowered | None]] = {}
         self.watching = bool(self.watchers) or self.counters is not None
@@ -190,7 +191,7 @@ class Batch:
             self.remark(fault.source, fault.detail, fault.other)
         elif level == "fault":
             self.found.append(fault)
-            if len(self.found) >= self.settings.faults:
+            if len(self.found) >= self.wanted:
                 raise fault
 
     def name(self, thread: int) -> str:

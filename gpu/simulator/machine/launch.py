@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 
@@ -14,9 +15,10 @@ from gaugeblock.gpu.simulator.machine.batch import Batch
 from gaugeblock.gpu.simulator.machine.program import Program
 from gaugeblock.gpu.simulator.machine.scheduler import Scheduler, Stopped
 from gaugeblock.gpu.simulator.machine.settings import current, note
+from gaugeblock.gpu.simulator.machine.settings import settings as changing
 from gaugeblock.gpu.simulator.ptx.operands import Lowered
 from gaugeblock.gpu.simulator.state.geometry import Dim
-from gaugeblock.gpu.simulator.state.memory import BASE, Allocation, GlobalMemory
+from gaugeblock.gpu.simulator.state.memory import BASE, Allocation, GlobalMemory, Snapshot
 
 MAX_THREADS = 1024
 MAX_BLOCK: Dim = (1024, 1024, 64)
@@ -25,6 +27,8 @@ MAX_STATIC_SHARED = 48 * 1024
 RESIDENT = 1 << 18
 """Threads whose blocks run side by side where blocks wait for each other: about as many as on a GPU."""
 MAX_SHARED = 227 * 1024
+INTERLEAVED = 1 << 8
+"""Threads whose blocks run side by side, and at least two blocks, where warps or lanes run one at a time."""
 
 
 def launch(
@@ -37,7 +41,7 @@ def launch(
     dynamic_shared: int = 0,
     allowed_dynamic: int = MAX_STATIC_SHARED,
 ) -> None:
-    """Run a kernel to its end.
+    """Run a kernel to its end: in one order, or in several from the same memory (`Settings.orders`).
 
     Raises
     ------
@@ -49,10 +53,53 @@ def launch(
         The kernel reached something that the simulator does not know.
     """
     _check(program, grid, block, dynamic_shared, allowed_dynamic)
+    run = partial(_launch, program, files, memory, grid, block, parameters, dynamic_shared)
+    orders = current().orders
+    if not orders:
+        run()
+        return
+    before = memory.snapshot()
+    for order in orders:
+        memory.restore(before)
+        with changing(order=order):
+            run()
+        after = memory.snapshot()
+        if order == orders[0]:
+            first = after
+        elif (difference := _difference(first, after)) and current().order_dependence != "off":
+            what = f"{difference} in order {orders[0]}, another in order {order}"
+            if current().order_dependence == "fault":
+                raise Fault("order dependence", what, kernel=program.name, source="end of kernel")
+            note(f"kernel {program.name}: {what}")
+
+
+def _difference(first: list[Snapshot], other: list[Snapshot]) -> str:
+    """Say where two snapshots of written memory first differ, and what is there."""
+    for (each, data, shadow, _), (_, now, shadow_now, _) in zip(first, other, strict=True):
+        differ = data != now
+        if shadow is not None and shadow_now is not None and not each.written:
+            differ &= (shadow | shadow_now) == 3
+        if differ.any():
+            at = int(np.argmax(differ)) & ~3
+            return f"byte {at} of {each.label} and the next hold {data[at : at + 4].tobytes().hex()}"
+    return ""
+
+
+def _launch(
+    program: Program,
+    files: Mapping[int, str],
+    memory: GlobalMemory,
+    grid: Dim,
+    block: Dim,
+    parameters: bytes,
+    dynamic_shared: int,
+) -> None:
+    """Run a kernel to its end, in the order of the settings."""
     settings = current()
     threads = block[0] * block[1] * block[2]
     total = grid[0] * grid[1] * grid[2]
-    together = max(1, settings.lanes // threads) if settings.order == "lockstep" else 1
+    together = settings.lanes // threads if settings.order == "lockstep" else INTERLEAVED // threads
+    together = max(together, 1 if settings.order == "lockstep" else 2)
     if program.waits_for_blocks:
         together = max(together, RESIDENT // threads)
     starts = list(range(0, total, together))
@@ -78,6 +125,7 @@ def launch(
                     program, memory, settings, grid, block, first, count, dynamic_shared, parameters, address,
                     holders, global_races,
                 )  # fmt: skip
+                batch.wanted = settings.faults - len(found)
                 last = _run(batch, files)
                 found += [_fault(Stopped(each, each.source, each.lane), batch, files) for each in batch.found]
                 if last is not None or len(found) >= settings.faults:

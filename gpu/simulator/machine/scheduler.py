@@ -24,6 +24,7 @@ from gaugeblock.gpu.simulator.errors import LaneFault
 from gaugeblock.gpu.simulator.isa.action import Barrier, Branch, Collective, Exit
 from gaugeblock.gpu.simulator.machine.barriers import Barriers
 from gaugeblock.gpu.simulator.machine.batch import Batch
+from gaugeblock.gpu.simulator.machine.compose import Operation
 from gaugeblock.gpu.simulator.machine.segment import Segment
 from gaugeblock.gpu.simulator.machine.watchdog import Watchdog
 from gaugeblock.gpu.simulator.numbers.types import Array
@@ -159,12 +160,37 @@ class Scheduler:
         if self.batch.counters is not None:
             self.batch.counters.segment(segment, frame)
         registers = frame.registers
-        operation: Any = None
+        operations = iter(segment.operations)
+        while True:
+            try:
+                for operation in operations:
+                    operation(registers, frame)
+                return
+            except LaneFault as fault:
+                self._go_on(fault, operation, segment.origins[id(operation)], frame)
+
+    def _go_on(self, fault: LaneFault, operation: Operation, source: Lowered, frame: Frame) -> None:
+        """Stop for a fault unless the settings say otherwise; then do without those who did it."""
+        stopped = self._stopped(fault, source, frame)
+        if fault.source is not None:
+            raise stopped from None
+        bad = fault.bad if fault.bad is not None else np.arange(frame.count) == (fault.lane or 0)
+        fault.source, fault.lane = source, stopped.lane
         try:
-            for operation in segment.operations:
-                operation(registers, frame)
-        except LaneFault as fault:
-            raise self._stopped(fault, segment.origins[id(operation)], frame) from None
+            self.batch.report(fault)
+        except LaneFault:
+            raise stopped from None
+        if fault.heal is not None:
+            fault.heal()
+        part = frame if fault.heal is not None else frame.subset(np.flatnonzero(~bad))
+        if part.count == 0 or len(bad) != frame.count:
+            return
+        try:
+            operation(part.registers, part)
+        except LaneFault as another:
+            self._go_on(another, operation, source, part)
+        if part is not frame:
+            frame.merge(part, [*part.registers])
 
     def _stopped(self, fault: LaneFault, source: Lowered | None, frame: Frame) -> Stopped:
         if fault.source is not None:  # it was reported, and names the lane of the batch

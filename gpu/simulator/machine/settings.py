@@ -15,7 +15,7 @@ Level = Literal["off", "note", "fault"]
 
 CHECKS = (
     "races", "global_races", "same_bits", "other_bits", "stale_reads", "uninitialised", "variables",
-    "absent_lanes",
+    "absent_lanes", "order_dependence",
 )  # fmt: skip
 """The settings that are levels."""
 
@@ -53,6 +53,10 @@ class Settings:
         without ``__syncwarp`` is then no race.
     shared_written : bool
         Whether shared memory counts as written from the start. What a kernel reads there before is then zero.
+    orders : tuple of order
+        Orders in which to run every launch, one after the other from the same memory, if there are any.
+    order_dependence : {"off", "note", "fault"}
+        What is done about what is left in memory that depends on the order.
     budget : int
         Instructions after which the watchdog looks at a batch of thread blocks: it stops threads that turn in
         a circle and find everything as it was, all others after 64 times as many.
@@ -77,6 +81,8 @@ class Settings:
     faults: int = 1
     warp_synchronous: bool = False
     shared_written: bool = False
+    orders: tuple[Order, ...] = ()
+    order_dependence: Level = "fault"
     budget: int = 4_000_000
     lanes: int = 1 << 14
     tensor_core: Literal["truncating", "exact"] = "truncating"

@@ -21,7 +21,8 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,6 +68,10 @@ class Allocation:
     label: str
     written: bool = False
     writable: bool = True
+
+
+Snapshot: TypeAlias = tuple[Allocation, Array, "Array | None", bool]
+"""An allocation, copies of its bytes and of their shadow, and whether it was written."""
 
 
 @dataclass(eq=False, slots=True)
@@ -147,7 +152,8 @@ def first_false(good: NDArray[np.bool_]) -> int:
 def misaligned(prepared: Prepared, offset: int, nbytes: int, base: int, window: str) -> LaneFault:
     """Name the first lane whose address is not a multiple of the access width."""
     where = prepared.offset + offset
-    lane = first_false((where & (nbytes - 1)) == 0)
+    good = (where & (nbytes - 1)) == 0
+    lane = first_false(good)
     address = int(prepared.source[min(lane, len(prepared.source) - 1)]) + offset
     return LaneFault(
         "misaligned address",
@@ -155,6 +161,7 @@ def misaligned(prepared: Prepared, offset: int, nbytes: int, base: int, window: 
         f"{address % nbytes} bytes past a multiple of {nbytes}",
         lane if len(prepared.offset) > 1 else None,
         address,
+        bad=~good,
     )
 
 
@@ -322,6 +329,27 @@ class GlobalMemory:
         """Return all live allocations."""
         return self._live.values()
 
+    def snapshot(self) -> list[Snapshot]:
+        """Return copies of all allocations and of their shadow, and whether they are written."""
+        return [
+            (
+                each,
+                self.bytes.data[each.start : each.start + each.size].copy(),
+                self._shadow(each.start, each.size).copy() if each.room else None,
+                each.written,
+            )
+            for each in self._live.values()
+        ]
+
+    def restore(self, snapshot: list[Snapshot]) -> None:
+        """Make memory what it was."""
+        for each, data, shadow, written in snapshot:
+            if each.writable:
+                self.bytes.data[each.start : each.start + each.size] = data
+            if shadow is not None:
+                self._shadow(each.start, each.size)[:] = shadow
+            each.written = written
+
     def host_range(self, address: int, nbytes: int, write: bool) -> Array:
         """Return the bytes of a host copy, after checking that one allocation holds them."""
         low = address - BASE
@@ -393,7 +421,16 @@ class GlobalMemory:
         ours = self._first <= where < self._first + self.capacity or not self._lent
         place = f" at address {where + BASE:#x}" if ours else ""  # of the host's no two runs have the same
         detail = f"{nbytes}-byte {verb}{place}, {what}"
-        return LaneFault(kind, detail, lane if len(good) > 1 else None, where + BASE)
+        fault = LaneFault(kind, detail, lane if len(good) > 1 else None, where + BASE, bad=~good)
+        if kind == "uninitialised read":
+            fault.check, fault.heal = "uninitialised", partial(self._heal, prepared.offset + offset, nbytes)
+        return fault
+
+    def _heal(self, where: NDArray[np.intp], nbytes: int) -> None:
+        """Take allocated memory for written."""
+        where = where[(where >= self._first) & (where < self._first + self.capacity)]
+        where = where[self._good(where, nbytes, write=True)]
+        self.bytes.mark_written(where - self._first, nbytes)
 
     def check_read(self, prepared: Prepared, offset: int, nbytes: int) -> Allocation | None:
         """Raise unless every lane may read `nbytes` at its address plus `offset`.
@@ -461,7 +498,8 @@ class Window:
             raise misaligned(prepared, offset, nbytes, 0, self.name)
         if prepared.low + offset < 0 or prepared.high + offset + nbytes > self.size:
             own = prepared.source.astype(np.int64) + offset
-            lane = first_false((own >= 0) & (own + nbytes <= self.size))
+            good = (own >= 0) & (own + nbytes <= self.size)
+            lane = first_false(good)
             where = int(own[lane])
             raise LaneFault(
                 "out of bounds",
@@ -469,6 +507,7 @@ class Window:
                 f"the {self.name} memory has {self.size} bytes",
                 lane if len(own) > 1 else None,
                 where,
+                bad=~good,
             )
 
     def leaving(self, prepared: Prepared, offset: int, nbytes: int, variable: Extent) -> LaneFault | None:
@@ -501,7 +540,16 @@ class Window:
             where = int(prepared.source[min(lane, len(prepared.source) - 1)]) + offset
             detail = f"{nbytes}-byte read at {self.name} address {where:#x}, which no thread has written"
             detail += " or to which a copy was on its way" if self.copied_to else ""
-            raise LaneFault("uninitialised read", detail, lane if len(good) > 1 else None, where)
+            heal = partial(self.bytes.mark_written, prepared.offset + offset, nbytes)
+            raise LaneFault(
+                "uninitialised read",
+                detail,
+                lane if len(good) > 1 else None,
+                where,
+                check="uninitialised",
+                bad=~good,
+                heal=heal,
+            )
 
     def check_write(self, prepared: Prepared, offset: int, nbytes: int) -> None:
         """Raise unless every lane may write; note what is being written."""
