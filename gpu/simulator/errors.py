@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,6 +103,19 @@ class Unsupported(_Placed, NotImplementedError):
     """
 
 
+class Gap(Protocol):
+    """Memory that was read and that nobody has written."""
+
+    def missing(self, count: int) -> list[NDArray[np.bool_]]:
+        """Say of each of `count` elements of a lane whether it was not written."""
+
+    def close(self) -> None:
+        """Take it for written, so that it can be read."""
+
+    def open(self) -> None:
+        """Take it for what it was again."""
+
+
 class LaneFault(Exception):
     """A fault before it knows its kernel and source line; the scheduler and the launch complete it.
 
@@ -119,8 +131,8 @@ class LaneFault(Exception):
         The setting that says whether this is a fault, a note or nothing; always a fault without one.
     bad : array of bool or None
         All lanes of the frame that did it.
-    heal : callable or None
-        Makes it right, so that the instruction may be executed again.
+    gap : Gap or None
+        The memory that was read and that nobody has written.
     """
 
     def __init__(
@@ -134,9 +146,9 @@ class LaneFault(Exception):
         other: Lowered | None = None,
         check: str = "",
         bad: NDArray[np.bool_] | None = None,
-        heal: Callable[[], None] | None = None,
+        gap: Gap | None = None,
     ) -> None:
         super().__init__(detail)
         self.kind, self.detail, self.lane, self.address = kind, detail, lane, address
         self.source, self.other, self.check = source, other, check
-        self.bad, self.heal = bad, heal
+        self.bad, self.gap = bad, gap

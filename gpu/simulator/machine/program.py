@@ -177,7 +177,8 @@ def _cut(steps: list[list[Step]], labelled: set[int]) -> tuple[list[Segment], di
             exposed.update(_reads(step))  # lanes that had to wait read their operands again
         acts = any(isinstance(each.action, Effect) for each in line)
         segment = Segment(writes=tuple(written), cost=len(whole), acts=acts)
-        segment.operations, segment.origins, segment.kinds = compose(line)
+        segment.operations, segment.steps, segment.kinds = compose(line)
+        segment.origins = {number: run[0].source for number, run in segment.steps.items()}
         line.clear()
         if step is not None:
             assert not isinstance(step.action, Pure | Effect)

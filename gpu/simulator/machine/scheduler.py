@@ -12,7 +12,7 @@ kernel is stuck, and the fault says who waits for whom.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import count
 from typing import Any, cast
@@ -20,12 +20,13 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from gaugeblock.gpu.simulator.checks.undefined import Undefined
 from gaugeblock.gpu.simulator.errors import LaneFault
 from gaugeblock.gpu.simulator.isa.action import Barrier, Branch, Collective, Exit
 from gaugeblock.gpu.simulator.machine.barriers import Barriers
 from gaugeblock.gpu.simulator.machine.batch import Batch
 from gaugeblock.gpu.simulator.machine.compose import Operation
-from gaugeblock.gpu.simulator.machine.segment import Segment
+from gaugeblock.gpu.simulator.machine.segment import Segment, ending_reads
 from gaugeblock.gpu.simulator.machine.watchdog import Watchdog
 from gaugeblock.gpu.simulator.numbers.types import Array
 from gaugeblock.gpu.simulator.ptx.operands import Lowered
@@ -63,6 +64,8 @@ class Scheduler:
         self.barriers = Barriers(batch)
         self.watchdog = Watchdog(batch)
         self.leaves = batch.program.flow.leaves
+        self.undefined = Undefined(batch.count)
+        self.undefined_may_wait = batch.settings.uninitialised == "fault"
         self.at_collective: list[_Place] = []
         self.tired: set[int] = set()  # units whose smallest counter spun when their slice ended
         self.random = np.random.default_rng(batch.settings.seed + batch.first)
@@ -161,16 +164,48 @@ class Scheduler:
             self.batch.counters.segment(segment, frame)
         registers = frame.registers
         operations = iter(segment.operations)
-        while True:
+        while not self.undefined.slots:
             try:
                 for operation in operations:
                     operation(registers, frame)
                 return
             except LaneFault as fault:
                 self._go_on(fault, operation, segment.origins[id(operation)], frame)
+        self._carefully(operations, segment, frame)
+
+    def _carefully(self, operations: Iterator[Operation], segment: Segment, frame: Frame) -> None:
+        """Run operations, and look after registers that are undefined."""
+        for operation in operations:
+            steps = segment.steps[id(operation)]
+            for step in steps:
+                self._used(self.undefined.uses(step, frame))
+            before = dict(self.undefined.slots)
+            try:
+                operation(frame.registers, frame)
+            except LaneFault as fault:
+                self._go_on(fault, operation, steps[0].source, frame)
+                if self.undefined.slots != before:
+                    continue
+            for step in steps:
+                self.undefined.passes(step, frame)
+
+    def _used(self, fault: LaneFault | None) -> None:
+        """Report the use of an undefined register."""
+        if fault is not None:
+            try:
+                self.batch.report(fault)
+            except LaneFault:
+                raise Stopped(fault, fault.source, fault.lane) from None
 
     def _go_on(self, fault: LaneFault, operation: Operation, source: Lowered, frame: Frame) -> None:
         """Stop for a fault unless the settings say otherwise; then do without those who did it."""
+        if self.undefined_may_wait and self.undefined.read(fault, source, frame):
+            assert fault.gap is not None
+            fault.source = source
+            fault.gap.close()
+            operation(frame.registers, frame)
+            fault.gap.open()
+            return
         stopped = self._stopped(fault, source, frame)
         if fault.source is not None:
             raise stopped from None
@@ -180,9 +215,9 @@ class Scheduler:
             self.batch.report(fault)
         except LaneFault:
             raise stopped from None
-        if fault.heal is not None:
-            fault.heal()
-        part = frame if fault.heal is not None else frame.subset(np.flatnonzero(~bad))
+        if fault.gap is not None:
+            fault.gap.close()
+        part = frame if fault.gap is not None else frame.subset(np.flatnonzero(~bad))
         if part.count == 0 or len(bad) != frame.count:
             return
         try:
@@ -217,6 +252,8 @@ class Scheduler:
         ending = segment.ending
         if ending is None:
             return number + 1
+        if self.undefined.slots:
+            self._used(self.undefined.check(ending_reads(segment), segment.source, frame))
         if isinstance(ending, Branch):
             return self._branch(segment, number, frame)
         if isinstance(ending, Exit):

@@ -21,7 +21,6 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -142,6 +141,28 @@ class Bytes:
         """Note that these bytes have been written."""
         size = min(nbytes, 8)
         self.view(True, size, nbytes // size)[offset >> nbytes.bit_length() - 1] = _FULL[size]
+
+
+class Gap:
+    """Memory that lanes read, and that nobody has written, in part or all of it."""
+
+    def __init__(self, bytes_: Bytes, places: NDArray[np.intp], nbytes: int) -> None:
+        self.bytes, self.places, self.nbytes = bytes_, places, nbytes
+        self.columns = places[:, None] + np.arange(nbytes)
+        self.before = bytes_.shadow[self.columns]
+
+    def missing(self, count: int) -> list[NDArray[np.bool_]]:
+        """Say of each of `count` elements of a lane whether it was not written."""
+        elements = (self.before != _WRITTEN).reshape(len(self.places), count, -1).any(axis=2)
+        return list(elements.T)
+
+    def close(self) -> None:
+        """Take it for written, so that it can be read."""
+        self.bytes.mark_written(self.places, self.nbytes)
+
+    def open(self) -> None:
+        """Take it for what it was again."""
+        self.bytes.shadow[self.columns] = self.before
 
 
 def first_false(good: NDArray[np.bool_]) -> int:
@@ -423,14 +444,10 @@ class GlobalMemory:
         detail = f"{nbytes}-byte {verb}{place}, {what}"
         fault = LaneFault(kind, detail, lane if len(good) > 1 else None, where + BASE, bad=~good)
         if kind == "uninitialised read":
-            fault.check, fault.heal = "uninitialised", partial(self._heal, prepared.offset + offset, nbytes)
+            fault.check, every = "uninitialised", prepared.offset + offset
+            if self._good(every, nbytes, write=True).all() and not self._lent:
+                fault.gap = Gap(self.bytes, every - self._first, nbytes)
         return fault
-
-    def _heal(self, where: NDArray[np.intp], nbytes: int) -> None:
-        """Take allocated memory for written."""
-        where = where[(where >= self._first) & (where < self._first + self.capacity)]
-        where = where[self._good(where, nbytes, write=True)]
-        self.bytes.mark_written(where - self._first, nbytes)
 
     def check_read(self, prepared: Prepared, offset: int, nbytes: int) -> Allocation | None:
         """Raise unless every lane may read `nbytes` at its address plus `offset`.
@@ -540,7 +557,7 @@ class Window:
             where = int(prepared.source[min(lane, len(prepared.source) - 1)]) + offset
             detail = f"{nbytes}-byte read at {self.name} address {where:#x}, which no thread has written"
             detail += " or to which a copy was on its way" if self.copied_to else ""
-            heal = partial(self.bytes.mark_written, prepared.offset + offset, nbytes)
+            gap = Gap(self.bytes, prepared.offset + offset, nbytes)
             raise LaneFault(
                 "uninitialised read",
                 detail,
@@ -548,7 +565,7 @@ class Window:
                 where,
                 check="uninitialised",
                 bad=~good,
-                heal=heal,
+                gap=gap,
             )
 
     def check_write(self, prepared: Prepared, offset: int, nbytes: int) -> None:

@@ -149,3 +149,55 @@ __global__ void carried_through(int* x, int* y, int n) {
     int2 both = ((int2*)x)[31 - t];  //<
     y[t] = both.x + both.y;
 }
+
+//! vector_tail_used <<<1, 8>>> (float[32]?, float[8], int 29) uninitialised read: four are read at a time, and the last three were not written
+__global__ void vector_tail_used(float* x, float* y, int n) {
+    int t = threadIdx.x;
+    for (int i = t; i < n; i += 8) x[i] = i;
+    __syncthreads();
+    float4 v = ((float4*)x)[t];  //<
+#ifdef DEFECT
+    y[t] = v.x + v.y + v.z + v.w;
+#else
+    y[t] = v.x + (4 * t + 1 < n ? v.y : 0) + (4 * t + 2 < n ? v.z : 0) + (4 * t + 3 < n ? v.w : 0);
+#endif
+}
+
+//! branch_on_unwritten <<<1, 32>>> (int[32]?, int[32]) uninitialised read: a branch depends on what nobody has written
+__global__ void branch_on_unwritten(int* flags, int* y) {
+    __shared__ int s[32];
+    int t = threadIdx.x;
+#ifdef DEFECT
+    if (t % 2) s[t] = t;
+#else
+    s[t] = t % 2;
+#endif
+    __syncthreads();
+    if (s[t]) y[t] = 1;  //<
+}
+
+//! index_unwritten <<<1, 32>>> (int[32], int[32]) uninitialised read: an index was not written
+__global__ void index_unwritten(const int* x, int* y) {
+    __shared__ int order[32];
+    int t = threadIdx.x;
+#ifdef DEFECT
+    if (t) order[t] = t - 1;
+#else
+    order[t] = t ? t - 1 : 31;
+#endif
+    __syncthreads();
+    y[t] = x[order[t] & 31];  //<
+}
+
+//! shuffled_unwritten <<<1, 32>>> (float[24], float[32], int 24) uninitialised read: lanes past the end give what was not loaded
+__global__ void shuffled_unwritten(const float* x, float* y, int n) {
+    __shared__ float s[32];
+    int t = threadIdx.x;
+    if (t < n) s[t] = x[t];
+#ifdef DEFECT
+    float v = s[t];  //<
+#else
+    float v = t < n ? s[t] : 0;
+#endif
+    y[t] = __shfl_xor_sync(~0u, v, 16);
+}
