@@ -116,10 +116,8 @@ class GlobalRaces:
         self.batch, self.first = batch, first
 
     def note(self, lanes: Index, source: Lowered, places: Index, nbytes: int, values: Columns) -> None:
-        """Note an access."""
-        manner = self.watched.get(id(source))
-        if manner is None:
-            return
+        """Note an access by an instruction that is watched."""
+        manner = self.watched[id(source)]
         if id(source) in self.vague:
             places = np.broadcast_to(places, len(lanes))
             inside = self.grounds.holds(places)
@@ -175,7 +173,7 @@ class GlobalRaces:
         if self.precise:
             self._play()
         else:
-            notes = [event for event in self.log if isinstance(event, _Note)]
+            notes = [*self.recent.values()]  # all of them: nothing has been played yet
             if not (self._rises_evenly(notes) or self._has_owners(notes)):
                 self._play()
             elif self.history is not None:
@@ -191,8 +189,13 @@ class GlobalRaces:
 
     def _rises_evenly(self, notes: list[_Note]) -> bool:
         """Say whether every byte is one thread's, as far as first and last places tell."""
-        if self.history is not None or len(notes) > _FEW or any(not note.manner.coherent for note in notes):
+        if self.history is not None or len(notes) > _FEW or not all(note.manner.coherent for note in notes):
             return False
+        one = notes[0]
+        if self.batch.blocks == self.blocks and all(
+            note.places is one.places and note.lanes is one.lanes for note in notes
+        ):
+            return self._even(max(notes, key=_bytes)) is not None
         new: dict[tuple[int, int, int], _Even] = {}
         for note in sorted(notes, key=_reads) if len(notes) > 1 else notes:
             key = id(note.places), id(note.lanes), note.nbytes
@@ -411,6 +414,10 @@ def _verb(manner: Manner) -> str:
 
 def _low(even: _Even) -> int:
     return even.low
+
+
+def _bytes(note: _Note) -> int:
+    return note.nbytes
 
 
 def _reads(note: _Note) -> bool:

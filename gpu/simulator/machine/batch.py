@@ -159,7 +159,7 @@ class Batch:
         if space == "shared":
             if self.races is not None:
                 self.races.note(frame, source, places, nbytes, write, atomic, tuple(values))
-        elif self.global_races is not None and space == "global":
+        elif self.global_races is not None and id(source) in self.global_races.watched and space == "global":
             self.global_races.note(frame.lanes, source, places, nbytes, tuple(values))
         if self.counters is not None:
             self.counters.access(self, frame, space, places, nbytes, write)
