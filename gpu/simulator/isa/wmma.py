@@ -139,13 +139,16 @@ def _transfer(d: Decoder, move: Literal["load", "store"]) -> None:
         here = registers[slot]
         memory, prepared = way.places(frame, where, here + here.dtype.type(offset), registers[stride])
         check = memory.check_read if move == "load" else memory.check_write
+        if extent is not None and where == extent.space:
+            left = batch_window(memory).leaving(prepared, 0, way.size, extent)
+            if left is not None:
+                frame.report(_of_lane(left, frame), source)
         try:
-            if extent is not None and where == extent.space:
-                batch_window(memory).check_variable(prepared, 0, way.size, extent)
-            check(prepared, 0, way.size)
+            holder = check(prepared, 0, way.size)
         except LaneFault as fault:
-            fault.lane = (fault.lane or 0) % frame.count
-            raise
+            raise _of_lane(fault, frame) from None
+        if where == "global":
+            frame.batch.confine(frame, source, prepared, 0, way.size, holder)
         values: list[Array] = []
         if move == "load":
             pieces = memory.bytes.gather(prepared.offset, way.size, 1)[0].reshape(len(way.slow), -1)
@@ -166,6 +169,13 @@ def _transfer(d: Decoder, move: Literal["load", "store"]) -> None:
     writes = tuple(slots) if move == "load" else ()
     run = in_space(access, slot, offset, space, writes)
     d.emit(Collective(run, d.number(0xFFFFFFFF, "b32"), reads, writes), guarded=True)
+
+
+def _of_lane(fault: LaneFault, frame: Frame) -> LaneFault:
+    """Name the lane of a fault that was found among pieces, of which each lane has several."""
+    fault.lane = (fault.lane or 0) % frame.count
+    fault.bad = None
+    return fault
 
 
 def batch_window(memory: GlobalMemory | Window) -> Window:
