@@ -102,15 +102,16 @@ class Scheduler:
     def _slice(self, unit: Groups) -> None:
         """Run a unit until it can go no further or has had its share."""
         end = self.issued + self._share()
-        tired = id(unit) in self.tired
+        tired, high = id(unit) in self.tired, False
         self.tired.discard(id(unit))
         for turn in count(1):
             # Where the smallest counter spins, the largest may hold what it waits for.
-            tired = self._advance(unit, max(unit) if tired or turn % _ROTATION == 0 else min(unit))
+            high = not high if tired else turn % _ROTATION == 0
+            tired = self._advance(unit, max(unit) if high else min(unit))
             if tired:
                 self._release()
             if not unit or (self.issued > end and len(self.units) > 1):
-                if tired:
+                if tired and not high:
                     self.tired.add(id(unit))
                 return
 
@@ -155,11 +156,13 @@ class Scheduler:
         self.issued += segment.cost
         if self.issued > self.watchdog.deadline:
             waiting = [(waiting.segment, waiting.lanes) for waiting in self.barriers.waiting]
-            idle = [lanes for _, lanes in (*waiting, *self.at_collective)]
+            idle = [*waiting, *self.at_collective]
             why = self.watchdog.look(number, frame, self.issued, self.alive, idle)
-            if why:
+            if why is not None and self._release():
+                self.watchdog.rest(self.issued)
+            elif why is not None:
                 source = segment.source or next(iter(segment.origins.values()), None)
-                raise Stopped(LaneFault("watchdog", why), source, int(frame.lanes[0]))
+                raise Stopped(why, source, int(frame.lanes[0]))
         if self.batch.counters is not None:
             self.batch.counters.segment(segment, frame)
         registers = frame.registers
