@@ -171,12 +171,12 @@ def _stamps_at(dy: Floats, w: Floats, windows: Windows, parameters: dict[str, An
 
 def _taps_at(dy: Floats, x: Floats, windows: Windows, parameters: dict[str, Any], places: Places) -> Floats:
     K, C = dy.shape[1] // parameters["groups"], x.shape[1] // parameters["groups"]
-    found = []
+    found, axes = [], "nabc"[: dy.ndim - 1]
     for k, c, *tap in zip(*places, strict=True):
         seen = [windows.reach(axis, int(r)) for axis, r in enumerate(tap)]
         left = dy[:, k][(slice(None), *(outputs for outputs, _ in seen))]
         right = x[:, k // K * C + c][(slice(None), *(inputs for _, inputs in seen))]
-        found.append(float(np.einsum(left, range(left.ndim), right, range(left.ndim), ())))
+        found.append(float(np.einsum(f"{axes},{axes}->", left, right)))
     return np.asarray(found)
 
 

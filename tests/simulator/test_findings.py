@@ -130,3 +130,24 @@ def test_what_was_allocated_and_not_freed_is_listed_on_request():
     with driver.leaks() as left:
         pass
     assert left == []
+
+
+COPIES = """\
+extern "C" __global__ void k(int* x, int* y) {
+    int t = threadIdx.x, v = y[t] = x[t / 2];
+    if (t % 2 == 0) x[t / 2] = v + 1;
+}
+"""
+
+
+def test_overwriting_what_others_have_read_along_is_a_race_unless_a_compiler_makes_such_copies(cuda):
+    x, y = np.arange(32, dtype=np.int32), np.zeros(64, np.int32)
+    with pytest.raises(Fault, match=r"race in kernel k .* a write .* and a read by thread \(1, 0, 0\)"):
+        cuda(COPIES, 1, 64, x.copy(), y)
+    notes()
+    with settings(copies="note"):
+        cuda(COPIES, 1, 64, x, y)
+        assert "overwrites what others have read along with it" in notes()[0]
+        np.testing.assert_array_equal(x, np.arange(1, 33))
+        with pytest.raises(Fault, match="race"):  # read by others alone
+            cuda(COPIES.replace("x[t / 2] = v", "x[(t / 2 + 1) % 32] = v"), 1, 64, x, y)

@@ -75,7 +75,7 @@ class GlobalRaces:
         Whether blocks may wait for each other: then everything is played back.
     warp_synchronous : bool
         Whether the threads of a warp run in step.
-    same_bits, other_bits : {"off", "note", "fault"}
+    same_bits, other_bits, copies : {"off", "note", "fault"}
         As in `Settings`.
     """
 
@@ -90,8 +90,9 @@ class GlobalRaces:
         warp_synchronous: bool,
         same_bits: str,
         other_bits: str,
+        copies: str,
     ) -> None:
-        self.threads, self.blocks, self.precise = threads, blocks, synchronises
+        self.threads, self.blocks, self.precise, self.copies = threads, blocks, synchronises, copies
         self.warp_synchronous, self.levels = warp_synchronous, {SAME: same_bits, ANY: other_bits}
         self.watched, self.vague, self.stored = plan.instructions, plan.vague, stored
         self.log: list[_Note | Callable[[], None]] = []
@@ -350,6 +351,10 @@ class GlobalRaces:
         if pair in self.told:
             return
         self.told.add(pair)
+        if self.copies != "fault" and self._is_of_copies(thread, clash, other):
+            if self.copies == "note":
+                self.batch.remark(access.source, "a thread overwrites what others have read along with it")
+            return
         address, what = self.grounds.place(clash.granule)
         verb = _verb(access.manner)
         by = self.batch.name(clash.other)
@@ -380,6 +385,17 @@ class GlobalRaces:
         if knowledge.saw_later(thread, clash.other, clash.time):
             return "no __threadfence() between what was written and the flag that was seen"
         return "blocks run in any order, and nothing makes one wait for the other"
+
+    def _is_of_copies(self, thread: int, clash: Clash, other: Lowered | None) -> bool:
+        """Whether a thread overwrites what it has read itself, in the instruction in which another has."""
+        if clash.other_writes or thread // self.threads != clash.other // self.threads:
+            return False
+        for note in self.played:
+            if note.source is other:
+                at = np.flatnonzero(self.first + note.lanes == thread)
+                if len(at) and (self._granules(note)[at[0]] == clash.granule).any():
+                    return True
+        return False
 
     def _source(self, clash: Clash) -> Lowered | None:
         """Find the instruction of the other access: the last that was played, or the only one there is."""

@@ -167,7 +167,7 @@ def _global_races(
     return GlobalRaces(
         plan, stored, threads, blocks, synchronises=program.synchronises,
         warp_synchronous=settings.warp_synchronous,
-        same_bits=settings.same_bits, other_bits=settings.other_bits,
+        same_bits=settings.same_bits, other_bits=settings.other_bits, copies=settings.copies,
     )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ Level = Literal["off", "note", "fault"]
 """What is done about a finding: nothing, a line among the `notes`, or a `Fault`."""
 
 CHECKS = (
-    "races", "global_races", "same_bits", "other_bits", "stale_reads", "uninitialised", "variables",
+    "races", "global_races", "same_bits", "other_bits", "copies", "stale_reads", "uninitialised", "variables",
     "absent_lanes", "order_dependence",
 )  # fmt: skip
 """The settings that are levels."""
@@ -38,6 +38,9 @@ class Settings:
     same_bits, other_bits : {"off", "note", "fault"}
         About threads that store the same bits to one address and nothing orders them, and about those that
         store different bits with one instruction, of which one stays.
+    copies : {"off", "note", "fault"}
+        About a thread that overwrites, in global memory, what it has read along with other threads of its
+        block: a fault but where a compiler has several threads compute the same, as Triton's does.
     stale_reads : {"off", "note", "fault"}
         About ``ld.global.nc`` of what the kernel writes.
     uninitialised : {"off", "note", "fault"}
@@ -74,6 +77,7 @@ class Settings:
     global_races: Level = "fault"
     same_bits: Level = "note"
     other_bits: Level = "fault"
+    copies: Level = "fault"
     stale_reads: Level = "fault"
     uninitialised: Level = "fault"
     variables: Level = "fault"

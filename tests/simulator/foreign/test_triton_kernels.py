@@ -12,6 +12,8 @@ tl = pytest.importorskip("triton.language")
 from triton.backends.compiler import GPUTarget  # noqa: E402
 from triton.compiler import ASTSource  # noqa: E402
 
+from gaugeblock.gpu.simulator import settings  # noqa: E402
+
 F32, F16 = np.float32, np.float16
 SCALARS = {"f4": "fp32", "f2": "fp16", "i4": "i32", "i1": "i8", "u1": "u8"}
 POINTERS = {name: f"*{kind}" for name, kind in SCALARS.items()}
@@ -36,7 +38,8 @@ def run(launch):
                 options={"num_warps": warps},
             )
         scratch = [np.uint64(0)] * 2
-        launch(found.asm["ptx"], grid, 32 * warps, *args, *scratch, shared=found.metadata.shared)
+        with settings(copies="note"):  # as in Triton's door
+            launch(found.asm["ptx"], grid, 32 * warps, *args, *scratch, shared=found.metadata.shared)
 
     return compiled
 
