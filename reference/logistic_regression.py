@@ -10,6 +10,9 @@ classes of the examples as probable as it can. For two classes `fit_binary` find
 how sure each of them is, and refuses data for which there are none; `fit` trains on any number of classes.
 A weight can be read: one unit more of its feature multiplies the odds of the class by :math:`e^w`.
 
+Regression proper predicts a number, not a class: `fit_linear` finds the weights of the least squared error,
+and `explained` says how much of what is to be predicted they account for.
+
 Spec: page 5, Logistic regression. Source: T. Dettmers, "Deep Learning in a Nutshell: Core Concepts", 2015,
 section "Logistic Regression".
 """
@@ -29,10 +32,100 @@ from gaugeblock.reference._arguments import Array, widened
 from gaugeblock.reference.activation import log_sigmoid, log_softmax, sigmoid, softmax
 from gaugeblock.reference.gemm import gemm
 
-__all__ = ["BinaryModel", "Model", "fit", "fit_binary"]
+__all__ = ["BinaryModel", "LinearModel", "Model", "explained", "fit", "fit_binary", "fit_linear"]
 
 Floats = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.integer]
+
+# ------------------------------------------------------------------------------------------------------------
+# Numbers.
+
+
+@dataclass(frozen=True)
+class LinearModel:
+    """A prediction of one number from D features.
+
+    Attributes
+    ----------
+    weights : ndarray, shape (D,)
+        How much one unit of a feature adds.
+    bias : float
+        The prediction where all features are 0.
+    """
+
+    weights: Floats
+    bias: float
+
+    def predict(self, X: Array) -> Floats:
+        """Return X w + b, shape (N,)."""
+        column: Floats = gemm(_matrix(X), self.weights[:, None], np.array([self.bias]), beta=1.0)
+        return column[:, 0]
+
+
+def fit_linear(X: Array, wanted: Array, *, penalty: float = 0.0) -> LinearModel:
+    r"""Find the weights of the least squared error.
+
+    .. math:: \min_{w, b} \frac{1}{2N} \sum_i (x_i w + b - t_i)^2 + \frac{\lambda}{2} \sum w^2
+
+    With means taken off, the bias drops out, and the penalty is as good as D more examples. Spec: LR-S9.
+
+    Parameters
+    ----------
+    X : ndarray, shape (N, D)
+        The examples, floats.
+    wanted : ndarray, shape (N,)
+        The number to predict for each, floats.
+    penalty : float
+        λ: the larger, the smaller the weights.
+
+    Returns
+    -------
+    LinearModel
+
+    Raises
+    ------
+    ValueError, TypeError
+        LR-C1: the examples are no matrix of finite floats. LR-C3: the penalty. LR-C5: the numbers do not fit.
+
+    Examples
+    --------
+    >>> model = fit_linear(np.array([[0.0], [1.0], [2.0]]), np.array([1.0, 3.0, 5.0]))
+    >>> model.weights.round(12).tolist(), round(model.bias, 12)
+    ([2.0], 1.0)
+    """
+    X = _examples(X)
+    t = _numbers("wanted", wanted, len(X))
+    _check_training(penalty, "steps", 0, least=0)
+    N, D = X.shape
+    of_inputs, of_wanted = X.mean(axis=0), t.mean()
+    rows = np.vstack([X - of_inputs, np.sqrt(N * penalty) * np.eye(D)])
+    weights = np.linalg.lstsq(rows, np.concatenate([t - of_wanted, np.zeros(D)]))[0]
+    return LinearModel(weights, float(of_wanted - of_inputs @ weights))
+
+
+def explained(predicted: Array, wanted: Array) -> float:
+    r"""Return the share of the variance of numbers that predictions explain (LR-D2, LR-X5).
+
+    .. math:: R^2 = 1 - \frac{\sum (y - t)^2}{\sum (t - \bar t)^2}
+
+    Raises
+    ------
+    ValueError, TypeError
+        LR-C5: they are no finite floats, one for each.
+
+    Examples
+    --------
+    >>> wanted = np.array([1.0, 2.0, 3.0])
+    >>> explained(np.array([2.0, 2.0, 2.0]), wanted), explained(wanted + 0.5, wanted)
+    (0.0, 0.625)
+    """
+    y = _numbers("predicted", predicted, len(predicted))
+    t = _numbers("wanted", wanted, len(predicted))
+    left, all_of_it = float(np.sum((y - t) ** 2)), float(np.sum((t - t.mean()) ** 2))
+    if all_of_it == 0:
+        return 1.0 if left == 0 else -math.inf
+    return 1 - left / all_of_it
+
 
 # ------------------------------------------------------------------------------------------------------------
 # Several classes.
@@ -472,6 +565,16 @@ def _examples(X: Array) -> Floats:
         what = "NaN or infinities" if len(X) else "none"
         raise ValueError(f"LR-C1: X must hold at least one example, all finite, got {what}")
     return X
+
+
+def _numbers(name: str, given: Array, examples: int) -> Floats:
+    """Return one finite number for each example."""
+    (numbers,) = widened("LR-C5", **{name: given})
+    if numbers.shape != (examples,) or not examples or not np.isfinite(numbers.astype(float)).all():
+        raise ValueError(
+            f"LR-C5: {name} must be {examples} finite numbers, at least one, got shape {numbers.shape}"
+        )
+    return numbers.astype(np.float64)
 
 
 def _classes(given: Any, examples: int) -> Labels:

@@ -12,7 +12,7 @@ Spec: page 6, Artificial neural network. Source: T. Dettmers, "Deep Learning in 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +23,7 @@ from gaugeblock.reference.layer import Layer, Passed
 from gaugeblock.reference.machine_learning import Examples, Measure
 from gaugeblock.reference.unit import Operations
 
-__all__ = ["Gradients", "Learner", "Network"]
+__all__ = ["Gradients", "Learner", "Network", "Regressor"]
 
 Parameters = tuple[dict[str, Array], ...]
 
@@ -224,7 +224,7 @@ class Learner:
         value, _ = self.measure(self.network.forward(examples.inputs, on=self.on), examples.wanted)
         return float(value)
 
-    def adjusted(self, examples: Examples) -> Learner:
+    def adjusted(self, examples: Examples) -> Self:
         """Return a learner one step further."""
         gradients = self.network.gradients(examples, self.measure, on=self.on).parameters
         parameters, velocity = [], []
@@ -239,3 +239,22 @@ class Learner:
             parameters.append({name: array + step[name] for name, array in layer.items()})
         network = self.network.with_parameters(tuple(parameters))
         return replace(self, network=network, velocity=tuple(velocity))
+
+
+@dataclass(frozen=True)
+class Regressor(Learner):
+    """A network that learns to predict numbers instead of classes (NET-S5).
+
+    Examples
+    --------
+    >>> from gaugeblock.reference.layer import FullyConnected
+    >>> from gaugeblock.reference.machine_learning import squared_error
+    >>> from gaugeblock.reference.unit import Activation
+    >>> network = Network((FullyConnected(np.array([[2.0]]), np.array([1.0]), Activation("relu")),))
+    >>> Regressor(network, squared_error).predict(np.array([[3.0], [-3.0]])).tolist()
+    [[7.0], [0.0]]
+    """
+
+    def predict(self, inputs: Array) -> npt.NDArray[Any]:
+        """Return what the network predicts for each input."""
+        return self.network.forward(inputs, on=self.on)

@@ -517,28 +517,32 @@ def avg_pool_backward(
         shape, kernel=kernel, stride=stride, padding=padding, dilation=dilation, ceil_mode=ceil_mode
     )
     check_dy(dy.shape, (*shape[:2], *windows.output))
-    dx = np.full(shape, like(dy, 0))
     with np.errstate(over="ignore", invalid="ignore"):
-        share = dy / _divisors(dy, windows, count_include_pad, divisor)
-        for _, outputs, inputs in windows.taps():
-            dx[inputs] += share[outputs]
+        dx = dy / _divisors(dy, windows, count_include_pad, divisor)
+        for axis, H in enumerate(windows.size, start=2):
+            share, dx = dx, np.full((*dx.shape[:axis], H, *dx.shape[axis + 1 :]), like(dx, 0))
+            for outputs, inputs in windows.taps_along(axis - 2):
+                dx[inputs] += share[outputs]
     return dx
 
 
 def _sums(x: Array, windows: Windows) -> Array:
-    """Return the sum of each window."""
-    total = np.full((*x.shape[:2], *windows.output), like(x, 0))
-    for _, outputs, inputs in windows.taps():
-        total[outputs] += x[inputs]
-    return total
+    """Return the sum of each window: a window is a box, so along one axis after the other."""
+    for axis, P in enumerate(windows.output, start=2):
+        total = np.full((*x.shape[:axis], P, *x.shape[axis + 1 :]), like(x, 0))
+        for outputs, inputs in windows.taps_along(axis - 2):
+            total[outputs] += x[inputs]
+        x = total
+    return x
 
 
 def _divisors(x: Array, windows: Windows, count_include_pad: bool, divisor: float | None) -> Array:
     """Return what each window divides by; 1 where that would be 0, for a sum over nothing."""
     if divisor is not None:
         return np.full(windows.output, like(x, divisor))
-    cells = np.maximum(windows.cells(padded=count_include_pad), 1)
-    return np.array([like(x, int(count)) for count in cells.flat], dtype=x.dtype).reshape(cells.shape)
+    counts, which = np.unique(np.maximum(windows.cells(padded=count_include_pad), 1), return_inverse=True)
+    numbers = np.array([like(x, int(count)) for count in counts], dtype=x.dtype)
+    return numbers[which].reshape(windows.output)
 
 
 # ------------------------------------------------------------------------------------------------------------

@@ -142,7 +142,7 @@ class Windows:
         (Ellipsis, 2) (Ellipsis, slice(0, 3, 1)) (Ellipsis, slice(1, 4, 1))
         """
         axes = range(len(self.size))
-        reach = [[self._reach(axis, r) for r in range(self.kernel[axis])] for axis in axes]
+        reach = [[self.reach(axis, r) for r in range(self.kernel[axis])] for axis in axes]
         for tap in np.ndindex(*self.kernel):
             seen = [reach[axis][r] for axis, r in enumerate(tap)]
             if all(outputs.start < outputs.stop for outputs, _ in seen):
@@ -152,8 +152,37 @@ class Windows:
                     (..., *(inputs for _, inputs in seen)),
                 )
 
-    def _reach(self, axis: int, r: int) -> tuple[slice, slice]:
-        """Return the outputs along an axis that see data through the kernel's cell r, and that data."""
+    def taps_along(self, axis: int) -> Iterator[tuple[Index, Index]]:
+        """Yield every cell of the kernel along one axis: the outputs that see data there, and that data.
+
+        What is computed along one axis after the other, as a sum over boxes, is a loop over these.
+
+        Yields
+        ------
+        outputs, inputs : tuple of Ellipsis and slice
+            As `taps` has them, for arrays whose other axes stay as they are.
+
+        Examples
+        --------
+        >>> for outputs, inputs in Windows.slide(size=(9, 4), kernel=(3, 2), stride=(1, 2)).taps_along(1):
+        ...     print(outputs, inputs)
+        (Ellipsis, slice(0, 2, 1)) (Ellipsis, slice(0, 3, 2))
+        (Ellipsis, slice(0, 2, 1)) (Ellipsis, slice(1, 4, 2))
+        """
+        rest = (slice(None),) * (len(self.size) - 1 - axis)
+        for r in range(self.kernel[axis]):
+            outputs, inputs = self.reach(axis, r)
+            if outputs.start < outputs.stop:
+                yield (..., outputs, *rest), (..., inputs, *rest)
+
+    def reach(self, axis: int, r: int) -> tuple[slice, slice]:
+        """Return the outputs along an axis that see data through the kernel's cell r, and that data.
+
+        Returns
+        -------
+        outputs, inputs : slice
+            As many, in the same order; empty where the cell sees padding alone.
+        """
         H, s = self.size[axis], self.stride[axis]
         offset = r * self.dilation[axis] - self.before[axis]
         first = max(0, -(offset // s))  # the smallest p with p s + offset ≥ 0

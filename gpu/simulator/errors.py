@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from gaugeblock.gpu.compiler import plain_name
 from gaugeblock.gpu.simulator.ptx.operands import Lowered
@@ -72,7 +75,7 @@ class Fault(_Placed, LaunchError):
     ----------
     kind : str
         ``out of bounds``, ``use after free``, ``misaligned address``, ``uninitialised read``, ``race``,
-        ``divergent barrier``, ``invalid barrier``, ``divergent collective``, ``absent lane``,
+        ``stale read``, ``divergent barrier``, ``invalid barrier``, ``divergent collective``, ``absent lane``,
         ``watchdog`` or ``trap``.
     kernel : str
         The kernel's name.
@@ -86,7 +89,11 @@ class Fault(_Placed, LaunchError):
         The address that was used.
     detail : str
         What happened, in words.
+    others : tuple of Fault
+        What else was found, if more than the first fault was asked for (`Settings.faults`).
     """
+
+    others: tuple[Fault, ...] = ()
 
 
 class Unsupported(_Placed, NotImplementedError):
@@ -94,6 +101,19 @@ class Unsupported(_Placed, NotImplementedError):
 
     The attributes are those of `Fault`; `detail` names opcode, modifiers and PTX line.
     """
+
+
+class Gap(Protocol):
+    """Memory that was read and that nobody has written."""
+
+    def missing(self, count: int) -> list[NDArray[np.bool_]]:
+        """Say of each of `count` elements of a lane whether it was not written."""
+
+    def close(self) -> None:
+        """Take it for written, so that it can be read."""
+
+    def open(self) -> None:
+        """Take it for what it was again."""
 
 
 class LaneFault(Exception):
@@ -107,6 +127,12 @@ class LaneFault(Exception):
         Where, if not where the scheduler is.
     other : instruction or None
         A second instruction involved; ``{other}`` in `detail` becomes its source line.
+    check : str
+        The setting that says whether this is a fault, a note or nothing; always a fault without one.
+    bad : array of bool or None
+        All lanes of the frame that did it.
+    gap : Gap or None
+        The memory that was read and that nobody has written.
     """
 
     def __init__(
@@ -118,7 +144,11 @@ class LaneFault(Exception):
         *,
         source: Lowered | None = None,
         other: Lowered | None = None,
+        check: str = "",
+        bad: NDArray[np.bool_] | None = None,
+        gap: Gap | None = None,
     ) -> None:
         super().__init__(detail)
         self.kind, self.detail, self.lane, self.address = kind, detail, lane, address
-        self.source, self.other = source, other
+        self.source, self.other, self.check = source, other, check
+        self.bad, self.gap = bad, gap

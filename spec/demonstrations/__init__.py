@@ -16,9 +16,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from gaugeblock.spec.demonstrations.frame import Demonstration, DemonstrationModule, Picture, Progress, quiet
 from gaugeblock.spec.demonstrations.style import in_style
@@ -98,7 +99,8 @@ def demonstrate(concept: str, progress: Progress = quiet) -> Demonstration:
         ...
     ValueError: there is no demonstration of 'activations'; did you mean activation?
     """
-    return _module(concept).demonstrate(progress)
+    with _one_thread():
+        return _module(concept).demonstrate(progress)
 
 
 def picture(concept: str, name: str) -> Picture:
@@ -117,7 +119,8 @@ def picture(concept: str, name: str) -> Picture:
     pictures = _module(concept).PICTURES
     if name not in pictures:
         raise ValueError(f"there is no picture {name!r} of {concept}; did you mean {_close(name, pictures)}?")
-    return pictures[name]()
+    with _one_thread():
+        return pictures[name]()
 
 
 def write(picture: Picture, path: Path | str) -> None:
@@ -142,11 +145,19 @@ def write(picture: Picture, path: Path | str) -> None:
         raise ValueError(f"path must end in .{' or .'.join(FORMATS)}, got {str(path)!r}")
     # No date, no version of matplotlib: what is not in the picture does not change its bytes.
     unwritten = {"svg": ("Creator", "Date", "Format", "Type"), "png": ("Software",)}
-    with in_style():
+    with in_style(), _one_thread():
         figure = Figure(figsize=picture.size)
         picture.draw(figure)
         _settle(figure)
         figure.savefig(path, format=format, metadata=dict.fromkeys(unwritten[format]))
+
+
+def _one_thread() -> AbstractContextManager[Any]:
+    """Let matrix products run in one thread: others only wait here, and sums depend on how many there are."""
+    from threadpoolctl import threadpool_limits  # late, as NumPy's libraries are looked for
+
+    limits: AbstractContextManager[Any] = threadpool_limits(1, "blas")
+    return limits
 
 
 def _settle(figure: Figure) -> None:

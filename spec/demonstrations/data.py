@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Dataset", "breast_cancer", "digits", "iris", "photograph"]
+__all__ = ["Dataset", "breast_cancer", "diabetes", "digits", "iris", "photograph"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -73,6 +73,18 @@ def breast_cancer() -> Dataset:
     from sklearn.datasets import load_breast_cancer
 
     return _dataset(load_breast_cancer())
+
+
+@cache
+def diabetes() -> tuple[Floats, Floats]:
+    """Return ten measures of 442 patients, in standard deviations from the mean, and a number for each.
+
+    The number says how far the disease got in the year after.
+    """
+    from sklearn.datasets import load_diabetes
+
+    bunch = load_diabetes()
+    return _frozen(bunch.data * len(bunch.data) ** 0.5, np.float64), _frozen(bunch.target, np.float64)
 
 
 @cache

@@ -18,7 +18,7 @@ from gaugeblock.reference.layer import FullyConnected
 from gaugeblock.reference.logistic_regression import BinaryModel, fit, fit_binary
 from gaugeblock.reference.network import Network
 from gaugeblock.reference.unit import Activation
-from gaugeblock.spec.demonstrations import data
+from gaugeblock.spec.demonstrations import data, regression
 from gaugeblock.spec.demonstrations.data import Dataset
 from gaugeblock.spec.demonstrations.frame import Demonstration, Picture, Progress
 from gaugeblock.spec.demonstrations.style import ACCENT, DASHES, INK, LINES, QUIET
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 TITLE = "Logistic regression"
 
 Floats = npt.NDArray[np.float64]
+
+MODELS = ("linear model", "network")
+"""What predicts numbers."""
 
 # ------------------------------------------------------------------------------------------------------------
 # A small medical data set.
@@ -328,10 +331,39 @@ def little_data_picture() -> Picture:
     return Picture("little-data", caption, draw, size=(4.8, 3.0))
 
 
+def regression_picture() -> Picture:
+    """Return what was predicted against what was right, and how much it explains."""
+
+    def draw(figure: Figure) -> None:
+        left, right = figure.subplots(1, 2, width_ratios=(1.3, 1))
+        patients = regression.predictions(regression.DIABETES)
+        ends = (float(patients.wanted.min()), float(patients.wanted.max()))
+        left.plot(ends, ends, color=QUIET, linewidth=1, linestyle="-")
+        for index, name in enumerate(MODELS):
+            said = (patients.linear, patients.network)[index]
+            left.plot(
+                patients.wanted, said, color=LINES[index], marker="os"[index], markersize=2, linestyle="none"
+            )
+            shares = [regression.predictions(task).explained[index] for task in regression.TASKS]
+            right.barh(np.arange(2) + 0.4 * index, shares, 0.36, color=LINES[index], label=name)
+        left.set(title=regression.DIABETES, xlabel="right", ylabel="predicted")
+        right.set(title="share of the variance explained", xlim=(0, 1))
+        right.set_yticks(np.arange(2) + 0.2, [task.replace(" of ", "\nof ") for task in regression.TASKS])
+        right.invert_yaxis()
+        right.legend(loc="upper right")
+
+    caption = (
+        "Numbers instead of classes, predicted for patients and digits that no model has seen. Where the "
+        "relation is about linear, a network finds no more than a linear model; where it is not, it does."
+    )
+    return Picture("regression", caption, draw, size=(8.4, 3.2))
+
+
 PICTURES: Mapping[str, Callable[[], Picture]] = {
     "sigmoid": sigmoid_picture,
     "tumours": tumours_picture,
     "little-data": little_data_picture,
+    "regression": regression_picture,
 }
 
 
@@ -343,8 +375,10 @@ def demonstrate(progress: Progress) -> Demonstration:
     few = little_data()
     progress(0.3, "many pixels")
     many = much_data()
-    progress(0.6, "digits")
+    progress(0.5, "digits")
     ten = digits()
+    progress(0.6, "numbers instead of classes")
+    shares = {task: regression.predictions(task).explained for task in regression.TASKS}
     x = np.linspace(-40, 40, 1001)
     numbers: dict[str, float | int] = {
         "largest distance of σ(x) + σ(−x) from 1": float(np.abs(sigmoid(x) + sigmoid(-x) - 1).max()),
@@ -372,12 +406,20 @@ def demonstrate(progress: Progress) -> Demonstration:
         "share of pixels told right": many.accuracy,
         "share of new digits read right": ten.accuracy,
     }
+    for task, of_models in shares.items():
+        for name, share in zip(MODELS, of_models, strict=True):
+            numbers[f"variance explained, {task}, {name}"] = share
     return Demonstration.of(
         "logistic_regression", TITLE, statements=_statements(numbers), numbers=numbers, pictures=PICTURES
     )
 
 
 def _statements(n: Mapping[str, float | int]) -> list[str]:
+    (patients, values), (linear, network) = regression.TASKS, MODELS
+
+    def share(task: str, model: str) -> float:
+        return n[f"variance explained, {task}, {model}"]
+
     return [
         f"Four measures of {n['tumours']} tumours tell {n['share of tumours told right']:.0%} right, with "
         f"weights found in {n['Newton steps for the tumours']} Newton steps.",
@@ -394,4 +436,8 @@ def _statements(n: Mapping[str, float | int]) -> list[str]:
         f"{n['pixels']} pixels of two photographs.",
         f"Of ten classes, it reads {n['share of new digits read right']:.1%} of the handwritten digits right "
         "that it has not seen.",
+        "Of a number, how far diabetes gets in a year, a linear model explains "
+        f"{share(patients, linear):.0%} of the variance for new patients and a network "
+        f"{share(patients, network):.0%}; of the value of a digit {share(values, linear):.0%} and "
+        f"{share(values, network):.0%}.",
     ]

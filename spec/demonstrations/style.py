@@ -18,7 +18,19 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["ACCENT", "DASHES", "INK", "LINES", "PALE", "QUIET", "in_style", "show_map", "show_photograph"]
+__all__ = [
+    "ACCENT",
+    "DARK",
+    "DASHES",
+    "INK",
+    "LINES",
+    "PALE",
+    "PAPER",
+    "QUIET",
+    "in_style",
+    "show_map",
+    "show_photograph",
+]
 
 INK = "#24292e"
 """Text, axes and what is given."""
@@ -26,10 +38,23 @@ QUIET = "#8b949e"
 """Guides: zero lines, frames, annotations of second rank."""
 PALE = "#dfe3e8"
 """Areas behind the data."""
+PAPER = "#ffffff"
+"""What all is drawn on."""
 ACCENT = "#d9702b"
 """The one thing to look at."""
 LINES = ("#174a7c", "#d9702b", "#6bb5a8", "#7a5a93")
 """Colours of lines, of lightness 31, 59, 69 and 44: dark, middle, light, dark and dashed twice."""
+DARK = {
+    INK: "#dfe3e7",
+    QUIET: "#828b95",
+    PALE: "#343b43",
+    PAPER: "#1d2126",
+    ACCENT: "#e58a4c",
+    LINES[0]: "#7fb2e5",
+    LINES[2]: "#6bb5a8",
+    LINES[3]: "#b191cf",
+}
+"""What stands for each colour where the page around a picture is dark."""
 DASHES = ("-", "--", (0, (1, 1.2)), "-.")
 """Dashes of lines, in the order of their colours."""
 
@@ -68,9 +93,9 @@ def in_style() -> Iterator[None]:
         "image.interpolation": "nearest",
         "figure.dpi": 144,
         "figure.constrained_layout.use": True,
-        "figure.facecolor": "white",
+        "figure.facecolor": PAPER,
         "savefig.dpi": "figure",
-        "savefig.facecolor": "white",
+        "savefig.facecolor": PAPER,
         "svg.fonttype": "path",
         "svg.hashsalt": "gaugeblock",
     }

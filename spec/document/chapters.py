@@ -7,7 +7,7 @@ from importlib.resources import files
 
 from gaugeblock.spec import citation
 from gaugeblock.spec.clauses import Clause, load, pages
-from gaugeblock.spec.document.tree import Node, header, link, read, rewrite, text, words
+from gaugeblock.spec.document.tree import Node, header, link, read, rewrite, span, text, words
 
 __all__ = ["CLAUSE", "Chapter", "chapters", "concept_of", "linked"]
 
@@ -18,7 +18,8 @@ _MENTION = re.compile(r"\b[A-Z]+-[DCSXAI][1-9][0-9]*\b")
 _PAGE = re.compile(r"^(\d+)-([a-z-]+)\.md$")
 _REFERENCE = re.compile(r"\bpage(s?) (\d+)(?: and (\d+))?")
 
-#: Name, package and file of the appendices.
+#: Name, package and file of the chapter before the pages, and of the appendices.
+_BEFORE = (("questions", "gaugeblock.spec", "questions.md"),)
 _APPENDICES = (
     ("vectors", "gaugeblock.spec.vectors", "README.md"),
     ("citation", "gaugeblock.spec.document", "citation.md"),
@@ -75,9 +76,11 @@ def chapters() -> list[Chapter]:
     ValueError
         If a page does not have exactly one heading of the first level, at its beginning.
     """
-    sources = {name: _referring(source) for name, source in pages().items()}
-    for name, package, file in _APPENDICES:
-        sources[name] = _filled((files(package) / file).read_text("utf-8"))
+    before, after = (
+        {name: _filled((files(package) / file).read_text("utf-8")) for name, package, file in chosen}
+        for chosen in (_BEFORE, _APPENDICES)
+    )
+    sources = before | {name: _referring(source) for name, source in pages().items()} | after
     for name, source in sources.items():
         if not source.startswith("# "):
             raise ValueError(f"{name}: a page begins with its title")
@@ -157,7 +160,25 @@ def _chapter(file: str, title: str, blocks: list[Node]) -> Chapter:
     match = _PAGE.match(file)
     name = concept_of(file) if match else file
     found = list(_with_headings(name, blocks))
+    if name == "questions":
+        found = _asked(found)
     return Chapter(name, int(match[1]) if match else None, title, linked(_local(found)))
+
+
+def _asked(blocks: list[Node]) -> list[Node]:
+    """Return blocks in which every item of a list has an anchor, made of the question that it begins with."""
+
+    def change(node: Node) -> list[Node] | None:
+        if node["t"] != "BulletList":
+            return None
+        anchored = []
+        for first, *rest in node["c"]:
+            id = _section("question", words(first).partition("?")[0])
+            anchored.append([{"t": "Plain", "c": [span(first["c"], "question", id=id)]}, *rest])
+        return [{"t": "BulletList", "c": anchored}]
+
+    changed: list[Node] = rewrite(blocks, change)
+    return changed
 
 
 def _with_headings(chapter: str, blocks: list[Node]) -> Iterator[Node]:
@@ -204,8 +225,10 @@ def _local(blocks: list[Node]) -> list[Node]:
         path, _, fragment = target.partition("#")
         if ":" in path or not path:
             return None
-        if fragment in load():
-            return [link(content, f"#{fragment}")]
+        if fragment.upper() in load():
+            return [
+                link(content, f"#{fragment.upper()}", "clause-link", title=load()[fragment.upper()].title)
+            ]
         page = path.rpartition("/")[2]
         return [link(content, f"#{concept_of(page)}")] if page in _known() else list(content)
 

@@ -9,15 +9,24 @@ from multiprocessing import cpu_count, get_context
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from gaugeblock.spec.demonstrations.style import DARK
 from gaugeblock.spec.document.extra import imported
 from gaugeblock.spec.document.tree import Node, rewrite, words
 
-__all__ = ["Figure", "figure_of", "figures"]
+__all__ = ["Figure", "dark_colours", "figure_of", "figures"]
 
 Place: TypeAlias = tuple[str, str]
 """A concept and the name of one of its pictures."""
 
 _TARGET = re.compile(r"^figure:([a-z_]+)/([a-z0-9_-]+)$")
+
+#: A colour of the palette, as matplotlib writes it into the style of what it draws.
+_COLOUR = re.compile(f'#({"|".join(colour.removeprefix("#") for colour in DARK)})(?=[;"])')
+
+
+def dark_colours() -> str:
+    """Return the declarations by which pictures take the dark form of their colours."""
+    return " ".join(f"--figure-{colour.removeprefix('#')}: {dark};" for colour, dark in DARK.items())
 
 
 @dataclass(frozen=True)
@@ -46,10 +55,11 @@ class Figure:
 
     @property
     def inline(self) -> str:
-        """The picture as an element of an HTML page: its ids are those of no other picture."""
+        """The picture as an element of an HTML page: its ids are no other's, its colours the page's."""
         drawing = self.svg[self.svg.index("<svg") :]
         drawing = re.sub(r'(<image [^>]*?) ?id="[^"]*"', r"\1", drawing)  # equal images have equal ids
         drawing = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{self.id}-", drawing)
+        drawing = _COLOUR.sub(lambda found: f"var(--figure-{found[1]}, {found[0]})", drawing)
         return drawing.replace("<svg", f'<svg role="img" aria-label="{_quoted(words(self.caption))}"', 1)
 
 

@@ -3,7 +3,7 @@
 import html
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from importlib.resources import files
 from string import Template
 
@@ -11,7 +11,7 @@ from gaugeblock.spec import citation
 from gaugeblock.spec.clauses import load
 from gaugeblock.spec.document import fonts
 from gaugeblock.spec.document.chapters import CLAUSE, Chapter
-from gaugeblock.spec.document.figures import Figure, figure_of
+from gaugeblock.spec.document.figures import Figure, dark_colours, figure_of
 from gaugeblock.spec.document.tree import Node, div, link, raw, rewrite, span, text, write
 
 __all__ = ["render"]
@@ -42,7 +42,10 @@ def render(chapters: Sequence[Chapter], figures: Figures) -> str:
     ValueError
         If an anchor would be there twice.
     """
-    blocks = [block for chapter in chapters for block in _chapter(chapter, figures)]
+    traced = frozenset(
+        re.findall(r"trace-([A-Z]+-[A-Z][0-9]+)", str([chapter.blocks for chapter in chapters]))
+    )
+    blocks = [block for chapter in chapters for block in _chapter(chapter, figures, traced)]
     body = _spaced(write(blocks, "html5", "--mathml", "--wrap=none"))
     twice = [id for id, count in Counter(re.findall(r'\bid="([^"]*)"', body)).items() if count > 1]
     if twice:
@@ -51,7 +54,8 @@ def render(chapters: Sequence[Chapter], figures: Figures) -> str:
     return Template((folder / "document.html").read_text("utf-8")).substitute(
         version=citation.VERSION,
         date=citation.DATE,
-        style=(folder / "document.css").read_text("utf-8"),
+        style=Template((folder / "document.css").read_text("utf-8")).substitute(dark_figures=dark_colours()),
+        script=(folder / "document.js").read_text("utf-8"),
         font=fonts.data_url(body),
         contents="\n".join(_contents(chapters)),
         body=body,
@@ -80,7 +84,7 @@ def _contents(chapters: Sequence[Chapter]) -> Iterator[str]:
         yield "</ol></details></li>"
 
 
-def _chapter(chapter: Chapter, figures: Figures) -> Iterator[Node]:
+def _chapter(chapter: Chapter, figures: Figures, traced: Set[str]) -> Iterator[Node]:
     """Yield a chapter as a section, each of its clauses as one inside."""
     number = "" if chapter.number is None else f"<span class=number>{chapter.number}</span> "
     yield raw("html", f'<section class="chapter" id="{chapter.name}">')
@@ -93,7 +97,7 @@ def _chapter(chapter: Chapter, figures: Figures) -> Iterator[Node]:
             level, (id, classes, _), content = block["c"]
             inside = CLAUSE in classes
             if inside:
-                yield from _clause(id, content)
+                yield from _clause(id, content, id in traced)
             else:
                 yield from _heading(level, id, content)
         else:
@@ -111,7 +115,7 @@ def _heading(level: int, id: str, content: Sequence[Node]) -> Iterator[Node]:
     yield raw("html", f"</{tag}>")
 
 
-def _clause(id: str, heading: Sequence[Node]) -> Iterator[Node]:
+def _clause(id: str, heading: Sequence[Node], traced: bool) -> Iterator[Node]:
     """Yield the beginning of a clause: its section, its heading, the line that cites it."""
     clause = load()[id]
     title = [*heading][2:]
@@ -119,11 +123,9 @@ def _clause(id: str, heading: Sequence[Node]) -> Iterator[Node]:
     named = link(text(id), f"#{id}", "id", title=f"Link to this clause: {citation.cite(id)}")
     yield {"t": "Plain", "c": [named, {"t": "Space"}, *title]}
     yield raw("html", "</h5>")
-    kind = text(f"{clause.kind} · ")
-    tests = link(text("tests"), f"#trace-{id}")
-    yield div(
-        [{"t": "Plain", "c": [*kind, span(text(citation.cite(id)), "citation"), *text(" · "), tests]}], "cite"
-    )
+    line = [*text(f"{clause.kind} · "), span(text(citation.cite(id)), "citation")]
+    line += [*text(" · "), link(text("tests"), f"#trace-{id}")] if traced else []
+    yield div([{"t": "Plain", "c": line}], "cite")
 
 
 def _permalink(id: str) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from gaugeblock.spec.clauses import load, pages
-from gaugeblock.spec.document.chapters import Chapter, concept_of
+from gaugeblock.spec.document.chapters import Chapter, concept_of, linked
 from gaugeblock.spec.document.tree import Node, code, header, link, paragraph, span, table, text
 
 __all__ = ["Claim", "Trace", "TraceError", "Verdict", "read_traces", "traceability"]
@@ -73,6 +73,9 @@ class Trace:
     tests: dict[str, dict[str, Verdict]] = field(default_factory=dict)
     suite: dict[str, dict[str, Verdict]] = field(default_factory=dict)
     runs: list[str] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.tests or self.suite)
 
     def untested(self, suite: Mapping[str, Sequence[Claim]]) -> list[str]:
         """Return the clauses that neither a test nor a check of the suite names."""
@@ -145,6 +148,8 @@ def _worst(verdicts: Iterable[Verdict]) -> Verdict:
 def traceability(trace: Trace, suite: Mapping[str, Sequence[Claim]], operations: int) -> Chapter:
     """Return the chapter that lists, for every clause, its tests and checks and their last verdict.
 
+    Without a trace it lists the checks, each once: a verdict of "not run" on every clause says nothing.
+
     Parameters
     ----------
     trace : Trace
@@ -154,11 +159,14 @@ def traceability(trace: Trace, suite: Mapping[str, Sequence[Claim]], operations:
     operations : int
         How many operations there are, to say "all".
     """
+    if not trace:
+        checks = table(("Check of the suite", "Clauses"), _checks(suite), "trace")
+        return _chapter([paragraph(text(_NO_TRACE)), checks])
     blocks = [paragraph(text(_LEAD))]
     if trace.runs:
         blocks.append({"t": "BulletList", "c": [[{"t": "Plain", "c": text(run)}] for run in trace.runs]})
     else:
-        blocks.append(paragraph(text(_NO_RUN if not trace.tests else _COLLECTED)))
+        blocks.append(paragraph(text(_COLLECTED)))
     by_page: dict[str, list[str]] = {}
     for clause in load().values():
         by_page.setdefault(clause.page, []).append(clause.id)
@@ -168,7 +176,22 @@ def traceability(trace: Trace, suite: Mapping[str, Sequence[Claim]], operations:
         blocks.append(header(2, text(title), f"traceability-{concept}"))
         rows = [_row(clause, trace, suite.get(clause, ()), operations) for clause in clauses]
         blocks.append(table(("Clause", "Checked by", "Last verdict"), rows, "trace"))
+    return _chapter(blocks)
+
+
+def _chapter(blocks: list[Node]) -> Chapter:
     return Chapter("traceability", None, "Traceability", blocks)
+
+
+def _checks(suite: Mapping[str, Sequence[Claim]]) -> Iterator[list[list[Node]]]:
+    """Yield the cells of each check, with all clauses that it tries."""
+    clauses: dict[tuple[str, str], list[str]] = {}
+    for clause in load():
+        for claim in suite.get(clause, ()):
+            clauses.setdefault((claim.name, claim.words), []).append(clause)
+    for (name, words), tried in clauses.items():
+        named = linked(text(", ".join(dict.fromkeys(tried))))
+        yield [[{"t": "Plain", "c": _claim(name, words)}], [{"t": "Plain", "c": named}]]
 
 
 _LEAD = (
@@ -176,9 +199,10 @@ _LEAD = (
     "file and its function. Of the suite, which anyone can run on kernels of their own, a check is given "
     "with its claim and the operations that it is tried on."
 )
-_NO_RUN = (
-    "No run was given when this document was built: "
-    "only the checks of the suite are listed, and there are no verdicts."
+_NO_TRACE = (
+    "What the suite tries, which anyone can run on kernels of their own. This copy was built without a "
+    "record of a run. With one, by gaugeblock spec --build DIR --trace FILE.json, this chapter lists the "
+    "tests of every clause, and what the last run said of each."
 )
 _COLLECTED = (
     "The tests were collected, but no run was given when this document was built: there are no verdicts."
@@ -191,16 +215,9 @@ def _row(clause: str, trace: Trace, claims: Sequence[Claim], operations: int) ->
     anchor = span([link(text(clause), f"#{clause}", "clause-link", title=title)], id=f"trace-{clause}")
     tests = trace.tests.get(clause, {})
     items = [[{"t": "Plain", "c": [code(test)]}] for test in sorted(tests)]
-    items += [[{"t": "Plain", "c": _claim(claim, operations)}] for claim in claims]
+    items += [[{"t": "Plain", "c": _claim_on_operations(claim, operations)}] for claim in claims]
     checks: list[Node] = (
-        [{"t": "BulletList", "c": items}]
-        if items
-        else [
-            {
-                "t": "Plain",
-                "c": text("nothing" if trace.tests else "no check of the suite; tests not collected"),
-            }
-        ]
+        [{"t": "BulletList", "c": items}] if items else [{"t": "Plain", "c": text("nothing")}]
     )
     verdicts = [
         *_counted(tests.values(), "test"),
@@ -216,12 +233,17 @@ def _counted(verdicts: Iterable[Verdict], thing: str) -> Iterator[Node]:
         yield paragraph([span(text(words), f"verdict-{verdict.replace(' ', '-')}")])
 
 
-def _claim(claim: Claim, operations: int) -> list[Node]:
+def _claim(name: str, sentence: str) -> list[Node]:
     """Return a check of the suite in words."""
-    shown = [*text("Suite, check "), code(claim.name), *text(": ")]
-    for number, part in enumerate(claim.words.split("``")):
+    shown = [code(name), *text(": ")]
+    for number, part in enumerate(sentence.split("``")):
         shown += [code(part)] if number % 2 else text(part)
-    shown += text(" On ")
+    return shown
+
+
+def _claim_on_operations(claim: Claim, operations: int) -> list[Node]:
+    """Return a check of the suite in words, with what it is tried on."""
+    shown = [*text("Suite, check "), *_claim(claim.name, claim.words), *text(" On ")]
     if len(claim.operations) == operations:
         return [*shown, *text("all operations.")]
     for number, name in enumerate(claim.operations):

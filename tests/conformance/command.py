@@ -28,6 +28,7 @@ from gaugeblock.conformance.reports.report import versions
 from gaugeblock.spec import citation, clauses, demonstrations
 from gaugeblock.spec.formats import FORMATS, SHORT
 from gaugeblock.spec.operations import OPERATIONS
+from gaugeblock.spec.plain import plain
 
 CONFORMING, VIOLATING, USAGE, BROKEN = 0, 1, 2, 3
 """Exit codes."""
@@ -243,6 +244,12 @@ def _parser() -> argparse.ArgumentParser:
         help="an id such as GEMM-S1, its beginning or a concept; none lists all",
     )
     spec.add_argument("--build", type=Path, metavar="DIR", help="render the whole spec into this folder")
+    spec.add_argument(
+        "--vectors",
+        type=Path,
+        metavar="DIR",
+        help="write the test vectors into this folder, with their schema",
+    )
     spec.add_argument(
         "--trace",
         type=Path,
@@ -487,7 +494,11 @@ def show_mutants(options: argparse.Namespace) -> int:
 
 
 def show_spec(options: argparse.Namespace) -> int:
-    """Print clauses of the spec, list some or all, or render it as one HTML file and one PDF."""
+    """Print clauses of the spec, list some or all, render it as HTML and PDF, or write its test vectors."""
+    if options.vectors is not None:
+        if options.clause or options.build:
+            raise UsageError("--vectors writes all vectors and nothing else; give it alone")
+        return write_vectors(options.vectors)
     if options.build is not None:
         if options.clause:
             raise UsageError("--build renders the whole spec; name no clause with it")
@@ -508,7 +519,7 @@ def show_spec(options: argparse.Namespace) -> int:
 
 def _print_clause(console: Output, clause: clauses.Clause) -> None:
     console.print(f"[bold]{clause.id}[/bold]  [dim]{clause.kind} · {clause.page}[/dim]")
-    console.print(clause.text.strip(), markup=False, soft_wrap=True)
+    console.print(plain(clause.text.strip()), markup=False, soft_wrap=True)
     console.print(citation.cite(clause.id), markup=False, style="dim")
 
 
@@ -523,6 +534,19 @@ def _clauses(name: str, known: Mapping[str, clauses.Clause]) -> list[clauses.Cla
         for clause in known.values()
         if clause.id.startswith(id) or clause.page.partition("-")[2] == f"{concept}.md"
     ] or [known[_known(name, known, "clause")]]
+
+
+def write_vectors(folder: Path) -> int:
+    """Write the test vectors with their schema and checksums, and say where."""
+    from gaugeblock.spec.vectors import export
+
+    _make_folder(folder, "--vectors")
+    try:
+        written = export(folder)
+    except OSError as error:
+        raise UsageError(f"--vectors: {error}") from error
+    Output().print(f"{len(written)} files in {folder}", markup=False, soft_wrap=True)
+    return CONFORMING
 
 
 def build_document(folder: Path, traces: Sequence[Path]) -> int:

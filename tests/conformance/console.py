@@ -129,7 +129,8 @@ def _show_domains(console: Console, report: Report) -> None:
         if domain is not None and operation not in shown:
             shown.add(operation)
             console.print(f"{operation} is judged in its domain: {domain}", markup=False, soft_wrap=True)
-        if entry.unreached:
+        in_format = domain is None or dtype in domain.get("dtypes", (dtype,))
+        if entry.unreached and in_format:
             words = f"{operation} {dtype}: no call of {', '.join(entry.unreached)} was found in its domain"
             console.print(words, markup=False, soft_wrap=True)
         if entry.calls("declined") and domain is None:

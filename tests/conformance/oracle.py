@@ -173,16 +173,10 @@ def _taps_at(dy: Floats, x: Floats, windows: Windows, parameters: dict[str, Any]
     K, C = dy.shape[1] // parameters["groups"], x.shape[1] // parameters["groups"]
     found = []
     for k, c, *tap in zip(*places, strict=True):
-        outputs, cells = [], []
-        for i, r in enumerate(tap):
-            p = np.arange(windows.output[i])
-            h = p * windows.stride[i] + r * windows.dilation[i] - windows.before[i]
-            inside = (h >= 0) & (h < windows.size[i])
-            outputs.append(p[inside])
-            cells.append(h[inside])
-        left = dy[:, k][(slice(None), *np.ix_(*outputs))]
-        right = x[:, k // K * C + c][(slice(None), *np.ix_(*cells))]
-        found.append(float(np.vdot(left, right)))
+        seen = [windows.reach(axis, int(r)) for axis, r in enumerate(tap)]
+        left = dy[:, k][(slice(None), *(outputs for outputs, _ in seen))]
+        right = x[:, k // K * C + c][(slice(None), *(inputs for _, inputs in seen))]
+        found.append(float(np.einsum(left, range(left.ndim), right, range(left.ndim), ())))
     return np.asarray(found)
 
 

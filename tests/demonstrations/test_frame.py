@@ -9,9 +9,10 @@ from pathlib import Path
 
 import matplotlib
 import pytest
+from threadpoolctl import threadpool_info
 
 from gaugeblock.spec import demonstrations
-from gaugeblock.spec.demonstrations import CONCEPTS, Picture
+from gaugeblock.spec.demonstrations import CONCEPTS, Demonstration, Picture, Progress, style
 from gaugeblock.spec.demonstrations.frame import DemonstrationModule
 
 GLOSSARY = (
@@ -120,6 +121,21 @@ def test_pictures_are_drawn_without_pyplot(tmp_path: Path) -> None:
         "assert 'matplotlib.pyplot' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", script, str(tmp_path / "picture.svg")], check=True)
+
+
+def test_every_colour_of_the_palette_has_a_dark_form_of_its_own() -> None:
+    palette = {style.INK, style.QUIET, style.PALE, style.PAPER, style.ACCENT, *style.LINES}
+    assert set(style.DARK) == palette
+    assert len(set(style.DARK.values())) == len(palette)
+
+
+def test_a_demonstration_multiplies_matrices_in_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    def threads(progress: Progress) -> Demonstration:
+        used = [each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"]
+        return Demonstration.of("unit", "", statements=[], numbers={"threads": max(used)}, pictures={})
+
+    monkeypatch.setattr(import_module("gaugeblock.spec.demonstrations.unit"), "demonstrate", threads)
+    assert demonstrations.demonstrate("unit").numbers == {"threads": 1}
 
 
 def test_listing_the_concepts_takes_no_matplotlib() -> None:

@@ -83,7 +83,7 @@ def each() -> list[Any]:
 
 def apart(one: Row, folder: Path) -> tuple[str, str]:
     """Judge a cheat in a process of its own, in a session of its own."""
-    file, (operation,) = folder / "verdict.json", one.cheat.operations
+    file, (operation, *_) = folder / "verdict.json", one.cheat.operations
     command = [sys.executable, str(HERE / "apart.py"), str(file), one.backend]
     process = subprocess.Popen(
         [*command, operation, one.cheat.dtype, one.cheat.level, "--seed", str(SEED)],
@@ -125,7 +125,7 @@ def test_no_cheat_gets_a_verdict_that_it_has_not_earned(one: Row, tmp_path: Path
         verdict, message = apart(one, tmp_path)
         expected = {cheat.expected, "refused"}  # what cannot be loaded gets no verdict either
     else:
-        (operation,) = cheat.operations
+        operation, *_ = cheat.operations
         asked = one.backend, operation, cheat.dtype, cheat.level, SEED
         expected = {"partial", "unsupported"} if cheat.expected == "partial" else {cheat.expected}
         for profile in ("quick", "ci"):  # most are found in a few examples
@@ -162,7 +162,7 @@ def test_nothing_is_left_in_the_package(tmp_path: Path) -> None:
 
 def conform(one: Row, *more: str) -> "subprocess.CompletedProcess[str]":
     """Run the command on a cheat."""
-    (operation,) = one.cheat.operations
+    operation, *_ = one.cheat.operations
     command = [sys.executable, "-m", "gaugeblock.conformance.command", "conform", one.backend]
     chosen = ["--operation", operation, "--dtype", one.cheat.dtype, "--profile", "quick", "--seed", str(SEED)]
     return subprocess.run(

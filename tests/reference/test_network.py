@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from gaugeblock import reference
 from gaugeblock.reference.layer import AveragePooling, Convolutional, FullyConnected, MaxPooling
 from gaugeblock.reference.machine_learning import Examples, cross_entropy, fit, squared_error
-from gaugeblock.reference.network import Learner, Network
+from gaugeblock.reference.network import Learner, Network, Regressor
 from gaugeblock.reference.unit import Activation, Maxout
 
 Array = NDArray[Any]
@@ -301,3 +301,19 @@ def test_a_network_with_a_hidden_layer_learns_what_no_single_layer_can() -> None
     single = Network((FullyConnected.initial(2, 2, LOG_SOFTMAX, generator),))
     alone = fit(Learner(single, cross_entropy, 0.5, 0.9), exclusive, exclusive, **options)
     assert max(made.accuracy for made in alone.history) <= 0.75
+
+
+@pytest.mark.spec("NET-S5")
+def test_a_regressor_predicts_numbers_and_learns_as_a_learner_does() -> None:
+    draw = np.random.default_rng(0)
+    layers = (
+        FullyConnected.initial(2, 5, Activation("tanh"), draw),
+        FullyConnected.initial(5, 1, Activation("leaky_relu", {"negative_slope": 1.0}), draw),
+    )
+    X = draw.normal(size=(40, 2))
+    examples = Examples(X, (X[:, :1] - X[:, 1:]) / 2)
+    first = Regressor(Network(layers), squared_error, rate=0.2, momentum=0.5)
+    found = fit(first, examples, examples, batch=10, rounds=30, patience=30).model
+    assert isinstance(found, Regressor)
+    assert np.array_equal(found.predict(X), found.network.forward(X))
+    assert found.error(examples) <= 0.05 * first.error(examples)

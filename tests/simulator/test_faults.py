@@ -225,6 +225,6 @@ def test_more_shared_memory_must_be_asked_for_and_has_a_limit(cuda):
 
 def test_settings_return_to_what_they_were():
     with settings(races=False) as inside, settings(order="lanes") as deeper:
-        assert (inside.races, deeper.races, deeper.order) == (False, False, "lanes")
+        assert (inside.races, deeper.races, deeper.order) == ("off", "off", "lanes")
     with settings() as outside:
-        assert (outside.races, outside.order) == (True, "lockstep")
+        assert (outside.races, outside.order) == ("fault", "lockstep")

@@ -209,7 +209,7 @@ def test_the_same_bits_for_one_address_are_a_note_and_on_request_a_fault(cuda, o
         (said,) = notes()
         assert said.startswith("test.cu:4: kernel k: several threads stored the same bits")
         assert notes() == ()
-        with settings(one_address="nothing"), pytest.raises(Fault, match="race"):
+        with settings(same_bits="fault"), pytest.raises(Fault, match="race"):
             cuda(SAME % (1, 4, "threadIdx.x % 2 + 5", SYNC), 1, 64, x)
 
 
@@ -230,7 +230,7 @@ def test_other_bits_for_one_address_stay_a_race(cuda, unroll, turns, value, sync
 
 def test_any_bits_for_one_address_may_be_allowed_and_are_noted(cuda):
     x = np.zeros(64, np.int32)
-    with settings(one_address="anything"):
+    with settings(other_bits="note"):
         cuda(SAME % (1, 1, "threadIdx.x", SYNC), 1, 64, x)
         with pytest.raises(Fault, match="race"):
             cuda(SAME % (4, 4, "i", SYNC), 1, 64, x)

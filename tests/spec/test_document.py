@@ -6,10 +6,12 @@ import io
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
 from importlib import import_module
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from gaugeblock.spec.document.chapters import Chapter, chapters, concept_of, lin
 from gaugeblock.spec.document.figures import figures
 from gaugeblock.spec.document.trace import traceability
 from gaugeblock.spec.document.tree import read, words
+from gaugeblock.spec.published import published
 
 try:
     for module in ("pypandoc", "typst", "fontTools"):
@@ -152,24 +155,82 @@ def test_every_link_within_the_page_has_a_target(reader: Reader) -> None:
 
 
 @needs_extra
-def test_the_page_needs_no_other_file_and_runs_nothing(page: str, reader: Reader) -> None:
+def test_the_page_needs_no_other_file_and_runs_its_search_alone(page: str, reader: Reader) -> None:
     assert reader.resources == []
-    assert "<script" not in page
+    assert page.count("<script") == page.count("<script>") == 1
+    script = page[page.index("<script>") :]
+    assert not re.search(r"fetch|XMLHttp|import\b|eval|innerHTML|https?:", script)
     assert "<link" not in page
     assert {begin for begin in re.findall(r"url\((.{5})", page) if begin[0] != "#"} == {"data:"}
     assert "@import" not in page
 
 
 @needs_extra
-def test_every_clause_has_an_anchor_a_permalink_a_citation_and_a_row_of_its_tests(page: str) -> None:
-    for id, found in load().items():
+def test_every_clause_of_any_version_has_an_anchor_a_permalink_and_a_citation(page: str) -> None:
+    for id in [id for ids in published().values() for id in ids]:
         begin = page.index(f'id="{id}"')
         clause = page[begin : page.index("</section>", begin)]
         assert f'href="#{id}"' in clause, id
         assert escapes.escape(cite(id)) in clause, id
-        assert f'href="#trace-{id}"' in clause, id
-        assert f'id="trace-{id}"' in page, id
-        assert found.title.split()[0] in clause, id
+        assert f"#trace-{id}" not in page, id  # there are none without a trace
+        assert load()[id].title.split()[0] in clause, id
+
+
+@needs_extra
+def test_with_a_trace_every_clause_has_a_row_of_its_tests_and_a_link_to_it() -> None:
+    trace = Trace(tests={"GEMM-S1": {"t::a": "passed"}})
+    shown = [chapter for chapter in chapters() if chapter.name == "gemm"]
+    page = html.render([*shown, traceability(trace, {}, len(OPERATIONS))], {})
+    for clause in shown[0].clauses:
+        assert f'href="#trace-{clause.id}"' in page, clause.id
+        assert f'id="trace-{clause.id}"' in page, clause.id
+
+
+@needs_extra
+def test_a_question_has_an_anchor_and_leads_to_its_clauses(page: str) -> None:
+    begin = page.index('id="question-what-happens-to-nan"')
+    assert 'href="#GEN-X1"' in page[begin : page.index("</li>", begin)]
+    assert 'id="question-which-padding-is-same"' in page
+
+
+def test_a_question_is_one_and_names_clauses_on_the_pages_that_have_them() -> None:
+    questions = (files("gaugeblock.spec") / "questions.md").read_text("utf-8")
+    items = re.findall(r"^- (.*?)(?=\n(?:-|\n|$)|\Z)", questions, flags=re.MULTILINE | re.DOTALL)
+    assert len(items) > 25
+    for item in items:
+        named = re.findall(r"\[([A-Z]+-[A-Z][0-9]+)\]\(text/([a-z0-9-]+\.md)#([a-z0-9-]+)\)", item)
+        assert "?" in item, item
+        assert named, item
+        for id, page, anchor in named:
+            assert (load()[id].page, id.lower()) == (page, anchor), item
+
+
+@needs_extra
+def test_pictures_take_the_colours_of_a_dark_page_and_are_never_wider_than_it(page: str) -> None:
+    style = page[page.index("<style>") : page.index("</style>")]
+    dark = style[style.index("prefers-color-scheme: dark") :]
+    drawn = set(re.findall(r"var\((--figure-[0-9a-f]{6}), #", page))
+    assert len(drawn) >= 3
+    assert all(f"{name}: #" in dark for name in drawn)
+    pictures = "".join(re.findall(r"<svg.*?</svg>", page, re.DOTALL))
+    assert set(re.findall(r"(?:fill|stroke): ([^v][^;\"]*)", pictures)) <= {"none"}
+    assert ".picture svg { display: block; max-width: 100%; height: auto;" in style
+    assert "min-width" not in re.sub(r"@media \([^)]*\)|[^{}]*table \{[^}]*\}|td \{[^}]*\}", "", style)
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
+def test_the_search_finds_what_has_all_words_and_titles_before_text() -> None:
+    script = (files("gaugeblock.spec.document") / "document.js").read_text("utf-8")
+    entries = [
+        {"id": "act-s9", "title": "act-s9 sigmoid", "text": "its largest nan is open"},
+        {"id": "gen-x1", "title": "gen-x1 nan", "text": "an element that is nan"},
+        {"id": "gen-x2", "title": "gen-x2 sign of zero", "text": "of a zero result"},
+    ]
+    asked = ["NaN", "gen-x", "zero sign", "nan zero", " "]
+    calls = f"const E = {json.dumps(entries)}; const Q = {json.dumps(asked)};"
+    calls += "console.log(JSON.stringify(Q.map(q => matching(E, q).map(e => e.id))))"
+    done = subprocess.run(["node", "-e", script + calls], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == [["gen-x1", "act-s9"], ["gen-x1", "gen-x2"], ["gen-x2"], [], []]
 
 
 @needs_extra
@@ -223,9 +284,9 @@ def test_code_shows_what_was_asked_and_what_python_answered(page: str) -> None:
 
 @needs_extra
 def test_a_concept_says_where_it_lives(page: str) -> None:
-    for concept, files in places().items():
+    for concept, found in places().items():
         chapter = page[page.index(f'<section class="chapter" id="{concept}">') :]
-        assert all(f"<code>{file}</code>" in chapter[:4000] for file in files), concept
+        assert all(f"<code>{file}</code>" in chapter[:4000] for file in found), concept
 
 
 @needs_extra
@@ -460,5 +521,14 @@ def test_the_chapter_lists_tests_checks_and_verdicts() -> None:
     assert "Suite, check semantics: It is right. On gemm." in row
     assert re.findall(r"\d \w+ \w+", row) == ["2 tests passed", "1 operation violating"]
     assert "A <code>view</code> is enough. On all operations." in page
-    assert "No run was given" not in page
-    assert "No run was given" in words(traceability(Trace(), suite, len(OPERATIONS)).blocks)
+    assert "without a record of a run" not in page
+
+
+@needs_extra
+def test_without_a_trace_the_chapter_lists_each_check_once_and_no_verdict() -> None:
+    chapter = traceability(Trace(), claims(), len(OPERATIONS))
+    page = html.render([chapter], {})
+    assert "not run" not in page
+    assert "without a record of a run" in words(chapter.blocks)
+    rows = [re.sub(r"<[^>]*>", "", row) for row in re.findall(r"<tr[^>]*>\s*<td.*?</tr>", page, re.DOTALL)]
+    assert len(rows) == len(set(rows)) == len({(c.name, c.words) for each in claims().values() for c in each})

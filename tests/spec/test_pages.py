@@ -83,6 +83,12 @@ def test_every_clause_that_a_page_or_module_cites_exists() -> None:
             assert cited in load(), f"{page} cites {cited}"
 
 
+def test_no_formula_ends_a_sentence_that_goes_on() -> None:
+    for page, text in pages().items():
+        for end, after in re.findall(r"([^$]{0,12}\.)\$\$\n\n(\S+)", text):
+            assert not after[0].islower(), f"{page}: {end} {after}"
+
+
 def test_formulas_use_only_what_the_renderer_knows() -> None:
     for page, text in pages().items():
         assert r"\;" not in text, page

@@ -1,8 +1,12 @@
 """The test vectors: well-formed, made from the reference, and right by implementations that are not it."""
 
+import hashlib
 import json
 import re
+import shutil
+import subprocess
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,10 +14,12 @@ import pytest
 
 from gaugeblock import gpu
 from gaugeblock.conformance.adapters import numpy as numpy_backend
+from gaugeblock.conformance.command import main
 from gaugeblock.spec import OPERATIONS, VERSION, load
 from gaugeblock.spec.accuracy import FORMATS, accept, round_to
-from gaugeblock.spec.vectors import UNTOLD, generate, published, schema
+from gaugeblock.spec.vectors import SUMS, UNTOLD, Frozen, export, freeze, generate, published, schema
 from gaugeblock.spec.vectors.case import call, misuse
+from gaugeblock.spec.vectors.why import WHY
 
 FILES = {name: json.loads(content) for name, content in published().items()}
 CASES = [(file["operation"], case) for file in FILES.values() for case in file["cases"]]
@@ -101,7 +107,8 @@ def test_every_file_has_the_published_schema() -> None:
 def test_the_schema_refuses_what_is_not_one(path: tuple[Any, ...], value: Any) -> None:
     jsonschema = pytest.importorskip("jsonschema", reason="jsonschema comes with the extra test")
     case: Any = json.loads(json.dumps(FILES["gemm.json"]["cases"][0]))
-    file = {"format": 1, "spec": VERSION, "operation": "gemm", "cases": [case]}
+    why = {"GEMM-S1": "it is wrong"}
+    file = {"format": 2, "spec": VERSION, "operation": "gemm", "why": why, "cases": [case]}
     *steps, last = path
     for step in steps:
         case = case[step]
@@ -140,8 +147,95 @@ def test_every_constraint_of_an_operation_has_a_vector_that_violates_it() -> Non
     assert missing == set()
 
 
+def test_every_clause_that_has_vectors_has_a_reason_of_its_own_and_no_other() -> None:
+    told = {case["clause"] for _, case in CASES}
+    assert set(WHY) == told
+    for file in FILES.values():
+        about = {case["clause"] for case in file["cases"]}
+        assert file["why"] == {id: WHY[id] for id in about}
+
+
 def test_all_vectors_together_are_small() -> None:
     assert sum(map(len, published().values())) < 2**20
+
+
+# Files
+
+
+def test_the_command_writes_the_files_with_schema_and_checksums(tmp_path: Path) -> None:
+    assert main(["spec", "--vectors", str(tmp_path / "new")]) == 0
+    written = {path.name: path.read_bytes() for path in (tmp_path / "new").iterdir()}
+    assert set(written) == {*published(), "schema.json", "README.md", SUMS}
+    sums = [line.split("  ") for line in written[SUMS].decode().splitlines()]
+    assert {name for _, name in sums} == {*published(), "schema.json"}
+    assert all(hashlib.sha256(written[name]).hexdigest() == checksum for checksum, name in sums)
+
+
+def test_the_vectors_are_written_alone(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["spec", "GEMM-S1", "--vectors", str(tmp_path)]) == 2
+    assert "--vectors writes all vectors and nothing else" in capsys.readouterr().err
+
+
+def test_a_version_keeps_the_vectors_that_it_was_released_with(tmp_path: Path) -> None:
+    export(tmp_path)
+    assert freeze(tmp_path).startswith(f"{VERSION} ")
+    assert freeze(tmp_path) == (tmp_path / "frozen").read_text().strip()
+    (tmp_path / SUMS).write_text("others")
+    with pytest.raises(Frozen, match=f"the vectors of spec {VERSION} are released"):
+        freeze(tmp_path)
+
+
+def test_the_vectors_here_are_those_of_their_version_if_it_was_released() -> None:
+    folder = Path(__file__).parents[2] / "spec" / "vectors"
+    lines = (folder / "frozen").read_text().split("\n") if (folder / "frozen").exists() else []
+    released = dict(line.split() for line in lines if line)
+    checksum = hashlib.sha256((folder / SUMS).read_bytes()).hexdigest()
+    assert released.get(VERSION, checksum) == checksum
+
+
+# Another language
+
+PROGRAM = Path(__file__).with_name("vectors.js")
+needs_node = pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
+
+
+def run_program(program: Path, folder: Path) -> subprocess.CompletedProcess[str]:
+    export(folder)
+    command = ["node", str(program), str(folder)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@needs_node
+def test_a_program_in_javascript_uses_them(tmp_path: Path) -> None:
+    done = run_program(PROGRAM, tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    tried = {name: int(count) for name, count in map(str.split, done.stdout.splitlines())}
+    assert tried == {
+        name: sum("error" not in case["expected"] for case in FILES[f"{name}.json"]["cases"])
+        for name in ("relu", "leaky_relu", "sigmoid", "tanh", "softmax", "gemm")
+    }
+
+
+@needs_node
+@pytest.mark.parametrize(
+    ("right_code", "wrong_code", "clause"),
+    [
+        ("x > 0 || Number.isNaN(x) ? x : 0", "x > 0 ? x : 0", "ACT-X2"),
+        ("(beta !== 0 ? beta * element(c, index) : 0)", "beta * (c ? element(c, index) : 0)", "GEMM-S3"),
+        ("Math.exp(value - largest)", "Math.exp(value)", "ACT-S25"),
+        ("{precision: 8,", "{precision: 7,", "GEMM-S1"),
+    ],
+)
+def test_a_program_in_javascript_is_told_what_it_got_wrong(
+    right_code: str, wrong_code: str, clause: str, tmp_path: Path
+) -> None:
+    source = PROGRAM.read_text("utf-8")
+    assert source.count(right_code) == 1
+    (tmp_path / "broken.js").write_text(source.replace(right_code, wrong_code), "utf-8")
+    done = run_program(tmp_path / "broken.js", tmp_path / "vectors")
+    assert done.returncode == 1
+    assert clause in done.stdout
+    assert WHY[clause] in done.stdout
 
 
 # Content

@@ -87,3 +87,20 @@ def test_odd_numbers_are_odd_and_within_their_limit(limit: int) -> None:
     values = Array((2000,), "odd", limit=limit, seed=1).build("float32")
     assert np.all(values % 2 == 1)
     assert np.max(np.abs(values)) == limit
+
+
+@pytest.mark.parametrize("name", ["relu", "gelu_backward"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_data_that_repeat_themselves_have_the_results_and_bounds_of_all_their_elements(
+    name: str, dtype: str
+) -> None:
+    operation = OPERATIONS[name]
+    arrays = {array: Array((90, 91), "periodic", seed=i) for i, array in enumerate(operation.arrays)}
+    problem = Problem(name, dtype, arrays)
+    want = problem.want()
+    np.testing.assert_array_equal(want, operation.reference(**problem.arguments()))
+    assert not np.array_equal(want[0], want[1])
+    one_by_one = operation.bound(problem.arguments(), want, FORMATS[dtype], Arithmetic()).value
+    np.testing.assert_array_equal(
+        problem.bound(want, Arithmetic()).value, np.broadcast_to(one_by_one, want.shape)
+    )

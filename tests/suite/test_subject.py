@@ -149,6 +149,10 @@ def test_what_a_backend_says_of_itself_becomes_strings(backend: Write) -> None:
         ("def relu(x): return x.tolist()", "returned a builtins.list, expected a numpy.ndarray"),
         ("def relu(x): pass", "^returned None, expected a numpy.ndarray"),
         ("def relu(x): return 1 / 0", r"raised ZeroDivisionError: division by zero \(my_kernels.py:2\)"),
+        (  # in code of this package: its own line is what helps
+            "from gaugeblock import reference\ndef relu(x): return reference.softmax(x, axis=7)",
+            r"raised ValueError: ACT-C4: .* \(my_kernels.py:3\)",
+        ),
         ("def relu(x, out=None): return x + 1", "^was given out= and returned another array"),
     ],
 )

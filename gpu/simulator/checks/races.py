@@ -7,24 +7,28 @@ together at the barrier:
 
 1. every write leaves its warp's number on the bytes it wrote; every access must then find its own number, or
    none (across warps, the whole stretch since the block's last barrier);
-2. the same with thread numbers, for each stretch between two ``__syncwarp``.
+2. the same with thread numbers, for each stretch between two ``__syncwarp``;
+3. where a ``__syncwarp`` left out lanes of its warp, what happened is played back instead (`history`).
 
 Atomics among themselves do not race. Threads that store the same bits to the same place with one instruction
 do by the letter of C++ and PTX; hardware keeps the bits, and compilers rely on it (every reduction of Triton
-does). That is a note, and a fault on request (`Settings.one_address`).
+does). That is a note, and a fault on request (`Settings.same_bits`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gaugeblock.gpu.simulator.checks.history import ANY, SAME, Access, Clash, History
+from gaugeblock.gpu.simulator.checks.knowledge import Knowledge, names_all
 from gaugeblock.gpu.simulator.errors import LaneFault
 from gaugeblock.gpu.simulator.ptx.operands import Lowered
+from gaugeblock.gpu.simulator.ptx.pointers import BLOCK, PLAIN, Manner
 from gaugeblock.gpu.simulator.state.frame import Blocks, Frame
 from gaugeblock.gpu.simulator.state.geometry import WARP, Index
 
@@ -33,9 +37,6 @@ Columns: TypeAlias = tuple[NDArray[Any], ...]
 _LONG = 1 << 22
 """Noted (lane, place) pairs after which repetitions are looked for."""
 _ATOMIC, _AGREED = 0x4000, 0x2000
-
-OneAddress: TypeAlias = Literal["nothing", "same bits", "anything"]
-"""What one instruction may store to one address for several threads without being a race."""
 
 
 @dataclass(slots=True)
@@ -54,15 +55,19 @@ class _Note:
     atomic: bool
     stretch: int
     values: Columns = ()
+    time: int = 0
     agreed: NDArray[np.uint16] | None = None
 
 
 class Races:
     """What the threads of a batch have done to shared memory since the last barrier."""
 
-    def __init__(self, batch: Blocks, one_address: OneAddress, warp_synchronous: bool) -> None:
-        self.batch, self.one_address, self.warp_synchronous = batch, one_address, warp_synchronous
+    def __init__(self, batch: Blocks, same_bits: str, other_bits: str, warp_synchronous: bool) -> None:
+        self.batch, self.warp_synchronous = batch, warp_synchronous
+        self.same_bits, self.other_bits = same_bits, other_bits
         self.notes: list[_Note] = []
+        self.meetings: list[tuple[Index, NDArray[np.uint32]]] = []  # lanes and masks, since the last barrier
+        self.partial = False
         self.stretch = np.zeros(batch.count, np.int32)
         self.deepest = 0
         self.volume, self.longest = 0, _LONG
@@ -105,7 +110,8 @@ class Races:
         for stretch in range(int(passed.min()), int(passed.max()) + 1):
             mine = np.flatnonzero(passed == stretch)
             if len(mine):
-                note = _Note(source, lanes, places, nbytes, write, atomic, stretch, values)
+                time = len(self.meetings)
+                note = _Note(source, lanes, places, nbytes, write, atomic, stretch, values, time)
                 self.notes.append(_part(note, mine))
         self._keep_short(len(lanes))
 
@@ -114,9 +120,9 @@ class Races:
         self.volume += added
         if self.volume < self.longest:
             return
-        groups: dict[tuple[int, int], list[_Note]] = {}
+        groups: dict[tuple[int, int, int], list[_Note]] = {}
         for note in self.notes:
-            groups.setdefault((id(note.source), note.stretch), []).append(note)
+            groups.setdefault((id(note.source), note.stretch, note.time), []).append(note)
         self.notes = []
         for group in groups.values():
             places = np.concatenate([note.places for note in group])
@@ -134,8 +140,10 @@ class Races:
         self.volume = sum(len(note.lanes) for note in self.notes)
         self.longest = max(_LONG, 2 * self.volume)
 
-    def synchronise_warp(self, lanes: Index) -> None:
-        """Begin a new stretch for these lanes, after a ``__syncwarp``."""
+    def synchronise_warp(self, lanes: Index, masks: NDArray[np.uint32]) -> None:
+        """Begin a new stretch for these lanes, after a ``__syncwarp`` of those that the masks name."""
+        self.meetings.append((lanes, masks))
+        self.partial = self.partial or not names_all(lanes, masks, self.batch.place.threads)
         self.stretch[lanes] += 1
         self.deepest = int(self.stretch.max())
 
@@ -156,7 +164,13 @@ class Races:
                     kept.append(_part(note, np.flatnonzero(~mine)))
             self.notes = kept
         self.volume = sum(len(note.lanes) for note in self.notes)
+        meetings, partial = self.meetings, self.partial
+        if not self.notes:  # else some blocks go on with theirs
+            self.meetings, self.partial = [], False
         if not any(note.write for note in notes):
+            return
+        if partial:
+            self._play(notes, meetings)
             return
         if self.warp_synchronous:
             self._check(notes, self.warp_code)
@@ -172,6 +186,51 @@ class Races:
             if any(note.write for note in together):
                 self._check(together, self.thread_code)
 
+    def _play(self, notes: list[_Note], meetings: list[tuple[Index, NDArray[np.uint32]]]) -> None:
+        """Play back accesses and meetings, and look for races on the way."""
+        place = self.batch.place
+        blocks = self.batch.count // place.threads
+        knowledge = Knowledge(place.threads, blocks, self.warp_synchronous)
+        history = History(len(self.owner), knowledge, lambda clash: self._tell(clash, notes))
+        passed = 0
+        for note in sorted(notes, key=lambda note: note.time):
+            for lanes, masks in meetings[passed : note.time]:
+                knowledge.meet(lanes, masks)
+            passed = max(passed, note.time)
+            rows = note.places[:, None] + np.arange(note.nbytes)
+            manner = Manner(frozenset(), note.write, note.nbytes, BLOCK if note.atomic else PLAIN)
+            history.play(Access(note.source, manner, note.lanes, rows, note.values, knowledge.now))
+
+    def _tell(self, clash: Clash, notes: list[_Note]) -> None:
+        """Report a race that was found by playing back."""
+        level = {SAME: self.same_bits, ANY: self.other_bits}.get(clash.kind, "fault")
+        source = clash.access.source
+        if level == "note":
+            bits = "the same bits" if clash.kind == SAME else "different bits"
+            self.batch.remark(source, f"several threads stored {bits} to one shared address")
+        if level != "fault":
+            return
+        lane, other = int(clash.access.threads[clash.at]), None
+        for note in notes:
+            at = np.flatnonzero(note.lanes == clash.other)
+            there = note.write == clash.other_writes and len(at) > 0
+            if there and note.places[at[0]] <= clash.granule < note.places[at[0]] + note.nbytes:
+                other = note.source
+        address = clash.granule - int(
+            self.batch.shared.base[lane] if self.batch.shared.base is not None else 0
+        )
+        verbs = [
+            "a write" if writes else "a read" for writes in (clash.access.manner.write, clash.other_writes)
+        ]
+        detail = (
+            f"{verbs[0]} at shared address {address:#x} and {verbs[1]} by thread "
+            f"{self.batch.thread_name(clash.other)} at {{other}}, no barrier and no __syncwarp() that names "
+            "both between them"
+        )
+        self.batch.report(
+            LaneFault("race", detail, lane, address, source=source, other=other or source, check="races")
+        )
+
     def _check(self, notes: list[_Note], code: NDArray[np.uint16]) -> None:
         """Let every write mark its bytes, then ask every access for its own mark."""
         writes = [note for note in notes if note.write]
@@ -181,7 +240,7 @@ class Races:
         if clash is not None and self._agree(writes, code):
             clash = self._clash(notes, writes, code)
         if clash is not None:
-            raise clash
+            self.batch.report(clash)
 
     def _clash(self, notes: list[_Note], writes: list[_Note], code: NDArray[np.uint16]) -> LaneFault | None:
         """Return the first race."""
@@ -203,10 +262,10 @@ class Races:
 
     def _agree(self, writes: list[_Note], code: NDArray[np.uint16]) -> bool:
         """Find where an instruction stored the same bits for several threads; say whether it did anywhere."""
-        allowed, found = self.one_address, False
+        found = False
         groups: dict[int, list[_Note]] = {}
         for note in writes:
-            if note.values and allowed != "nothing":
+            if note.values and self.same_bits != "fault":
                 groups.setdefault(id(note.source), []).append(note)
         for number, group in enumerate(groups.values()):
             places = np.concatenate([note.places for note in group])
@@ -215,12 +274,14 @@ class Races:
             uniform = partial(_uniform, order, first)
             several = ~uniform(code[np.concatenate([note.lanes for note in group])])
             equal = np.logical_and.reduce([*map(uniform, _columns(group))])
-            same = several if allowed == "anything" else several & equal
+            same = several & equal if self.other_bits == "fault" else several
             if not same.any():
                 continue
             found = True
-            bits = "the same bits" if equal[same].all() else "different bits"
-            self.batch.remark(group[0].source, f"several threads stored {bits} to one shared address")
+            alike = bool(equal[same].all())
+            if (self.same_bits if alike else self.other_bits) == "note":
+                bits = "the same bits" if alike else "different bits"
+                self.batch.remark(group[0].source, f"several threads stored {bits} to one shared address")
             mark = _AGREED + number % _AGREED
             agreed = np.empty(len(places), np.uint16)
             agreed[order] = np.repeat(np.where(same, mark, 0), np.diff(first, append=len(places)))
@@ -270,7 +331,9 @@ class Races:
                         f"{verbs[0]} of {note.nbytes} bytes at shared address {address:#x} and {verbs[1]} "
                         f"by thread {batch.thread_name(other_lane)} at {{other}}, no barrier between them"
                     )
-                    return LaneFault("race", detail, lane, address, source=note.source, other=other.source)
+                    return LaneFault(
+                        "race", detail, lane, address, source=note.source, other=other.source, check="races"
+                    )
         return None
 
 

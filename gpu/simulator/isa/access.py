@@ -16,7 +16,8 @@ import numpy as np
 from gaugeblock.gpu.simulator.isa.action import Effect, Pure, Run
 from gaugeblock.gpu.simulator.isa.decoder import Decode, Decoder, Modifiers
 from gaugeblock.gpu.simulator.numbers.types import DTYPES, U16, U32, U64, Array
-from gaugeblock.gpu.simulator.ptx.operands import Arg, Extent, ParameterOperand, Sink, Slot
+from gaugeblock.gpu.simulator.ptx.operands import Arg, Extent, Lowered, ParameterOperand, Sink, Slot
+from gaugeblock.gpu.simulator.ptx.pointers import PLAIN, scope_of_fence
 from gaugeblock.gpu.simulator.ptx.syntax import SIZES
 from gaugeblock.gpu.simulator.state.frame import Frame, Registers
 from gaugeblock.gpu.simulator.state.memory import LOCAL_WINDOW, SHARED_WINDOW, WINDOW, Prepared
@@ -121,7 +122,7 @@ def in_space(access: Access, slot: int, offset: int, space: str | None, writes: 
     return run
 
 
-def within(access: Access, extent: Extent | None, offset: int, nbytes: int) -> Access:
+def within(access: Access, source: Lowered, extent: Extent | None, offset: int, nbytes: int) -> Access:
     """Keep an access inside the variable that its address was computed from."""
     if extent is None:
         return access
@@ -130,7 +131,9 @@ def within(access: Access, extent: Extent | None, offset: int, nbytes: int) -> A
     def run(registers: Registers, frame: Frame, where: str, slot: int) -> None:
         if where == variable.space:
             memory, prepared = locate(frame, where, slot)
-            memory.check_variable(prepared, offset, nbytes, variable)
+            fault = memory.leaving(prepared, offset, nbytes, variable)
+            if fault is not None:
+                frame.report(fault, source)
         access(registers, frame, where, slot)
 
     return run
@@ -167,7 +170,9 @@ def load(d: Decoder) -> None:
 
     def access(registers: Registers, frame: Frame, where: str, slot: int) -> None:
         memory, prepared = locate(frame, where, slot)
-        memory.check_read(prepared, offset, nbytes)
+        holder = memory.check_read(prepared, offset, nbytes)
+        if where == "global":
+            frame.batch.confine(frame, source, prepared, offset, nbytes, holder)
         places = prepared.offset + offset if offset else prepared.offset
         values = memory.bytes.gather(places, size, count)
         if frame.batch.watching:
@@ -181,7 +186,7 @@ def load(d: Decoder) -> None:
             for place, value, extend in zip(slots, values, extensions, strict=True):
                 registers[place] = extend(value) if extend else value
 
-    emit(d, within(access, d.extent(address), offset, nbytes), slot, offset, space, (), tuple(slots))
+    emit(d, within(access, source, d.extent(address), offset, nbytes), slot, offset, space, (), tuple(slots))
 
 
 def _load_targets(d: Decoder, targets: tuple[Arg, ...], type_: str) -> tuple[list[int], list[Any]]:
@@ -235,14 +240,16 @@ def store(d: Decoder) -> None:
 
     def access(registers: Registers, frame: Frame, where: str, slot: int) -> None:
         memory, prepared = locate(frame, where, slot)
-        memory.check_write(prepared, offset, nbytes)
+        holder = memory.check_write(prepared, offset, nbytes)
+        if where == "global":
+            frame.batch.confine(frame, source, prepared, offset, nbytes, holder)
         places = prepared.offset + offset if offset else prepared.offset
         values = [registers[s].view(unsigned) for s in slots]
         memory.bytes.scatter(places, size, values)
         if frame.batch.watching:
             frame.batch.watch(frame, source, where, places, nbytes, write=True, values=values)
 
-    emit(d, within(access, d.extent(address), offset, nbytes), slot, offset, space, tuple(slots), ())
+    emit(d, within(access, source, d.extent(address), offset, nbytes), slot, offset, space, tuple(slots), ())
 
 
 def _store_parameter(d: Decoder, type_: str, values: tuple[Arg, ...], address: Arg) -> None:
@@ -258,7 +265,18 @@ def _store_parameter(d: Decoder, type_: str, values: tuple[Arg, ...], address: A
 
 
 def hint(d: Decoder) -> None:
-    """``prefetch``, ``nanosleep``, fences: no effect on values."""
+    """``prefetch``, ``nanosleep``: no effect on values."""
+
+
+def fence(d: Decoder) -> None:
+    """``fence`` and ``membar``: no effect on values, but on who may rely on them."""
+    scope = scope_of_fence(d.instruction)
+
+    def run(registers: Registers, frame: Frame) -> None:
+        frame.batch.fence(frame.lanes, scope)
+
+    if scope != PLAIN:
+        d.emit(Effect(run, (), ()), guarded=True)
 
 
 def create_policy(d: Decoder) -> None:
@@ -290,7 +308,8 @@ def is_space(d: Decoder) -> None:
 TABLE: dict[str, Decode] = {
     **dict.fromkeys(("ld", "ldu"), load),
     "st": store,
-    **dict.fromkeys(("membar", "fence", "prefetch", "prefetchu", "nanosleep", "pmevent", "setmaxnreg"), hint),
+    **dict.fromkeys(("membar", "fence"), fence),
+    **dict.fromkeys(("prefetch", "prefetchu", "nanosleep", "pmevent", "setmaxnreg"), hint),
     "isspacep": is_space,
     "createpolicy": create_policy,
 }

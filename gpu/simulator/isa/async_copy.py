@@ -86,7 +86,8 @@ def _copy(d: Decoder) -> None:
         where = frame.global_addresses(source_slot)
         wanted = length > 0
         if wanted.all() and (length == size).all():
-            batch.memory.check_read(where, source_offset, size)
+            holder = batch.memory.check_read(where, source_offset, size)
+            batch.confine(frame, instruction, where, source_offset, size, holder)
         elif wanted.any():
             _check_partial(frame, registers, source_slot, source_offset, length)
         lanes = frame.lanes

@@ -106,7 +106,9 @@ def atomic(d: Decoder) -> None:
     def access(registers: Registers, frame: Frame, where: str, slot: int) -> None:
         memory, prepared = locate(frame, where, slot)
         memory.check_read(prepared, offset, size)
-        memory.check_write(prepared, offset, size)
+        holder = memory.check_write(prepared, offset, size)
+        if where == "global":
+            frame.batch.confine(frame, source, prepared, offset, size, holder)
         places = frame.expand(prepared.offset + offset)
         values = [frame.expand(registers[s].view(dtype)) for s in slots]
         apply = flushing if where == "global" and type_ == "f32" and operation == "add" else function
@@ -118,7 +120,7 @@ def atomic(d: Decoder) -> None:
         for target in targets:
             registers[target] = old
 
-    emit(d, within(access, d.extent(address), offset, size), slot, offset, space, slots, targets)
+    emit(d, within(access, source, d.extent(address), offset, size), slot, offset, space, slots, targets)
 
 
 TABLE: dict[str, Decode] = dict.fromkeys(("atom", "red"), atomic)

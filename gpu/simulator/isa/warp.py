@@ -132,8 +132,9 @@ def _check_sources(frame: Frame, source: Lowered, mode: str, masks: Array, warp:
     why = "is not there" if named else f"the mask {int(masks[lane]):#x} does not name"
     what = f"a shuffle reads lane {int(place[lane])}, which {why}"
     if bad.any():
-        raise LaneFault("absent lane", what, lane)
-    frame.batch.remark(source, what)
+        frame.report(LaneFault("absent lane", what, lane, check="absent_lanes"), source)
+    else:
+        frame.batch.remark(source, what)
 
 
 def vote(d: Decoder) -> None:

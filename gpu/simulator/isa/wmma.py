@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from gaugeblock.gpu.simulator.isa.decoder import Decode, Decoder
 from gaugeblock.gpu.simulator.isa.fragments import Fragment, tile
 from gaugeblock.gpu.simulator.isa.multiply import KINDS, SUMS, Shape, emit_product, read_shape, read_types
 from gaugeblock.gpu.simulator.numbers.types import Array
-from gaugeblock.gpu.simulator.ptx.operands import Arg, Extent
+from gaugeblock.gpu.simulator.ptx.operands import Arg, Extent, Lowered
 from gaugeblock.gpu.simulator.ptx.syntax import Integer
 from gaugeblock.gpu.simulator.state.frame import Frame, Registers
 from gaugeblock.gpu.simulator.state.geometry import WARP, Index
@@ -82,29 +83,32 @@ class Transfer:
         slow, fast = (each.swapaxes(1, 2).reshape(pieces, WARP) for each in (slow, fast))
         return Transfer(slow, fast, layout.bits, layout.bits // 8, layout.registers)
 
-    def places(self, frame: Frame, where: str, at: Way, slot: int, *, write: bool) -> tuple[Bytes, Index]:
+    def places(
+        self, frame: Frame, source: Lowered, where: str, at: Way, slot: int, *, write: bool
+    ) -> tuple[Bytes, Index]:
         """Return the bytes of a memory, and where in them all pieces lie, checked: pieces × lanes."""
         batch, lane, registers = frame.batch, frame.batch.lane_of[frame.lanes], frame.registers
         address, stride = registers[slot], registers[at.stride].view(np.uint32)
         base = frame.expand(address.view(f"u{address.itemsize}")).astype(np.int64) + at.offset
         elements = self.slow[:, lane] * frame.expand(stride) + self.fast[:, lane]
         addresses = (base + elements * self.bits // 8).reshape(-1)
+        memory: Any = batch.memory
+        if where == "global":
+            prepared = memory.prepare(addresses.view(np.uint64))
+        else:
+            memory = batch.shared if where == "shared" else batch.local
+            prepared = memory.prepare(addresses, np.tile(frame.lanes, len(self.slow)))
+            if at.extent is not None and where == at.extent.space:
+                left = memory.leaving(prepared, 0, self.size, at.extent)
+                if left is not None:
+                    frame.report(_of_lane(left, frame), source)
         try:
-            if where == "global":
-                prepared = batch.memory.prepare(addresses.view(np.uint64))
-                check = batch.memory.check_write if write else batch.memory.check_read
-            else:
-                window = batch.shared if where == "shared" else batch.local
-                prepared = window.prepare(addresses, np.tile(frame.lanes, len(self.slow)))
-                if at.extent is not None and where == at.extent.space:
-                    window.check_variable(prepared, 0, self.size, at.extent)
-                check = window.check_write if write else window.check_read
-            check(prepared, 0, self.size)
+            holder = (memory.check_write if write else memory.check_read)(prepared, 0, self.size)
         except LaneFault as fault:
-            fault.lane = (fault.lane or 0) % frame.count
-            raise
-        bytes_ = batch.memory.bytes if where == "global" else window.bytes
-        return bytes_, prepared.offset.reshape(len(self.slow), -1)
+            raise _of_lane(fault, frame) from None
+        if where == "global":
+            batch.confine(frame, source, prepared, 0, self.size, holder)
+        return memory.bytes, prepared.offset.reshape(len(self.slow), -1)
 
     def joined(self, pieces: Array) -> list[Array]:
         """Return registers, from pieces × lanes."""
@@ -117,6 +121,13 @@ class Transfer:
         words = np.stack(registers)[..., None]
         pieces = np.ascontiguousarray(words).view(f"u{self.size}").swapaxes(1, 2)
         return list(np.ascontiguousarray(pieces.reshape(len(self.slow), -1)))
+
+
+def _of_lane(fault: LaneFault, frame: Frame) -> LaneFault:
+    """Name the lane of a fault that was found among pieces, of which each lane has several."""
+    fault.lane = (fault.lane or 0) % frame.count
+    fault.bad = None
+    return fault
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +171,7 @@ def load(d: Decoder) -> None:
     source = d.instruction
 
     def access(registers: Registers, frame: Frame, where: str, slot: int) -> None:
-        memory, places = transfer.places(frame, where, way, slot, write=False)
+        memory, places = transfer.places(frame, source, where, way, slot, write=False)
         pieces = memory.gather(places.reshape(-1), transfer.size, 1)[0]
         loaded = transfer.joined(pieces.reshape(places.shape))
         for place, value in zip(targets, loaded * (len(targets) // len(loaded)), strict=True):
@@ -179,7 +190,7 @@ def store(d: Decoder) -> None:
     source = d.instruction
 
     def access(registers: Registers, frame: Frame, where: str, slot: int) -> None:
-        memory, places = transfer.places(frame, where, way, slot, write=True)
+        memory, places = transfer.places(frame, source, where, way, slot, write=True)
         values = transfer.parted([frame.expand(registers[each].view(layout.word)) for each in slots])
         memory.scatter(places.reshape(-1), transfer.size, [np.concatenate(values)])
         if frame.batch.watching:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from gaugeblock.gpu.simulator.errors import LaneFault
 from gaugeblock.gpu.simulator.isa.action import Barrier
 from gaugeblock.gpu.simulator.machine.batch import Batch
+from gaugeblock.gpu.simulator.machine.flow import NO_BARRIER, NO_COLLECTIVE
 from gaugeblock.gpu.simulator.state.frame import Frame
 from gaugeblock.gpu.simulator.state.geometry import WARP, Index
 
@@ -46,13 +47,26 @@ class Barriers:
         self.batch, self.flow = batch, batch.program.flow
         self.waiting: list[Waiting] = []
         self.arrived: list[Waiting] = []
-        self.entered: Index | None = None
+        self.entered: dict[int, Index] = {}
 
-    def leaving(self, segment: int, lanes: Index) -> None:
-        """Note by way of which segment lanes leave the part of the program that has barriers."""
-        if self.entered is None:
-            self.entered = np.full(self.batch.count, -1)
-        self.entered[lanes[self.entered[lanes] < 0]] = segment
+    def leaving(self, segment: int, what: int, lanes: Index) -> None:
+        """Note by way of which segment lanes leave the part of the program that has meetings of a kind."""
+        for part in (NO_BARRIER, NO_COLLECTIVE):
+            if what & part:
+                if part not in self.entered:
+                    self.entered[part] = np.full(self.batch.count, -1)
+                entered = self.entered[part]
+                entered[lanes[entered[lanes] < 0]] = segment
+
+    def collective_passed_by(self, segment: int, alive: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Say of every lane whether it has left after passing a collective by."""
+        found = np.zeros(len(alive), np.bool_)
+        entered = self.entered.get(NO_COLLECTIVE)
+        if entered is not None:
+            for each in np.unique(entered[~alive]).tolist():
+                if each >= 0 and self.flow.passed_by(segment, each):
+                    found |= ~alive & (entered == each)
+        return found
 
     def come(self, segment: int, ending: Barrier, frame: Frame) -> None:
         """Let a frame wait, or arrive."""
@@ -133,10 +147,11 @@ class Barriers:
     def _passed_by(self, barrier: int, alive: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
         """Say of every block whether a thread has left it after passing a barrier by."""
         found = np.zeros(self.batch.blocks, np.bool_)
-        if alive is not None and self.entered is not None:
-            for entered in np.unique(self.entered[~alive]).tolist():
-                if entered >= 0 and self.flow.passed_by(barrier, entered):
-                    found[self.batch.place.block_of[~alive & (self.entered == entered)]] = True
+        entered = self.entered.get(NO_BARRIER)
+        if alive is not None and entered is not None:
+            for each in np.unique(entered[~alive]).tolist():
+                if each >= 0 and self.flow.passed_by(barrier, each):
+                    found[self.batch.place.block_of[~alive & (entered == each)]] = True
         return found
 
     def _ending(self, segment: int) -> Barrier:

@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from gaugeblock.gpu.simulator.checks.global_races import GlobalRaces
 from gaugeblock.gpu.simulator.checks.races import Races
+from gaugeblock.gpu.simulator.errors import LaneFault
 from gaugeblock.gpu.simulator.machine.program import Program
 from gaugeblock.gpu.simulator.machine.settings import Settings
 from gaugeblock.gpu.simulator.numbers.types import Array
@@ -15,7 +17,7 @@ from gaugeblock.gpu.simulator.ptx.syntax import Location
 from gaugeblock.gpu.simulator.state.copies import Copies
 from gaugeblock.gpu.simulator.state.frame import Frame
 from gaugeblock.gpu.simulator.state.geometry import WARP, Dim, Index, geometry
-from gaugeblock.gpu.simulator.state.memory import GlobalMemory, Window
+from gaugeblock.gpu.simulator.state.memory import Allocation, GlobalMemory, Prepared, Window, misplaced
 
 RESERVED_SHARED = 1024
 """Bytes of a block's shared memory that CUDA's own functions use; here they lie behind the kernel's."""
@@ -42,6 +44,8 @@ class Batch:
         dynamic_shared: int,
         parameters: bytes,
         addresses: Mapping[str, int],
+        holders: tuple[dict[int, tuple[int, ...]], list[Allocation]] = ({}, []),
+        global_races: GlobalRaces | None = None,
     ) -> None:
         self.program, self.memory, self.settings = program, memory, settings
         self.grid, self.block, self.first, self.blocks = grid, block, first, blocks
@@ -64,11 +68,20 @@ class Batch:
         if program.local:
             self.local.base = place.lanes * self.local.stride
         self.copies = Copies(self.count, memory, self.shared, self.watch_lanes)
-        may_race = settings.races and self.shared_bytes and place.threads > 1
-        self.races = Races(self, settings.one_address, settings.warp_synchronous) if may_race else None
+        may_race = settings.races != "off" and self.shared_bytes and place.threads > 1
+        self.races: Races | None = None
+        if may_race:
+            self.races = Races(self, settings.same_bits, settings.other_bits, settings.warp_synchronous)
+        self.global_races = global_races
+        self.holders, self.allocations = holders if settings.variables != "off" else ({}, [])
+        if global_races is not None:
+            global_races.begin(self, first * place.threads)
+        self.watchers = [each for each in (self.races, global_races) if each is not None]
+        self.found: list[LaneFault] = []
+        self.wanted = settings.faults
         self.counters, self.tensor_core = settings.counters, settings.tensor_core
-        self.remarks: dict[tuple[Location, str], Lowered] = {}
-        self.watching = self.races is not None or self.counters is not None
+        self.remarks: dict[tuple[Location, str], tuple[Lowered, Lowered | None]] = {}
+        self.watching = bool(self.watchers) or self.counters is not None
         self.frame = Frame(self, None, self._registers(dynamic_shared, parameters), self.count)
 
     def _registers(self, dynamic_shared: int, parameters: bytes) -> dict[int, Array]:
@@ -165,9 +178,9 @@ class Batch:
         """Tell the scheduler that the threads that run wait for others."""
         self.resting = True
 
-    def remark(self, source: Lowered, what: str) -> None:
-        """Keep a note about an instruction for the user, once."""
-        self.remarks.setdefault((source.location, what), source)
+    def remark(self, source: Lowered, what: str, other: Lowered | None = None) -> None:
+        """Keep a note about an instruction for the user, once; ``{other}`` in it is another's line."""
+        self.remarks.setdefault((source.location, what), (source, other))
 
     def watch(
         self,
@@ -182,10 +195,51 @@ class Batch:
         values: Sequence[Array] = (),
     ) -> None:
         """Tell the race detector and the counters of an access by a frame; of a store, what it stored."""
-        if self.races is not None and space == "shared":
-            self.races.note(frame, source, places, nbytes, write, atomic, tuple(values))
+        if space == "shared":
+            if self.races is not None:
+                self.races.note(frame, source, places, nbytes, write, atomic, tuple(values))
+        elif self.global_races is not None and id(source) in self.global_races.watched and space == "global":
+            self.global_races.note(frame.lanes, source, places, nbytes, tuple(values))
         if self.counters is not None:
             self.counters.access(self, frame, space, places, nbytes, write)
+
+    def confine(
+        self, frame: Frame, source: Lowered, prepared: Prepared, offset: int, nbytes: int,
+        holder: Allocation | None,
+    ) -> None:  # fmt: skip
+        """Hold an access to the allocations that its address was computed from; `holder` is where it went."""
+        numbers = self.holders.get(id(source))
+        if numbers is None:
+            return
+        for number in numbers:
+            if self.allocations[number] is holder:
+                return
+        fault = misplaced(prepared, offset, nbytes, [self.allocations[number] for number in numbers])
+        if fault is not None:
+            frame.report(fault, source)
+
+    def fence(self, lanes: Index, scope: int) -> None:
+        """Tell the race detector of a fence."""
+        if self.global_races is not None:
+            self.global_races.fence(lanes, scope)
+
+    def report(self, fault: LaneFault) -> None:
+        """Raise a fault, note it, or go on: as the settings say."""
+        level = getattr(self.settings, fault.check) if fault.check else "fault"
+        if level == "note" and fault.source is not None:
+            self.remark(fault.source, fault.detail, fault.other)
+        elif level == "fault":
+            self.found.append(fault)
+            if len(self.found) >= self.wanted:
+                raise fault
+
+    def name(self, thread: int) -> str:
+        """Return what a thread of the launch is called."""
+        block, within = divmod(thread, self.place.threads)
+        gx, gy, _ = self.grid
+        bx, by, _ = self.block
+        who = within % bx, within // bx % by, within // (bx * by)
+        return f"thread {who} of block {(block % gx, block // gx % gy, block // (gx * gy))}"
 
     def watch_lanes(
         self, lanes: Index, source: Lowered, space: str, places: Index, nbytes: int, *, write: bool

@@ -14,7 +14,6 @@ import numpy as np
 
 from gaugeblock.gpu.simulator.isa.action import Effect, Pure, Step
 from gaugeblock.gpu.simulator.numbers import floating
-from gaugeblock.gpu.simulator.ptx.operands import Lowered
 from gaugeblock.gpu.simulator.state.frame import Frame, Registers
 from gaugeblock.gpu.simulator.state.geometry import Index
 
@@ -30,18 +29,18 @@ _STACK_ELEMENTS = 1 << 16
 """Elements of a stack, so that its operands stay in the cache."""
 
 
-def compose(steps: list[Step]) -> tuple[list[Operation], dict[int, Lowered], dict[str, int]]:
-    """Return a line's operations, where each comes from, and the number of instructions of each kind."""
+def compose(steps: list[Step]) -> tuple[list[Operation], dict[int, list[Step]], dict[str, int]]:
+    """Return a line's operations, the steps that each executes, and how many instructions of each kind."""
     operations: list[Operation] = []
-    origins: dict[int, Lowered] = {}
+    executed: dict[int, list[Step]] = {}
     kinds: dict[str, int] = {}
     for step in steps:
         kinds[step.source.spelling] = kinds.get(step.source.spelling, 0) + 1
     for run in _runs(steps):
         operation = _stacked(run) if len(run) > 1 else _single(run[0])
         operations.append(operation)
-        origins[id(operation)] = run[0].source
-    return operations, origins, kinds
+        executed[id(operation)] = run
+    return operations, executed, kinds
 
 
 def _runs(steps: list[Step]) -> list[list[Step]]:

@@ -9,29 +9,32 @@ from gaugeblock.gpu.simulator.isa.action import Barrier, Branch, Collective, Exi
 from gaugeblock.gpu.simulator.machine.segment import Segment
 from gaugeblock.gpu.simulator.ptx.operands import Lowered
 
+NO_BARRIER, NO_COLLECTIVE = 1, 2
+"""What cannot follow in a part of a program; without any of the kind, that is not said."""
+
 
 class Flow:
     """Reachability among the segments of a program.
 
     Attributes
     ----------
-    leaves : list of bool
-        For each segment whether no barrier can follow: a thread there is on its way out. Empty for a program
-        without barriers.
+    leaves : list of int
+        For each segment whether no barrier, or no collective, can follow: a thread there is on its way out.
     """
 
     def __init__(self, segments: Sequence[Segment]) -> None:
         self.segments = segments
-        self.leaves: list[bool] = []
+        self.leaves = [0] * len(segments)
         self.passed_by = cache(self._passed_by)
-        if any(isinstance(segment.ending, Barrier) for segment in segments):
-            before: dict[int, list[int]] = {}
-            for number in range(len(segments)):
-                for follower in self._followers(number):
-                    before.setdefault(follower, []).append(number)
-            barriers = [n for n, segment in enumerate(segments) if isinstance(segment.ending, Barrier)]
-            leading = _reached(barriers, lambda number: before.get(number, []))
-            self.leaves = [number not in leading for number in range(len(segments))]
+        before: dict[int, list[int]] = {}
+        for number in range(len(segments)):
+            for follower in self._followers(number):
+                before.setdefault(follower, []).append(number)
+        for kind, what in ((Barrier, NO_BARRIER), (Collective, NO_COLLECTIVE)):
+            meetings = [n for n, segment in enumerate(segments) if isinstance(segment.ending, kind)]
+            leading = _reached(meetings, lambda number: before.get(number, []))
+            for number in range(len(segments)) if meetings else ():
+                self.leaves[number] |= 0 if number in leading else what
 
     def waits_for_blocks(self) -> bool:
         """Whether a loop looks again and again at global memory, as for what another block writes there."""

@@ -23,6 +23,7 @@ from gaugeblock.gpu.simulator.machine.segment import Segment
 from gaugeblock.gpu.simulator.numbers.types import Array
 from gaugeblock.gpu.simulator.ptx.lowering import Flat
 from gaugeblock.gpu.simulator.ptx.operands import Lowered
+from gaugeblock.gpu.simulator.ptx.pointers import Traffic, traffic
 from gaugeblock.gpu.simulator.ptx.syntax import SIZES, PtxError, Refused
 from gaugeblock.gpu.simulator.state.frame import POISON, Frame, Registers
 
@@ -35,6 +36,7 @@ class Program:
     segments: list[Segment]
     flow: Flow
     waits_for_blocks: bool
+    traffic: Traffic
     registers: list[Array]
     parameters: list[tuple[int, int, np.dtype[Any]]]
     layout: tuple[tuple[int, int], ...]
@@ -43,6 +45,11 @@ class Program:
     dynamic_shared: int | None
     local: int
     directives: Mapping[str, tuple[int, ...]]
+
+    @property
+    def synchronises(self) -> bool:
+        """Whether blocks may wait for each other, or for what others have written."""
+        return self.traffic.fences or self.waits_for_blocks
 
     @property
     def parameter_bytes(self) -> int:
@@ -83,6 +90,7 @@ def decode(flat: Flat) -> Program:
         segments=segments,
         flow=flow,
         waits_for_blocks=flow.waits_for_blocks(),
+        traffic=traffic(flat.instructions),
         registers=_initial_registers(decoder),
         parameters=[
             (slot, offset, np.dtype(f"u{SIZES[type_]}"))
@@ -169,7 +177,8 @@ def _cut(steps: list[list[Step]], labelled: set[int]) -> tuple[list[Segment], di
             exposed.update(_reads(step))  # lanes that had to wait read their operands again
         acts = any(isinstance(each.action, Effect) for each in line)
         segment = Segment(writes=tuple(written), cost=len(whole), acts=acts)
-        segment.operations, segment.origins, segment.kinds = compose(line)
+        segment.operations, segment.steps, segment.kinds = compose(line)
+        segment.origins = {number: run[0].source for number, run in segment.steps.items()}
         line.clear()
         if step is not None:
             assert not isinstance(step.action, Pure | Effect)

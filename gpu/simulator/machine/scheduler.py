@@ -12,16 +12,20 @@ kernel is stuck, and the fault says who waits for whom.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gaugeblock.gpu.simulator.checks.undefined import Undefined
 from gaugeblock.gpu.simulator.errors import LaneFault
 from gaugeblock.gpu.simulator.isa.action import Barrier, Branch, Collective, Exit
 from gaugeblock.gpu.simulator.machine.barriers import Barriers
 from gaugeblock.gpu.simulator.machine.batch import Batch
-from gaugeblock.gpu.simulator.machine.segment import Segment
+from gaugeblock.gpu.simulator.machine.compose import Operation
+from gaugeblock.gpu.simulator.machine.segment import Segment, ending_reads
 from gaugeblock.gpu.simulator.machine.watchdog import Watchdog
 from gaugeblock.gpu.simulator.numbers.types import Array
 from gaugeblock.gpu.simulator.ptx.operands import Lowered
@@ -59,7 +63,10 @@ class Scheduler:
         self.barriers = Barriers(batch)
         self.watchdog = Watchdog(batch)
         self.leaves = batch.program.flow.leaves
+        self.undefined = Undefined(batch.count)
+        self.undefined_may_wait = batch.settings.uninitialised == "fault"
         self.at_collective: list[_Place] = []
+        self.tired: dict[int, int] = {}  # units of which a counter spun when their slice ended, and which
         self.random = np.random.default_rng(batch.settings.seed + batch.first)
         order = batch.settings.order
         if order == "lockstep":
@@ -87,8 +94,9 @@ class Scheduler:
                 if self.at_collective or self.barriers.waiting:
                     self._stuck()
                 break
-        if self.batch.races is not None:
-            self._guarded_races(None)
+        self._guarded_races(None)
+        if self.batch.global_races is not None:
+            self._guarded(self.batch.global_races.end)
 
     # Running.
 
@@ -97,9 +105,10 @@ class Scheduler:
 
     def _slice(self, unit: Groups) -> bool:
         """Run a unit until it can go no further or has had its share; say whether all of it looks in vain."""
-        end = self.issued + _SLICE
+        end = self.issued + self._share()
         alone = len(self.units) == 1
-        tired, number, turn, resting = False, 0, 0, 0
+        number = self.tired.pop(id(unit), -1)
+        tired, turn, resting = number >= 0, 0, 0
         while unit and (alone or (self.issued <= end and resting < len(unit))):
             turn += 1
             # Where one counter spins, the next ones may hold what it waits for.
@@ -109,6 +118,8 @@ class Scheduler:
             if tired:
                 self._release()
             resting = resting + 1 if tired and self.batch.resting else 0
+        if tired:
+            self.tired[id(unit)] = number
         return bool(unit) and resting >= len(unit)
 
     def _advance(self, groups: Groups, number: int) -> bool:
@@ -119,8 +130,8 @@ class Scheduler:
         limit = min(later) if later else len(self.segments)
         written: set[int] = set()
         alone = not (groups or self.barriers.waiting or self.at_collective) and len(self.units) == 1
-        end = self.issued + _SLICE
-        leaves = [] if self.leaves and self.leaves[number] else self.leaves
+        end = self.issued + self._share()
+        left = self.leaves[number]
         self.batch.resting = False
         while True:
             segment = self.segments[number]
@@ -131,9 +142,9 @@ class Scheduler:
             goes_on = isinstance(outcome, int) and outcome < limit and outcome not in groups
             if goes_on and not self.batch.resting and (alone or self.issued < end):
                 number = cast(int, outcome)
-                if lanes is not None and leaves and leaves[number]:
-                    self.barriers.leaving(number, lanes)
-                    leaves = []
+                if lanes is not None and self.leaves[number] != left:
+                    left = self.leaves[number]
+                    self.barriers.leaving(number, left, lanes)
                 continue
             if lanes is not None:
                 self.batch.frame.merge(frame, written)
@@ -143,6 +154,10 @@ class Scheduler:
                 for target, places in outcome:
                     self._join(groups, target, places if lanes is None else lanes[places])
             return goes_on
+
+    def _share(self) -> int:
+        """Return how many instructions come before others get a chance: fewer under the watchdog's eyes."""
+        return _SLICE if self.issued <= self.watchdog.deadline else _SLICE // 16
 
     def _straight(self, segment: Segment, number: int, frame: Frame) -> None:
         """Run the operations of a segment."""
@@ -157,23 +172,80 @@ class Scheduler:
         if self.batch.counters is not None:
             self.batch.counters.segment(segment, frame)
         registers = frame.registers
-        operation: Any = None
+        operations = iter(segment.operations)
+        while not self.undefined.slots:
+            try:
+                for operation in operations:
+                    operation(registers, frame)
+                return
+            except LaneFault as fault:
+                self._go_on(fault, operation, segment.origins[id(operation)], frame)
+        self._carefully(operations, segment, frame)
+
+    def _carefully(self, operations: Iterator[Operation], segment: Segment, frame: Frame) -> None:
+        """Run operations, and look after registers that are undefined."""
+        for operation in operations:
+            steps = segment.steps[id(operation)]
+            for step in steps:
+                self._used(self.undefined.uses(step, frame))
+            before = dict(self.undefined.slots)
+            try:
+                operation(frame.registers, frame)
+            except LaneFault as fault:
+                self._go_on(fault, operation, steps[0].source, frame)
+                if self.undefined.slots != before:
+                    continue
+            for step in steps:
+                self.undefined.passes(step, frame)
+
+    def _used(self, fault: LaneFault | None) -> None:
+        """Report the use of an undefined register."""
+        if fault is not None:
+            try:
+                self.batch.report(fault)
+            except LaneFault:
+                raise Stopped(fault, fault.source, fault.lane) from None
+
+    def _go_on(self, fault: LaneFault, operation: Operation, source: Lowered, frame: Frame) -> None:
+        """Stop for a fault unless the settings say otherwise; then do without those who did it."""
+        if self.undefined_may_wait and self.undefined.read(fault, source, frame):
+            assert fault.gap is not None
+            fault.source = source
+            fault.gap.close()
+            operation(frame.registers, frame)
+            fault.gap.open()
+            return
+        stopped = self._stopped(fault, source, frame)
+        if fault.source is not None:
+            raise stopped from None
+        bad = fault.bad if fault.bad is not None else np.arange(frame.count) == (fault.lane or 0)
+        fault.source, fault.lane = source, stopped.lane
         try:
-            for operation in segment.operations:
-                operation(registers, frame)
-        except LaneFault as fault:
-            raise self._stopped(fault, segment.origins[id(operation)], frame) from None
+            self.batch.report(fault)
+        except LaneFault:
+            raise stopped from None
+        if fault.gap is not None:
+            fault.gap.close()
+        part = frame if fault.gap is not None else frame.subset(np.flatnonzero(~bad))
+        if part.count == 0 or len(bad) != frame.count:
+            return
+        try:
+            operation(part.registers, part)
+        except LaneFault as another:
+            self._go_on(another, operation, source, part)
+        if part is not frame:
+            frame.merge(part, [*part.registers])
 
     def _stopped(self, fault: LaneFault, source: Lowered | None, frame: Frame) -> Stopped:
-        if fault.source is not None:  # a race that came to light here
+        if fault.source is not None:  # it was reported, and names the lane of the batch
             return Stopped(fault, fault.source, fault.lane)
         lane = int(frame.lanes[min(fault.lane or 0, frame.count - 1)])
         return Stopped(fault, source, lane)
 
     def _join(self, groups: Groups, number: int, lanes: Index | None) -> None:
         """Add lanes to the group at a segment."""
-        if lanes is not None and self.leaves and self.leaves[number]:
-            self.barriers.leaving(number, lanes)
+        if lanes is not None and self.leaves[number]:
+            self.barriers.leaving(number, self.leaves[number], lanes)
         if number in groups:
             there = groups[number]
             assert there is not None
@@ -189,6 +261,8 @@ class Scheduler:
         ending = segment.ending
         if ending is None:
             return number + 1
+        if self.undefined.slots:
+            self._used(self.undefined.check(ending_reads(segment), segment.source, frame))
         if isinstance(ending, Branch):
             return self._branch(segment, number, frame)
         if isinstance(ending, Exit):
@@ -284,15 +358,18 @@ class Scheduler:
     def _pass_barrier(self, blocks: NDArray[np.bool_] | None) -> None:
         self.watchdog.rest(self.issued)
         self.batch.shared.settle()
-        if self.batch.races is not None:
-            self._guarded_races(blocks)
+        self._guarded_races(blocks)
         if self.batch.counters is not None:
             self.batch.counters.barriers += self.batch.blocks if blocks is None else int(blocks.sum())
 
     def _guarded_races(self, blocks: NDArray[np.bool_] | None) -> None:
-        assert self.batch.races is not None
+        for watcher in self.batch.watchers:
+            self._guarded(partial(watcher.barrier, blocks))
+
+    def _guarded(self, look: Callable[[], None]) -> None:
+        """Let a detector look; say where it found something."""
         try:
-            self.batch.races.barrier(blocks)
+            look()
         except LaneFault as fault:
             raise Stopped(fault, fault.source, fault.lane) from None
 
@@ -301,27 +378,34 @@ class Scheduler:
     def _collective(
         self, ending: Collective, number: int, frame: Frame
     ) -> int | list[tuple[int, Index]] | None:
-        if not self._complete(ending, frame):
+        if not self._complete(ending, number, frame):
             self.at_collective.append((number, frame.lanes))
             return None
         self._perform(ending, number, frame)
         return number + 1
 
-    def _complete(self, ending: Collective, frame: Frame) -> bool:
+    def _complete(self, ending: Collective, number: int, frame: Frame) -> bool:
         """Whether everyone whom the members' masks name is in the frame."""
         if ending.members is None:
             return True
         masks = frame.registers[ending.members]
         if frame.index is None and (len(masks) == 1 or bool((masks == masks[0]).all())):
             return True
-        return bool(self._ready(ending, frame).all())
+        return bool(self._ready(ending, number, frame).all())
 
-    def _ready(self, ending: Collective, frame: Frame) -> NDArray[np.bool_]:
-        """Say per lane whether everyone is here, with the same mask, whom it names and who has not left."""
+    def _ready(self, ending: Collective, number: int, frame: Frame) -> NDArray[np.bool_]:
+        """Say per lane whether everyone is here, with the same mask, whom it names and who has not left.
+
+        Who left after passing the instruction by is missing all the same.
+        """
         assert ending.members is not None
         batch = self.batch
         masks = frame.expand(frame.registers[ending.members].view(np.uint32))
-        alive = self._words(batch.all_lanes if self.alive is None else np.flatnonzero(self.alive))
+        alive = self._words(
+            batch.all_lanes
+            if self.alive is None
+            else np.flatnonzero(self.alive | self.barriers.collective_passed_by(number, self.alive))
+        )
         warp = batch.warp_place[frame.lanes] // WARP
         ready = np.empty(frame.count, np.bool_)
         for mask in np.unique(masks):
@@ -342,8 +426,11 @@ class Scheduler:
             ending.run(frame.registers, frame)
         except LaneFault as fault:
             raise self._stopped(fault, self.segments[number].source, frame) from None
-        if ending.synchronises and self.batch.races is not None:
-            self.batch.races.synchronise_warp(frame.lanes)
+        if ending.synchronises and self.batch.watchers:
+            assert ending.members is not None
+            masks = frame.expand(frame.registers[ending.members].view(np.uint32))
+            for watcher in self.batch.watchers:
+                watcher.synchronise_warp(frame.lanes, masks)
 
     def _check_members(self, ending: Collective, frame: Frame) -> None:
         """Refuse a lane that does not name itself."""
@@ -388,7 +475,7 @@ class Scheduler:
         self.at_collective = []
         for places in meetings.values():
             number, ending, frame = self._meeting(places)
-            ready = self._ready(ending, frame)
+            ready = self._ready(ending, number, frame)
             if ready.any():
                 part = frame if ready.all() else frame.subset(np.flatnonzero(ready))
                 self._perform(ending, number, part)

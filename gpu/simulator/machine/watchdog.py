@@ -48,23 +48,30 @@ class Watchdog:
             return said
         if not self.seen:
             self.turning = np.zeros(self.batch.count, np.bool_)
-        key = segment, int(frame.lanes[0]), frame.count
-        before, now = self.seen.get(key), dict(frame.registers)
-        if before is None:
-            self.seen[key] = now
-        elif not _same(before, now):
-            self.rest(issued)
+        if not self.turning[frame.lanes].all() and not self._turns(segment, frame, issued):
             return ""
-        else:
-            self.turning[frame.lanes] = True
         still = ~self.turning if alive is None else alive & ~self.turning
         for lanes in idle:
             still[lanes] = False
-        return "" if before is None or still.any() else f"{said}, in a circle that changes nothing"
+        return "" if still.any() else f"{said}, in a circle that changes nothing"
+
+    def _turns(self, segment: int, frame: Frame, issued: int) -> bool:
+        """Say whether lanes have come back to where they were with all registers as they were."""
+        key = segment, int(frame.lanes[0]), frame.count
+        before, now = self.seen.get(key), dict(frame.registers)
+        if before is not None and not _agree(before, now):
+            self.rest(issued)
+            return False
+        if before is None or len(now) > len(before):  # what a frame has not read yet it has not gathered
+            self.seen[key] = now
+        turns = before is not None and before.keys() == now.keys()
+        self.turning[frame.lanes] |= turns
+        return turns
 
 
-def _same(before: Mapping[int, Array], now: Mapping[int, Array]) -> bool:
-    """Whether all registers hold the same bits."""
-    return before.keys() == now.keys() and all(
-        old is now[slot] or old.tobytes() == now[slot].tobytes() for slot, old in before.items()
+def _agree(before: Mapping[int, Array], now: Mapping[int, Array]) -> bool:
+    """Whether the registers that are in both hold the same bits."""
+    return all(
+        slot not in now or old is now[slot] or old.tobytes() == now[slot].tobytes()
+        for slot, old in before.items()
     )

@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from gaugeblock.gpu.simulator.ptx.syntax import PtxError
 
 _TOKEN = re.compile(
     r"""
-      (?P<blank>[ \t\r]+|//[^\n]*)
-    | (?P<newline>\n)
-    | (?P<comment>/\*.*?\*/)
-    | (?P<float>0[fF][0-9a-fA-F]{8}|0[dD][0-9a-fA-F]{16}|\d+\.\d*(?:[eE][-+]?\d+)?)
-    | (?P<integer>0[xX][0-9a-fA-F]+U?|0[bB][01]+U?|\d+U?)
-    | (?P<name>[A-Za-z_$%][\w$]*)
-    | (?P<dotted>\.[A-Za-z0-9_][\w:]*)
-    | (?P<string>"[^"\n]*")
-    | (?P<mark>[-{}()\[\],;:@!|+<>=])
+    (?: (?P<name>[A-Za-z_$%][\w$]*)
+      | (?P<mark>[-{}()\[\],;:@!|+<>=])
+      | (?P<loc>\.loc\b[^\n/]*)
+      | (?P<dotted>\.[A-Za-z0-9_][\w:]*)
+      | (?P<newline>(?://[^\n]*)?\n\s*)
+      | (?P<float>0[fF][0-9a-fA-F]{8}|0[dD][0-9a-fA-F]{16}|\d+\.\d*(?:[eE][-+]?\d+)?)
+      | (?P<integer>0[xX][0-9a-fA-F]+U?|0[bB][01]+U?|\d+U?)
+      | (?P<string>"[^"\n]*")
+      | (?P<comment>//[^\n]*|/\*.*?\*/|^[ \t\r]+)
+    )[ \t\r]*
     """,
     re.VERBOSE | re.DOTALL,
 )
 
 
 class Token(NamedTuple):
-    """A token; `kind` is ``name``, ``dotted``, ``integer``, ``float``, ``string``, ``mark`` or ``end``."""
+    """A token.
+
+    `kind` is ``name``, ``dotted``, ``integer``, ``float``, ``string``, ``mark``, ``loc`` or ``end``: ``loc``
+    is a whole directive, since there is one for every other instruction.
+    """
 
     kind: str
     text: str
@@ -42,18 +47,17 @@ def tokens(text: str) -> list[Token]:
     found: list[Token] = []
     line = 1
     position = 0
-    match = _TOKEN.match
-    while position < len(text):
-        hit = match(text, position)
-        if hit is None:
-            raise PtxError(f"PTX line {line}: unexpected character {text[position]!r}")
+    for hit in _TOKEN.finditer(text):
+        if hit.start() != position:
+            break
         position = hit.end()
-        kind = hit.lastgroup
-        if kind == "newline":
-            line += 1
-        elif kind == "comment":
-            line += hit.group().count("\n")
-        elif kind != "blank" and kind is not None:
-            found.append(Token(kind, hit.group(), line))
+        kind = cast(str, hit.lastgroup)
+        token = hit[kind]
+        if kind in ("newline", "comment"):
+            line += token.count("\n")
+        else:
+            found.append(Token(kind, token, line))
+    if position < len(text):
+        raise PtxError(f"PTX line {line}: unexpected character {text[position]!r}")
     found.append(Token("end", "", line))
     return found

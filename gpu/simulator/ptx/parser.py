@@ -6,6 +6,8 @@ import re
 import struct
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import lru_cache
+from itertools import islice
 from typing import TypeAlias
 
 from gaugeblock.gpu.simulator.ptx.lexer import Token, tokens
@@ -43,6 +45,12 @@ _OPAQUE = ("texref", "samplerref", "surfref")
 Place: TypeAlias = tuple[int, int, int]
 """File, line and column."""
 _DEEPEST_INLINING = 100
+_LOC = re.compile(
+    r"""\.loc \s+ (\d+) \s+ (\d+) \s+ (\d+)
+    (?: \s*,\s* function_name \s+ [\w$]+ (?:\s*\+\s*\d+)? )?
+    (?: \s*,\s* inlined_at \s+ (\d+) \s+ (\d+) \s+ (\d+) )? \s*""",
+    re.VERBOSE,
+)
 
 
 def parse(text: str) -> Module:
@@ -63,6 +71,17 @@ def _one_line(assembly: re.Match[str]) -> str:
     """Leave inline assembly its first line of the source: LLVM counts lines on inside of it."""
     first, loc, rest = assembly.group().partition(".loc")
     return first + loc + re.sub(r"^\s*\.loc\b.*$", "", rest, flags=re.MULTILINE)
+
+
+@lru_cache(maxsize=4096)
+def _places(loc: str) -> tuple[Place, Place | None] | None:
+    """Read a directive that says which line of the source comes next."""
+    hit = _LOC.fullmatch(loc)
+    if hit is None:
+        return None
+    file, line, column = map(int, hit.groups()[:3])
+    caller = None if hit[4] is None else (int(hit[4]), int(hit[5]), int(hit[6]))
+    return (file, line, column), caller
 
 
 def literal(token: Token) -> Integer | Float:
@@ -326,6 +345,9 @@ class _Parser:
         if token.text == "{":
             self._next()
             return [Scope(self._body())]
+        if token.kind == "loc":
+            self._loc()
+            return []
         if token.kind == "dotted":
             return self._directive()
         if token.kind == "name" and self._tokens[self._at + 1].text == ":":
@@ -344,9 +366,6 @@ class _Parser:
             return [self._registers()]
         if word in _SPACES:
             return list(self._variables())
-        if word == ".loc":
-            self._loc()
-            return []
         if word == ".callprototype":
             return [self._prototype()]
         if word in (".pragma", ".calltargets"):
@@ -373,15 +392,10 @@ class _Parser:
         return Prototype(results, parameters)
 
     def _loc(self) -> None:
-        self._next()
-        file, line, _ = place = self._place()
-        while self._accept(","):
-            if self._name() == "function_name":
-                self._name()
-                if self._accept("+"):
-                    self._integer()
-            else:  # inlined_at file line column
-                self._callers[place] = self._place()
+        place, caller = self._places(self._next())
+        if caller is not None:
+            self._callers[place] = caller
+        file, line, _ = place
         callers: list[tuple[int, int]] = []
         while place in self._callers and len(callers) < _DEEPEST_INLINING:
             place = self._callers[place]
@@ -389,21 +403,23 @@ class _Parser:
         if line:  # line 0 is code that the compiler made up: keep the last real line
             self._location = (file, line, tuple(callers))
 
-    def _place(self) -> Place:
-        return self._integer(), self._integer(), self._integer()
+    def _places(self, loc: Token) -> tuple[Place, Place | None]:
+        """Return the place that a directive names, and where the code was inlined."""
+        found = _places(loc.text)
+        if found is None:
+            raise PtxError(f"PTX line {loc.line}: expected a file, a line and a column, found {loc.text!r}")
+        return found
 
     def _inlined(self) -> dict[Place, Place]:
         """Return where code was inlined in the function that begins here: its caller may be named later."""
         found: dict[Place, Place] = {}
-        start = self._at
-        while self._tokens[self._at].kind != "end" and self._peek() not in (".entry", ".func"):
-            token = self._next()
-            if token.text == ".loc":
-                place = self._place()
-                while self._tokens[self._at].line == token.line and self._tokens[self._at].kind != "end":
-                    if self._next().text == "inlined_at":
-                        found[place] = self._place()
-        self._at = start
+        for token in islice(self._tokens, self._at, None):
+            if token.kind == "loc":
+                place, caller = self._places(token)
+                if caller is not None:
+                    found[place] = caller
+            elif token.text in (".entry", ".func"):
+                break
         return found
 
     def _registers(self) -> Registers:

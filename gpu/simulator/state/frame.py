@@ -12,11 +12,12 @@ from typing import Literal, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from gaugeblock.gpu.simulator.errors import LaneFault
 from gaugeblock.gpu.simulator.numbers.types import Array
 from gaugeblock.gpu.simulator.ptx.operands import Lowered
 from gaugeblock.gpu.simulator.state.copies import Copies
 from gaugeblock.gpu.simulator.state.geometry import Geometry, Index
-from gaugeblock.gpu.simulator.state.memory import GlobalMemory, Prepared, Window
+from gaugeblock.gpu.simulator.state.memory import Allocation, GlobalMemory, Prepared, Window
 
 Registers: TypeAlias = MutableMapping[int, Array]
 """A register file: slot numbers to arrays with one element per lane, or a single one where all lanes agree.
@@ -75,6 +76,18 @@ class Blocks(Protocol):
     ) -> None:
         """Tell those who watch of an access by a frame; of a store, what it stored."""
 
+    def confine(
+        self, frame: Frame, source: Lowered, prepared: Prepared, offset: int, nbytes: int,
+        holder: Allocation | None,
+    ) -> None:  # fmt: skip
+        """Hold an access to the allocations that its address was computed from."""
+
+    def fence(self, lanes: Index, scope: int) -> None:
+        """Tell those who watch of a fence."""
+
+    def report(self, fault: LaneFault) -> None:
+        """Raise a fault of a lane of the batch, or go on: as the settings say."""
+
     def watch_lanes(
         self, lanes: Index, source: Lowered, space: str, places: Index, nbytes: int, *, write: bool
     ) -> None:
@@ -125,6 +138,13 @@ class Frame:
         """Return a frame of some of these lanes, given by their places in this frame."""
         index = chosen if self.index is None else self.index[chosen]
         return Frame(self.batch, index, SubRegisters(self.registers, chosen), len(chosen))
+
+    def report(self, fault: LaneFault, source: Lowered) -> None:
+        """Report a fault of a lane of this frame, after which an instruction may go on."""
+        if fault.lane is not None or self.count:
+            fault.lane = int(self.lanes[min(fault.lane or 0, self.count - 1)])
+        fault.source = source
+        self.batch.report(fault)
 
     def merge(self, part: Frame, slots: Iterable[int]) -> None:
         """Write registers of a `subset` back into this frame."""

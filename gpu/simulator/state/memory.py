@@ -21,7 +21,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,6 +67,10 @@ class Allocation:
     label: str
     written: bool = False
     writable: bool = True
+
+
+Snapshot: TypeAlias = tuple[Allocation, Array, "Array | None", bool]
+"""An allocation, copies of its bytes and of their shadow, and whether it was written."""
 
 
 @dataclass(eq=False, slots=True)
@@ -139,6 +143,28 @@ class Bytes:
         self.view(True, size, nbytes // size)[offset >> nbytes.bit_length() - 1] = _FULL[size]
 
 
+class Gap:
+    """Memory that lanes read, and that nobody has written, in part or all of it."""
+
+    def __init__(self, bytes_: Bytes, places: NDArray[np.intp], nbytes: int) -> None:
+        self.bytes, self.places, self.nbytes = bytes_, places, nbytes
+        self.columns = places[:, None] + np.arange(nbytes)
+        self.before = bytes_.shadow[self.columns]
+
+    def missing(self, count: int) -> list[NDArray[np.bool_]]:
+        """Say of each of `count` elements of a lane whether it was not written."""
+        elements = (self.before != _WRITTEN).reshape(len(self.places), count, -1).any(axis=2)
+        return list(elements.T)
+
+    def close(self) -> None:
+        """Take it for written, so that it can be read."""
+        self.bytes.mark_written(self.places, self.nbytes)
+
+    def open(self) -> None:
+        """Take it for what it was again."""
+        self.bytes.shadow[self.columns] = self.before
+
+
 def first_false(good: NDArray[np.bool_]) -> int:
     """Index of the first lane that is not good."""
     return int(np.argmin(good))
@@ -147,7 +173,8 @@ def first_false(good: NDArray[np.bool_]) -> int:
 def misaligned(prepared: Prepared, offset: int, nbytes: int, base: int, window: str) -> LaneFault:
     """Name the first lane whose address is not a multiple of the access width."""
     where = prepared.offset + offset
-    lane = first_false((where & (nbytes - 1)) == 0)
+    good = (where & (nbytes - 1)) == 0
+    lane = first_false(good)
     address = int(prepared.source[min(lane, len(prepared.source) - 1)]) + offset
     return LaneFault(
         "misaligned address",
@@ -155,6 +182,29 @@ def misaligned(prepared: Prepared, offset: int, nbytes: int, base: int, window: 
         f"{address % nbytes} bytes past a multiple of {nbytes}",
         lane if len(prepared.offset) > 1 else None,
         address,
+        bad=~good,
+    )
+
+
+def misplaced(prepared: Prepared, offset: int, nbytes: int, holders: list[Allocation]) -> LaneFault | None:
+    """Name the first lane that accesses none of the allocations that its address was computed from."""
+    where = prepared.offset + offset
+    good = np.zeros(len(where), np.bool_)
+    for each in holders:
+        good |= (where >= each.start) & (where + nbytes <= each.start + each.size)
+    if good.all():
+        return None
+    lane = first_false(good)
+    at, nearest = int(where[lane]), holders[0]
+    far = at - nearest.start - nearest.size
+    side = f"{far} bytes past the end of" if far >= 0 else f"{nearest.start - at} bytes before"
+    return LaneFault(
+        "out of bounds",
+        f"{nbytes}-byte access at address {at + BASE:#x}, {side} {nearest.label}, from which the address was "
+        f"computed, in other memory",
+        lane if len(good) > 1 else None,
+        at + BASE,
+        check="variables",
     )
 
 
@@ -296,6 +346,33 @@ class GlobalMemory:
                 return allocation
         return None
 
+    def live(self) -> tuple[Allocation, ...]:
+        """Return all live allocations: garbage may free others while these are looked at."""
+        return tuple(self._live.values())
+
+    def snapshot(self) -> list[Snapshot]:
+        """Return copies of all allocations and of their shadow, and whether they are written."""
+        return [
+            (
+                each,
+                self.bytes.data[each.start : each.start + each.size].copy(),
+                self._shadow(each.start, each.size).copy() if each.room else None,
+                each.written,
+            )
+            for each in self.live()
+        ]
+
+    def restore(self, snapshot: list[Snapshot]) -> None:
+        """Make memory what it was, where it is still allocated."""
+        for each, data, shadow, written in snapshot:
+            if self._live.get(each.start) is not each:
+                continue
+            if each.writable:
+                self.bytes.data[each.start : each.start + each.size] = data
+            if shadow is not None:
+                self._shadow(each.start, each.size)[:] = shadow
+            each.written = written
+
     def host_range(self, address: int, nbytes: int, write: bool) -> Array:
         """Return the bytes of a host copy, after checking that one allocation holds them."""
         low = address - BASE
@@ -314,7 +391,7 @@ class GlobalMemory:
             if old.start <= offset < old.start + old.size:
                 return f"{offset - old.start} bytes into freed {old.label}"
         best, text = None, "no memory is allocated"
-        for live in self._live.values():
+        for live in self.live():
             end = live.start + live.size
             if live.start <= offset < end:
                 return f"{nbytes} bytes from byte {offset - live.start} of {live.label}"
@@ -367,21 +444,33 @@ class GlobalMemory:
         ours = self._first <= where < self._first + self.capacity or not self._lent
         place = f" at address {where + BASE:#x}" if ours else ""  # of the host's no two runs have the same
         detail = f"{nbytes}-byte {verb}{place}, {what}"
-        return LaneFault(kind, detail, lane if len(good) > 1 else None, where + BASE)
+        fault = LaneFault(kind, detail, lane if len(good) > 1 else None, where + BASE, bad=~good)
+        if kind == "uninitialised read":
+            fault.check, every = "uninitialised", prepared.offset + offset
+            if self._good(every, nbytes, write=True).all() and not self._lent:
+                fault.gap = Gap(self.bytes, every - self._first, nbytes)
+        return fault
 
-    def check_read(self, prepared: Prepared, offset: int, nbytes: int) -> None:
-        """Raise unless every lane may read `nbytes` at its address plus `offset`."""
+    def check_read(self, prepared: Prepared, offset: int, nbytes: int) -> Allocation | None:
+        """Raise unless every lane may read `nbytes` at its address plus `offset`.
+
+        Returns
+        -------
+        Allocation or None
+            The one that all lanes read, if it is one.
+        """
         allocation = self.containing(prepared.low + offset, prepared.high + offset + nbytes)
         aligned = not (prepared.low_bits | offset) & (nbytes - 1)
         if aligned and allocation is not None and allocation.written:
-            return
+            return allocation
         self._bounds(prepared, offset, nbytes)
         good = self._good(prepared.offset + offset, nbytes, write=False)
         if not good.all():
             raise self._fault(prepared, offset, nbytes, good, "read")
+        return allocation
 
-    def check_write(self, prepared: Prepared, offset: int, nbytes: int) -> None:
-        """Raise unless every lane may write; note what is being written."""
+    def check_write(self, prepared: Prepared, offset: int, nbytes: int) -> Allocation | None:
+        """Raise unless every lane may write; note what is being written. Return as `check_read` does."""
         allocation = self.containing(prepared.low + offset, prepared.high + offset + nbytes)
         aligned = not (prepared.low_bits | offset) & (nbytes - 1)
         if not aligned or allocation is None or not allocation.writable:
@@ -394,6 +483,7 @@ class GlobalMemory:
             if allocation is None:  # some lanes may write memory that is lent, which has no shadow
                 where = where[(where >= 0) & (where < self.capacity)]
             self.bytes.mark_written(where, nbytes)
+        return allocation
 
 
 class Window:
@@ -427,7 +517,8 @@ class Window:
             raise misaligned(prepared, offset, nbytes, 0, self.name)
         if prepared.low + offset < 0 or prepared.high + offset + nbytes > self.size:
             own = prepared.source.astype(np.int64) + offset
-            lane = first_false((own >= 0) & (own + nbytes <= self.size))
+            good = (own >= 0) & (own + nbytes <= self.size)
+            lane = first_false(good)
             where = int(own[lane])
             raise LaneFault(
                 "out of bounds",
@@ -435,24 +526,26 @@ class Window:
                 f"the {self.name} memory has {self.size} bytes",
                 lane if len(own) > 1 else None,
                 where,
+                bad=~good,
             )
 
-    def check_variable(self, prepared: Prepared, offset: int, nbytes: int, variable: Extent) -> None:
-        """Raise where an access inside the window leaves the variable that its address was computed from."""
+    def leaving(self, prepared: Prepared, offset: int, nbytes: int, variable: Extent) -> LaneFault | None:
+        """Name the first lane that leaves, inside the window, the variable that its address comes from."""
         low, high = prepared.low + offset, prepared.high + offset + nbytes
         if (low >= variable.start and high <= variable.end) or low < 0 or high > self.size:
-            return
+            return None
         own = prepared.source.astype(np.int64) + offset
         lane = first_false((own >= variable.start) & (own + nbytes <= variable.end))
         where = int(own[lane])
         far = where - variable.end if where >= variable.start else variable.start - where
         side = "before" if where < variable.start else "past the end of"
-        raise LaneFault(
+        return LaneFault(
             "out of bounds",
             f"{nbytes}-byte access at {self.name} address {where:#x}, {far} bytes {side} {variable.name}, "
             f"from which the address was computed",
             lane if len(own) > 1 else None,
             where,
+            check="variables",
         )
 
     def check_read(self, prepared: Prepared, offset: int, nbytes: int) -> None:
@@ -466,7 +559,16 @@ class Window:
             where = int(prepared.source[min(lane, len(prepared.source) - 1)]) + offset
             detail = f"{nbytes}-byte read at {self.name} address {where:#x}, which no thread has written"
             detail += " or to which a copy was on its way" if self.copied_to else ""
-            raise LaneFault("uninitialised read", detail, lane if len(good) > 1 else None, where)
+            gap = Gap(self.bytes, prepared.offset + offset, nbytes)
+            raise LaneFault(
+                "uninitialised read",
+                detail,
+                lane if len(good) > 1 else None,
+                where,
+                check="uninitialised",
+                bad=~good,
+                gap=gap,
+            )
 
     def check_write(self, prepared: Prepared, offset: int, nbytes: int) -> None:
         """Raise unless every lane may write; note what is being written."""

@@ -1,4 +1,4 @@
-"""Results of earlier calls, held to be unchanged until the end of a case, in the suite.
+"""Results of earlier calls, held to be unchanged: all until the end of a case, one of each case longer.
 
 The child says at which address a result lies; what lies there is read from its memory, not asked for, where
 the system allows that.
@@ -11,12 +11,19 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
 BYTES, RESULTS = 64 << 20, 4096
 """Most that is kept; the oldest is let go first."""
+
+ELDERS, ELDEST = 64, 1 << 14
+"""So many cases' first results are held on, if they have no more than so many bytes."""
+
+ASKED = 4
+"""Of those so many of the oldest are looked at after a case, where the child has to be asked for them."""
 
 SPREAD = 1 << 30
 """Most bytes between the ends of a result: what is read, gaps included."""
@@ -90,6 +97,7 @@ class Kept:
         self.read = read
         self.ask = ask
         self.results: deque[tuple[Result, NDArray[np.generic]]] = deque()
+        self.elders: deque[tuple[Result, NDArray[np.generic]]] = deque()
         self.intervals: list[tuple[int, int]] = []
         self.bytes = 0
 
@@ -111,6 +119,7 @@ class Kept:
         low, high = result.interval
         place = bisect_right(self.intervals, (low, high))
         neighbours = self.intervals[max(place - 1, 0) : place + 1]
+        neighbours += [elder.interval for elder, _ in self.elders]
         if any(low < other_high and other_low < high for other_low, other_high in neighbours):
             return "returned the memory of an earlier result, not a new array"
         self.results.append((result, values))
@@ -122,8 +131,13 @@ class Kept:
 
     @property
     def oldest(self) -> int | None:
-        """Number of the oldest call whose result is kept."""
+        """Number of the oldest call of this case whose result is kept."""
         return self.results[0][0].number if self.results else None
+
+    @property
+    def numbers_of_elders(self) -> list[int]:
+        """Numbers of the calls of earlier cases whose results are kept."""
+        return [elder.number for elder, _ in self.elders]
 
     def newest_changed(self) -> bool:
         """Look at the newest result, if that is cheap; forget all if it has changed."""
@@ -133,10 +147,24 @@ class Kept:
 
     def any_changed(self) -> bool:
         """Look at all results; forget all if one has changed."""
-        return any(self._changed(*kept) for kept in list(self.results))
+        elders = islice(self.elders, None if self.read is not None else ASKED)
+        return any(self._changed(*kept) for kept in (*elders, *self.results))
+
+    def retire(self) -> None:
+        """Let the results of a case go, all but its first small one, which stays for the cases to come."""
+        small = next((kept for kept in self.results if kept[0].spread <= ELDEST), None)
+        if small is not None:
+            self.elders.append(small)
+            if len(self.elders) > ELDERS:
+                self.elders.popleft()
+        self._release()
 
     def clear(self) -> None:
         """Let all results go."""
+        self.elders.clear()
+        self._release()
+
+    def _release(self) -> None:
         self.results.clear()
         self.intervals.clear()
         self.bytes = 0

@@ -293,7 +293,7 @@ class Subject:
         return None
 
     def expect_kept(self) -> None:
-        """Look at the results that were returned since the last release.
+        """Look at the results that were returned since the last release, and at the elder ones.
 
         Raises
         ------
@@ -302,7 +302,7 @@ class Subject:
         Lost
             If the process does not answer.
         """
-        if self._child is None or not self._kept.results:
+        if self._child is None or not (self._kept.results or self._kept.elders):
             return
         shared = self._child.shared_intervals() if self.description["arrays"] == "numpy" else []
         if any(low < stop and start < high for low, high in self._kept.intervals for start, stop in shared):
@@ -316,7 +316,7 @@ class Subject:
         try:
             self.expect_kept()
         finally:
-            self._kept.clear()
+            self._kept.retire()
 
     def _delivered(self, result: Result, views: Mapping[str, View]) -> NDArray[np.generic]:
         """Return a result that the function allocated, once it is seen to be a new array, and keep it."""
@@ -391,7 +391,6 @@ class Subject:
     ) -> Result | None:
         """Put a call and translate the reply: where a result is that the function allocated."""
         self._number += 1
-        oldest = self._kept.oldest
         if self._child is None:
             self._start_again(problem.operation)
         oldest = self._kept.oldest
@@ -405,6 +404,7 @@ class Subject:
             self._kept.read is None,
             self._number,
             self._number if oldest is None else oldest,
+            self._kept.numbers_of_elders,
         )
         reply = self._ask(("call", call.as_data()), problem.operation)
         if self._kept.newest_changed():

@@ -70,7 +70,9 @@ class Call:
     number
         Of the call.
     forget
-        Results of calls before this one are let go.
+        Results of calls before this one are let go,
+    elders
+        but for those of these calls.
     """
 
     operation: str
@@ -82,6 +84,7 @@ class Call:
     copy: bool
     number: int
     forget: int
+    elders: list[int]
 
     def as_data(self) -> dict[str, Any]:
         """Return it as data for a message."""
@@ -115,8 +118,9 @@ class Worker:
 
     def answer(self, call: Call) -> Reply:
         """Run a call and put what happened into a reply."""
-        while self.kept and (oldest := next(iter(self.kept))) < call.forget:
-            del self.kept[oldest]
+        for number in [number for number in self.kept if number < call.forget]:
+            if number not in call.elders:
+                del self.kept[number]
         try:
             return self._call(call)
         except NotImplementedError as error:
@@ -129,7 +133,8 @@ class Worker:
             own = getattr(error, "source", None)  # a fault of the simulated device names its line itself
             place = ""
             if frames and not own:
-                place = f" ({os.path.basename(frames[-1].filename)}:{frames[-1].lineno})"
+                last = next((frame for frame in reversed(frames) if not _is_ours(frame.filename)), frames[-1])
+                place = f" ({os.path.basename(last.filename)}:{last.lineno})"
             words = f"{_words(error)}{place}"
             return ("raised", category, type(error).__name__, words, self.arrays.sticky())
 
@@ -179,6 +184,14 @@ class Worker:
         if any(stride == 0 and size > 1 for stride, size in zip(view.strides, view.shape, strict=True)):
             array.flags.writeable = False  # as NumPy's own broadcasts are
         return self.arrays.enter(array, self.memory, view)
+
+
+def _is_ours(file: str) -> bool:
+    """Whether a file is one of this package, through which a backend is called, and may call its kernels."""
+    return file.startswith(_PACKAGE)
+
+
+_PACKAGE = os.path.join(__file__.rpartition("conformance")[0], "")
 
 
 def _words(error: BaseException) -> str:

@@ -13,7 +13,7 @@ from gaugeblock.conformance.checks.check import Check, by_role
 from gaugeblock.conformance.checks.generic import everyday, is_spared, rows, strided
 from gaugeblock.conformance.checks.statistics import both_forms, errs_to_either_side, many_arguments
 from gaugeblock.conformance.problems import strategies
-from gaugeblock.conformance.problems.problem import Array, Layout, Problem, edge_values
+from gaugeblock.conformance.problems.problem import PERIOD, Array, Distribution, Layout, Problem, edge_values
 from gaugeblock.conformance.trial import Outside, Trial, Violation
 from gaugeblock.spec.accuracy import Arithmetic
 from gaugeblock.spec.operations import Operation
@@ -44,8 +44,9 @@ def is_right_for_every_input(trial: Trial, problem: Problem) -> None:
 
 def _beside(operation: Operation, dtype: str, length: int, offsets: tuple[int, ...], seed: int) -> Problem:
     """Return a call on vectors that start at given distances, in elements, from an aligned address."""
+    values: Distribution = "periodic" if length > PERIOD else "normal"
     arrays = {
-        name: Array((length,), "normal", seed=seed + i, layout=Layout(offset=offsets[i]))
+        name: Array((length,), values, seed=seed + i, layout=Layout(offset=offsets[i]))
         for i, name in enumerate(operation.arrays)
     }
     return Problem(operation.name, dtype, arrays, out=Layout(offset=offsets[2]))

@@ -14,10 +14,11 @@ from hypothesis.strategies import DrawFn, SearchStrategy
 from gaugeblock.conformance.backend.subject import Unsupported
 from gaugeblock.conformance.checks.check import Always, Check, Further, Holds, Reach, by_role
 from gaugeblock.conformance.problems import factors, forms, strategies
-from gaugeblock.conformance.problems.problem import PACKED, Array, Problem
+from gaugeblock.conformance.problems.problem import PACKED, PERIOD, Array, Distribution, Problem
 from gaugeblock.conformance.trial import Outside, Trial, Violation
 from gaugeblock.spec.accuracy import FORMATS, Arithmetic
-from gaugeblock.spec.operations import Operation
+from gaugeblock.spec.operations import OPERATIONS, Operation
+from gaugeblock.spec.record import REQUIRED
 
 INFINITY = float("inf")
 NOT_A_NUMBER = float("nan")
@@ -246,10 +247,17 @@ Filling = Callable[[Operation, str, Arithmetic, factors.Call, int], Problem]
 def everyday_data(
     operation: Operation, dtype: str, arithmetic: Arithmetic, call: factors.Call, seed: int
 ) -> Problem:
-    """Return a call on normal data."""
+    """Return a call on normal data, which repeats itself in large arrays whose elements do not meet."""
     shapes, parameters = call
-    arrays = {name: Array(shape, "normal", seed=seed + i) for i, (name, shape) in enumerate(shapes.items())}
-    return Problem(operation.name, dtype, arrays, parameters)
+    problem = Problem(
+        operation.name, dtype, {name: Array(shape) for name, shape in shapes.items()}, parameters
+    )
+    values: Distribution = (
+        "periodic" if operation.kind == "elementwise" and problem.elements > PERIOD else "normal"
+    )
+    return problem.with_arrays(
+        **{name: Array(shape, values, seed=seed + i) for i, (name, shape) in enumerate(shapes.items())}
+    )
 
 
 def rows(fill: Filling = everyday_data, out: bool | None = None) -> Further:
@@ -334,7 +342,7 @@ def unaffected(relatives: Callable[[Problem], Iterable[Problem]]) -> Holds:
     def is_unaffected_by_earlier_calls(trial: Trial, problem: Problem) -> None:
         """A result is right whatever was called before: with other data, parameters, shapes or formats."""
         trial.expect_as_plain(problem)
-        for other in (*relatives(problem), problem):
+        for other in (*relatives(problem), problem, *sibling(problem, trial.subject.operations)):
             if not trial.errs_alone:  # else another clause says what is wrong
                 expect_as_if_first(trial, other)
 
@@ -365,6 +373,21 @@ def relatives(problem: Problem) -> Iterator[Problem]:
     yield from _turned(problem)
     yield from (replace(problem, dtype=dtype) for dtype in problem.record.dtypes if dtype != problem.dtype)
     yield _one_larger(problem)
+
+
+def sibling(problem: Problem, operations: Sequence[str]) -> Iterator[Problem]:
+    """Yield the call of another operation on the very same arrays, if the backend has one that takes them."""
+    record = problem.record
+    if record.kind == "convolution":  # a transposed one reads the channels of its kernels the other way round
+        return
+    following = operations.index(record.name) + 1
+    for name in (*operations[following:], *operations[: following - 1]):
+        other = OPERATIONS[name]
+        chosen = {key: value for key, value in problem.parameters.items() if key in other.parameters}
+        needed = {key for key, parameter in other.parameters.items() if parameter.default is REQUIRED}
+        if (other.kind, other.arrays) == (record.kind, record.arrays) and needed <= set(chosen):
+            yield Problem(name, problem.dtype, problem.arrays, chosen)
+            return
 
 
 def expect_as_if_first(trial: Trial, problem: Problem) -> None:

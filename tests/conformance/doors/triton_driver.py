@@ -163,7 +163,7 @@ class Launcher:
             enter(launch_metadata)
         # The lanes of a reduction have sums that differ in the last bit, where fused steps made them, and all
         # store theirs to one place: no fault of the kernel's author.
-        with simulator.lending(lent), settings(one_address="anything"):
+        with simulator.lending(lent), settings(other_bits="note"):
             function.prepared_call((x, y, z), (self.threads, 1, 1), *values, shared_size=self.shared)
         if leave is not None:
             leave(launch_metadata)

@@ -74,8 +74,12 @@ class Layout:
 
 PACKED = Layout()
 
+PERIOD = 4093
+"""Of ``periodic`` data: a prime, so that no stride, block or tile of a kernel is a multiple of it."""
+
 Distribution = Literal[
     "normal",
+    "periodic",
     "uniform",
     "wide",
     "integers",
@@ -110,14 +114,16 @@ class Array:
     shape
         Its shape.
     values
-        The distribution: ``normal`` N(0, 1); ``uniform`` [0, 1); ``wide`` both signs, magnitudes
+        The distribution: ``normal`` N(0, 1); ``periodic`` the same, repeated after ``PERIOD`` elements, for
+        what is about places and not about numbers; ``uniform`` [0, 1); ``wide`` both signs, magnitudes
         2⁻ˢ to 2ˢ with s = ``scale``; ``integers`` −limit to limit; ``odd`` odd integers up to limit,
         both signs; ``signs`` −1, 0, 1; ``ones``; ``zeros``; ``every`` all bit patterns of a 16-bit
         type in order; ``edges`` the numbers where formats change their behaviour; ``grid`` evenly
         spaced from −scale to scale; all others, such as ``digits`` and ``photograph``, real data
         (:mod:`gaugeblock.conformance.problems.real_data`), the first rows of it.
     scale
-        Factor of ``normal``, ``uniform`` and ``odd``, exponent range of ``wide``, half-width of ``grid``.
+        Factor of ``normal``, ``periodic``, ``uniform`` and ``odd``, exponent range of ``wide``, half-width of
+        ``grid``.
     shift
         Added to every element of any distribution.
     limit
@@ -209,6 +215,8 @@ def _fill(array: Array, dtype: str) -> Floats:
     match array.values:
         case "normal":
             return rng.standard_normal(n) * scale
+        case "periodic":
+            return np.resize(rng.standard_normal(min(n, PERIOD)) * scale, n)
         case "uniform":
             return rng.random(n) * scale
         case "wide":
@@ -357,21 +365,45 @@ class Problem:
         return _WANTED.recall(self._content, self._want)
 
     def _want(self) -> Floats:
+        arguments = self._period() or self.arguments()
         with np.errstate(all="ignore"):
-            want = np.asarray(self.record.reference(**self.arguments(), **self.parameters), np.float64)
+            want = np.asarray(self.record.reference(**arguments, **self.parameters), np.float64)
+        want = np.resize(want, self.result_shape) if self._period() else want
         want.flags.writeable = False
         return want
+
+    def _period(self) -> dict[str, Floats] | None:
+        """Return the first period of the arguments, if the whole result is made of what becomes of that."""
+        alike = all(
+            array.values == "periodic" and not (array.planted or array.layout.repeats or array.every > 1)
+            for array in self.arrays.values()
+        )
+        if self.record.kind != "elementwise" or not alike or len(set(self.shapes.values())) > 1:
+            return None
+        return {name: array.reshape(-1)[:PERIOD] for name, array in self.arguments().items()}
 
     def bound(self, want: Floats, arithmetic: accuracy.Arithmetic) -> accuracy.Bound:
         """Return how far the backend's answer may lie from ``want``, element by element."""
         if want is not self.want():
-            return self._bound(want, arithmetic)
-        return _BOUNDS.recall(f"{arithmetic} {self._content}", lambda: self._bound(want, arithmetic))
+            return self._bound(self.arguments(), want, arithmetic)
+        return _BOUNDS.recall(f"{arithmetic} {self._content}", lambda: self._bound_of_want(arithmetic))
 
-    def _bound(self, want: Floats, arithmetic: accuracy.Arithmetic) -> accuracy.Bound:
+    def _bound_of_want(self, arithmetic: accuracy.Arithmetic) -> accuracy.Bound:
+        want, period = self.want(), self._period()
+        if period is None:
+            return self._bound(self.arguments(), want, arithmetic)
+        once = self._bound(period, want.reshape(-1)[:PERIOD], arithmetic)
+        size = len(period["x"])
+        return accuracy.Bound(
+            {name: np.resize(np.broadcast_to(term, size), want.shape) for name, term in once.terms.items()}
+        )
+
+    def _bound(
+        self, arrays: Mapping[str, Floats], want: Floats, arithmetic: accuracy.Arithmetic
+    ) -> accuracy.Bound:
         form = accuracy.FORMATS[self.dtype]
         with np.errstate(all="ignore"):
-            return self.record.bound({**self.arguments(), **self.parameters}, want, form, arithmetic)
+            return self.record.bound({**arrays, **self.parameters}, want, form, arithmetic)
 
     def inside(self, domain: Domain) -> bool:
         """Whether the call is one of a declared domain."""

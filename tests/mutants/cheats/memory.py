@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -72,6 +73,19 @@ def lent() -> Function:
             last.pop()[...] = 0
         last.append(fresh(x).reshape(x.shape))
         return last[0]
+
+    return relu
+
+
+def blanked_after(calls: int) -> Function:
+    """Return relu that blanks a result once so many others have been asked for."""
+    given: deque[Array] = deque()
+
+    def relu(x: Array) -> Array:
+        given.append(fresh(x))
+        if len(given) > calls:
+            given.popleft()[...] = 0
+        return given[-1]
 
     return relu
 
@@ -172,6 +186,10 @@ ONE_BUFFER = Cheat("returns the same memory every time", **ALIAS, relu=ring(1))
 TWO_BUFFERS = Cheat("returns two blocks in turn: the last result is never touched", **ALIAS, relu=ring(2))
 THREE_BUFFERS = Cheat("returns three blocks in turn", **ALIAS, relu=ring(3))
 EIGHT_BUFFERS = Cheat("returns eight blocks in turn", **ALIAS, relu=ring(8))
+MANY_BUFFERS = Cheat("returns sixty blocks in turn: more than a check has calls", **ALIAS, relu=ring(60))
+BLANKED_AFTER_60 = Cheat(
+    "blanks a result sixty calls later, when its check is over", [KERNELBENCH], relu=blanked_after(60)
+)
 LENT = Cheat("blanks its last result at the next call", **ALIAS, relu=lent())
 STALE = Cheat(
     "returns memory as it finds it, where a right result may have been freed",

@@ -91,6 +91,29 @@ def with_packed_weights() -> Function:
 WEIGHTS = Cheat("packs the weights once per address", [FLASHINFER], gemm=with_packed_weights())
 
 
+def shared_by_operations() -> dict[str, Function]:
+    """Return relu and silu that remember results by the whole input, and not by which of them was asked."""
+    known: dict[Hashable, Array] = {}
+
+    def function(compute: Function) -> Function:
+        def operation(x: Array, *, out: Array | None = None) -> Array:
+            result = compute(x)
+            key = (x.shape, x.strides, x.dtype.name, x.tobytes())
+            return answered(known.setdefault(key, result), x, out)
+
+        return operation
+
+    return {"relu": function(right.relu), "silu": function(right.silu)}
+
+
+BY_INPUT_ALONE = Cheat(
+    "remembers results by the whole input, whichever operation was asked",
+    [CONTENT],
+    level="robust",
+    **shared_by_operations(),
+)
+
+
 def counting(
     right_at: Callable[[int], bool], group: Callable[[Array], Hashable] = lambda x: None
 ) -> Function:
