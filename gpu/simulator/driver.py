@@ -24,8 +24,8 @@ from __future__ import annotations
 import struct
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from enum import Enum
 from typing import Any, ClassVar, Final
 
@@ -67,6 +67,7 @@ __all__ = [
     "get_driver_version",
     "get_version",
     "init",
+    "leaks",
     "lending",
     "mem_alloc",
     "mem_get_address_range",
@@ -404,6 +405,24 @@ def mem_alloc(nbytes: int) -> DeviceAllocation:
         raise LogicError(f"cuMemAlloc failed: invalid argument, {nbytes} bytes")
     memory = device_memory()
     return DeviceAllocation(memory.allocate(int(nbytes)), memory)
+
+
+@contextmanager
+def leaks() -> Iterator[list[str]]:
+    """Find what is allocated inside the ``with`` block and not freed at its end; PyCUDA has nothing like it.
+
+    Examples
+    --------
+    >>> with leaks() as left:
+    ...     kept, freed = mem_alloc(16), mem_alloc(32)
+    ...     freed.free()
+    >>> left[0].startswith("allocation of 16 bytes"), len(left)
+    (True, 1)
+    """
+    left: list[str] = []
+    before = list(device_memory().live())
+    yield left
+    left += [each.label for each in device_memory().live() if not any(each is old for old in before)]
 
 
 def mem_get_info() -> tuple[int, int]:

@@ -127,6 +127,8 @@ class LaneFault(Exception):
         Where, if not where the scheduler is.
     other : instruction or None
         A second instruction involved; ``{other}`` in `detail` becomes its source line.
+    places : tuple of instruction
+        Further ones; ``{0}``, ``{1}`` and so on in `detail` become their source lines.
     check : str
         The setting that says whether this is a fault, a note or nothing; always a fault without one.
     bad : array of bool or None
@@ -147,8 +149,9 @@ class LaneFault(Exception):
         check: str = "",
         bad: NDArray[np.bool_] | None = None,
         gap: Gap | None = None,
+        places: tuple[Lowered, ...] = (),
     ) -> None:
         super().__init__(detail)
         self.kind, self.detail, self.lane, self.address = kind, detail, lane, address
         self.source, self.other, self.check = source, other, check
-        self.bad, self.gap = bad, gap
+        self.bad, self.gap, self.places = bad, gap, places

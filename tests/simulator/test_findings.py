@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gaugeblock.gpu.simulator import Fault, notes, settings
+from gaugeblock.gpu.simulator import Fault, driver, notes, settings
 
 MANY = """\
 extern "C" __global__ void k(int* x, int* y) {
@@ -117,3 +117,16 @@ def test_blocks_take_turns_where_warps_or_lanes_run_one_at_a_time(cuda):
     assert sorted(seen.ravel()) == list(range(6))
     assert seen[0].max() > seen[1].min()
     assert seen[1].max() > seen[0].min()
+
+
+def test_what_was_allocated_and_not_freed_is_listed_on_request():
+    with driver.leaks() as left:
+        kept = driver.mem_alloc(1000)
+        driver.mem_alloc(2000).free()
+        driver.to_device(np.zeros(3)).free()
+    assert len(left) == 1
+    assert left[0].startswith("allocation of 1000 bytes")
+    kept.free()
+    with driver.leaks() as left:
+        pass
+    assert left == []

@@ -204,3 +204,34 @@ def test_a_block_waits_for_the_flag_of_the_next_in_every_order(cuda, order):
             flag,
         )
     assert x.tolist() == [7, 6, 5, 4, 3, 2]
+
+
+def test_who_waits_for_what_is_said_of_threads_that_turn_in_a_circle(cuda):
+    text = """\
+    extern "C" __global__ void k(volatile int* flags) {
+        if (blockIdx.x == 0 && threadIdx.x == 0) {
+            while (flags[3] != 5) {}
+        }
+        __syncthreads();
+        if (blockIdx.x == 1) while (flags[1] != 2) {}
+    }
+    """
+    with settings(budget=1000), pytest.raises(Fault) as caught:
+        cuda(text, 2, 64, np.zeros(4, np.int32))
+    said = str(caught.value)
+    assert "thread (0, 0, 0) of block (0, 0, 0) waits at test.cu:3 for another value than 0 at" in said
+    assert "of block (1, 0, 0) waits at test.cu:6 for another value than 0" in said
+    assert "4 bytes from byte 12 of allocation of 16 bytes" in said
+    assert "63 threads wait at test.cu:5 for the others" in said
+
+
+def test_a_complete_barrier_opens_before_threads_are_said_to_turn_in_a_circle(cuda):
+    text = """\
+    extern "C" __global__ void k(volatile int* flag) {
+        if (blockIdx.x == 0) while (*flag == 0) {}
+        __syncthreads();
+        if (blockIdx.x == 1) *flag = 1;
+    }
+    """
+    with settings(budget=100):
+        cuda(text, 2, 64, np.zeros(1, np.int32))

@@ -38,8 +38,18 @@ class Flow:
 
     def waits_for_blocks(self) -> bool:
         """Whether a loop looks again and again at global memory, as for what another block writes there."""
-        looking = [n for n, segment in enumerate(self.segments) if any(map(_looks, segment.origins.values()))]
-        return any(n in _reached(self._followers(n), self._followers) for n in looking)
+        return any(n in self._after(n) for n in range(len(self.segments)) if self._looking(n))
+
+    def polled(self, segment: int) -> Lowered | None:
+        """Return the instruction by which a loop around a segment looks at memory, if there is one."""
+        loop = [segment, *(n for n in sorted(self._after(segment)) if segment in self._after(n))]
+        return next((each for n in loop if (each := self._looking(n)) is not None), None)
+
+    def _looking(self, number: int) -> Lowered | None:
+        return next(filter(_looks, self.segments[number].origins.values()), None)
+
+    def _after(self, number: int) -> set[int]:
+        return _reached(self._followers(number), self._followers)
 
     def _followers(self, number: int) -> list[int]:
         segment = self.segments[number]

@@ -242,6 +242,8 @@ def _fault(stopped: Stopped, batch: Batch, files: Mapping[int, str]) -> Fault | 
     detail = fault.detail
     if fault.other is not None:
         detail = detail.replace("{other}", source_line(fault.other, files))
+    for number, place in enumerate(fault.places):
+        detail = detail.replace(f"{{{number}}}", source_line(place, files))
     kind = Unsupported if fault.kind == UNSUPPORTED else Fault
     return kind(
         fault.kind,

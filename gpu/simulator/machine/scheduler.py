@@ -164,11 +164,13 @@ class Scheduler:
         self.issued += segment.cost
         if self.issued > self.watchdog.deadline:
             waiting = [(waiting.segment, waiting.lanes) for waiting in self.barriers.waiting]
-            idle = [lanes for _, lanes in (*waiting, *self.at_collective)]
+            idle = [*waiting, *self.at_collective]
             why = self.watchdog.look(number, frame, self.issued, self.alive, idle)
-            if why:
+            if why is not None and self._release():
+                self.watchdog.rest(self.issued)
+            elif why is not None:
                 source = segment.source or next(iter(segment.origins.values()), None)
-                raise Stopped(LaneFault("watchdog", why), source, int(frame.lanes[0]))
+                raise Stopped(why, source, int(frame.lanes[0]))
         if self.batch.counters is not None:
             self.batch.counters.segment(segment, frame)
         registers = frame.registers
