@@ -354,7 +354,10 @@ def page(data: Mapping[str, Any]) -> str:
 def write(folder: Path) -> None:
     """Write both."""
     data = as_data(rows())
-    text = json.dumps(data, indent=1, ensure_ascii=False) + "\n"
+    *head, (name, table) = data.items()
+    lines = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in head]
+    rows_ = ",\n".join(json.dumps(row, ensure_ascii=False) for row in table)
+    text = "{" + ",\n".join([*lines, f"{json.dumps(name)}: [\n{rows_}\n]"]) + "}\n"
     (folder / "instructions.json").write_text(text, encoding="utf-8")
     (folder / "instructions.md").write_text(page(data), encoding="utf-8")
 

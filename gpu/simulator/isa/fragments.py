@@ -65,6 +65,11 @@ class Fragment:
         """Dtype of a register."""
         return U64 if self.bits == 64 else U32
 
+    @property
+    def type(self) -> str:
+        """Type of a register."""
+        return "b64" if self.bits == 64 else "b32"
+
     @cached_property
     def _order(self) -> Index:
         """For each element of the matrix, row by row, its place among the registers'."""

@@ -17,7 +17,6 @@ from gaugeblock.gpu.simulator.isa.fragments import Fragment, by_whole_warps, til
 from gaugeblock.gpu.simulator.numbers import tensor_core
 from gaugeblock.gpu.simulator.numbers.float8 import FORMATS
 from gaugeblock.gpu.simulator.numbers.types import BF16, F16, F32, F64, S8, S32, U8, Array
-from gaugeblock.gpu.simulator.ptx.operands import Arg
 from gaugeblock.gpu.simulator.state.frame import Frame, Registers
 
 
@@ -107,10 +106,10 @@ def emit_product(d: Decoder, types: list[str], layouts: list[Fragment]) -> None:
     target, *operands = d.instruction.operands
     *factors, addend, result = layouts
     slots = [
-        [d.source(x, _word(layout)) for x in _elements(d, arg, layout)]
+        [d.source(x, layout.type) for x in d.elements(arg, layout.registers)]
         for arg, layout in zip(operands, (*factors, addend), strict=True)
     ]
-    into = [d.destination(x, _word(result)) for x in _elements(d, target, result)]
+    into = [d.destination(x, result.type) for x in d.elements(target, result.registers)]
     of_sums = SUMS[types[0]][1]
     kinds = [KINDS[type_] for type_ in types[1:3]]
 
@@ -119,33 +118,18 @@ def emit_product(d: Decoder, types: list[str], layouts: list[Fragment]) -> None:
             np.stack([by_whole_warps(frame, registers[slot].view(layout.word)) for slot in each])
             for each, layout in zip(slots, layouts, strict=False)
         )
-        found = c
         busy = _busy(a, b, kinds)
-        if not busy.all():
-            found = tensor_core.plus_zero(c.view(of_sums)).view(c.dtype)
+        found = c if busy.all() else tensor_core.plus_zero(c.view(of_sums)).view(c.dtype)
         if busy.any():
-            matrices = (
+            x, y, z = (
                 layout.assemble(words[:, busy]) for words, layout in zip((a, b, c), layouts, strict=False)
             )
-            x, y, z = matrices
-            total = product(x, y, z.view(of_sums), frame)
-            if busy.all():
-                found = result.split(total)
-            else:
-                found[:, busy] = result.split(total)
+            found[:, busy] = result.split(product(x, y, z.view(of_sums), frame))
         for slot, value in zip(into, found, strict=True):
             registers[slot] = value.reshape(-1)
 
     reads = tuple(slot for each in slots for slot in each)
     d.emit(Collective(run, d.number(0xFFFFFFFF, "b32"), reads, tuple(into)), guarded=True)
-
-
-def _word(layout: Fragment) -> str:
-    return "f64" if layout.bits == 64 else "b32"
-
-
-def _elements(d: Decoder, arg: Arg, layout: Fragment) -> tuple[Arg, ...]:
-    return d.elements(arg, layout.registers)
 
 
 def _busy(a: Array, b: Array, kinds: list[Kind]) -> Array:

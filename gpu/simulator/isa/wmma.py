@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any
 
 import numpy as np
 
 from gaugeblock.gpu.simulator.errors import LaneFault
-from gaugeblock.gpu.simulator.isa.access import find_address, in_space, read_space
+from gaugeblock.gpu.simulator.isa.access import Access, find_address, in_space, read_space
 from gaugeblock.gpu.simulator.isa.action import Collective
 from gaugeblock.gpu.simulator.isa.decoder import Decode, Decoder
 from gaugeblock.gpu.simulator.isa.fragments import Fragment, tile
 from gaugeblock.gpu.simulator.isa.multiply import KINDS, SUMS, Shape, emit_product, read_shape, read_types
 from gaugeblock.gpu.simulator.numbers.types import Array
+from gaugeblock.gpu.simulator.ptx.operands import Arg, Extent, Lowered
 from gaugeblock.gpu.simulator.ptx.syntax import Integer
 from gaugeblock.gpu.simulator.state.frame import Frame, Registers
 from gaugeblock.gpu.simulator.state.geometry import WARP, Index
-from gaugeblock.gpu.simulator.state.memory import GlobalMemory, Prepared, Window
+from gaugeblock.gpu.simulator.state.memory import Bytes
 
 SHAPES = {
     **dict.fromkeys(("f16", "bf16", "s8", "u8"), ((16, 16, 16), (32, 8, 16), (8, 32, 16))),
@@ -83,17 +84,31 @@ class Transfer:
         return Transfer(slow, fast, layout.bits, layout.bits // 8, layout.registers)
 
     def places(
-        self, frame: Frame, where: str, address: Array, stride: Array
-    ) -> tuple[GlobalMemory | Window, Prepared]:
-        """Return the memory and the analysed addresses of all pieces, piece after piece."""
-        batch, lane = frame.batch, frame.batch.lane_of[frame.lanes]
-        base = frame.expand(address.view(f"u{address.itemsize}")).astype(np.int64)
-        elements = self.slow[:, lane] * frame.expand(stride.view(np.uint32)) + self.fast[:, lane]
+        self, frame: Frame, source: Lowered, where: str, at: Way, slot: int, *, write: bool
+    ) -> tuple[Bytes, Index]:
+        """Return the bytes of a memory, and where in them all pieces lie, checked: pieces × lanes."""
+        batch, lane, registers = frame.batch, frame.batch.lane_of[frame.lanes], frame.registers
+        address, stride = registers[slot], registers[at.stride].view(np.uint32)
+        base = frame.expand(address.view(f"u{address.itemsize}")).astype(np.int64) + at.offset
+        elements = self.slow[:, lane] * frame.expand(stride) + self.fast[:, lane]
         addresses = (base + elements * self.bits // 8).reshape(-1)
+        memory: Any = batch.memory
         if where == "global":
-            return batch.memory, batch.memory.prepare(addresses.view(np.uint64))
-        window = batch.shared if where == "shared" else batch.local
-        return window, window.prepare(addresses, np.tile(frame.lanes, len(self.slow)))
+            prepared = memory.prepare(addresses.view(np.uint64))
+        else:
+            memory = batch.shared if where == "shared" else batch.local
+            prepared = memory.prepare(addresses, np.tile(frame.lanes, len(self.slow)))
+            if at.extent is not None and where == at.extent.space:
+                left = memory.leaving(prepared, 0, self.size, at.extent)
+                if left is not None:
+                    frame.report(_of_lane(left, frame), source)
+        try:
+            holder = (memory.check_write if write else memory.check_read)(prepared, 0, self.size)
+        except LaneFault as fault:
+            raise _of_lane(fault, frame) from None
+        if where == "global":
+            batch.confine(frame, source, prepared, 0, self.size, holder)
+        return memory.bytes, prepared.offset.reshape(len(self.slow), -1)
 
     def joined(self, pieces: Array) -> list[Array]:
         """Return registers, from pieces × lanes."""
@@ -108,69 +123,6 @@ class Transfer:
         return list(np.ascontiguousarray(pieces.reshape(len(self.slow), -1)))
 
 
-def _transfer(d: Decoder, move: Literal["load", "store"]) -> None:
-    """``wmma.load`` and ``wmma.store``."""
-    m = d.modifiers
-    operand = m.one_of(*"abc") if move == "load" else m.one_of("d")
-    m.one_of("sync")
-    m.one_of("aligned")
-    by_rows = m.one_of("row", "col") == "row"
-    shape = read_shape(d)
-    space = read_space(m)
-    type_ = m.one_of(*KINDS, *SUMS)
-    m.done()
-    layout = wmma_tile(d, operand, shape, type_)
-    once = wmma_tile(d, operand, shape, type_, once=True)
-    way = Transfer.of(once, by_rows)
-    if way is None:
-        raise d.error("elements of less than a byte lie in rows of A and in columns of B")
-    operands = list(d.instruction.operands)
-    if len(operands) == 2:
-        operands.append(Integer(once.shape[1] if by_rows else once.shape[0]))
-    stride = d.source(operands.pop(), "u32")
-    address, fragment = operands if move == "store" else reversed(operands)
-    word = "b64" if layout.bits == 64 else "b32"
-    elements = d.elements(fragment, layout.registers)
-    slots = [(d.source if move == "store" else d.destination)(each, word) for each in elements]
-    slot, offset, space = find_address(d, address, space)
-    extent, source = d.extent(address), d.instruction
-
-    def access(registers: Registers, frame: Frame, where: str, slot: int) -> None:
-        here = registers[slot]
-        memory, prepared = way.places(frame, where, here + here.dtype.type(offset), registers[stride])
-        check = memory.check_read if move == "load" else memory.check_write
-        if extent is not None and where == extent.space:
-            left = batch_window(memory).leaving(prepared, 0, way.size, extent)
-            if left is not None:
-                frame.report(_of_lane(left, frame), source)
-        try:
-            holder = check(prepared, 0, way.size)
-        except LaneFault as fault:
-            raise _of_lane(fault, frame) from None
-        if where == "global":
-            frame.batch.confine(frame, source, prepared, 0, way.size, holder)
-        values: list[Array] = []
-        if move == "load":
-            pieces = memory.bytes.gather(prepared.offset, way.size, 1)[0].reshape(len(way.slow), -1)
-            loaded = way.joined(pieces)
-            for place, value in zip(slots, loaded * (len(slots) // len(loaded)), strict=True):
-                registers[place] = value
-        else:
-            values = way.parted([frame.expand(registers[each].view(layout.word)) for each in slots])
-            memory.bytes.scatter(prepared.offset, way.size, [np.concatenate(values)])
-        if frame.batch.watching:
-            for piece, places in enumerate(prepared.offset.reshape(len(way.slow), -1)):
-                stored = values[piece : piece + 1]
-                frame.batch.watch(
-                    frame, source, where, places, way.size, write=move == "store", values=stored
-                )
-
-    reads = (slot, stride, *(slots if move == "store" else ()))
-    writes = tuple(slots) if move == "load" else ()
-    run = in_space(access, slot, offset, space, writes)
-    d.emit(Collective(run, d.number(0xFFFFFFFF, "b32"), reads, writes), guarded=True)
-
-
 def _of_lane(fault: LaneFault, frame: Frame) -> LaneFault:
     """Name the lane of a fault that was found among pieces, of which each lane has several."""
     fault.lane = (fault.lane or 0) % frame.count
@@ -178,19 +130,86 @@ def _of_lane(fault: LaneFault, frame: Frame) -> LaneFault:
     return fault
 
 
-def batch_window(memory: GlobalMemory | Window) -> Window:
-    """Return what is known to be a window."""
-    assert isinstance(memory, Window)
-    return memory
+@dataclass(frozen=True, slots=True)
+class Way:
+    """Operands of a load or a store: the slots of address and stride, and what is known of the address."""
+
+    address: int
+    offset: int
+    space: str | None
+    extent: Extent | None
+    stride: int
+
+
+def _read(
+    d: Decoder, operand: str, *, address_first: bool
+) -> tuple[Transfer, Fragment, Way, tuple[Arg, ...]]:
+    """Read modifiers and operands; return the transfer, the registers' layout, the way, the registers."""
+    m = d.modifiers
+    m.one_of("sync")
+    m.one_of("aligned")
+    by_rows = m.one_of("row", "col") == "row"
+    shape = read_shape(d)
+    space = read_space(m)
+    type_ = m.one_of(*KINDS, *SUMS)
+    m.done()
+    layout, once = wmma_tile(d, operand, shape, type_), wmma_tile(d, operand, shape, type_, once=True)
+    transfer = Transfer.of(once, by_rows)
+    if transfer is None:
+        raise d.error("elements of less than a byte lie in rows of A and in columns of B")
+    first, second, *given = d.instruction.operands
+    address, registers = (first, second) if address_first else (second, first)
+    stride = d.source(given[0] if given else Integer(once.shape[1 if by_rows else 0]), "u32")
+    way = Way(*find_address(d, address, space), d.extent(address), stride)
+    return transfer, layout, way, d.elements(registers, layout.registers)
+
+
+def load(d: Decoder) -> None:
+    """``wmma.load``: every lane reads the elements that it holds."""
+    transfer, layout, way, registers_ = _read(d, d.modifiers.one_of(*"abc"), address_first=False)
+    targets = tuple(d.destination(each, layout.type) for each in registers_)
+    source = d.instruction
+
+    def access(registers: Registers, frame: Frame, where: str, slot: int) -> None:
+        memory, places = transfer.places(frame, source, where, way, slot, write=False)
+        pieces = memory.gather(places.reshape(-1), transfer.size, 1)[0]
+        loaded = transfer.joined(pieces.reshape(places.shape))
+        for place, value in zip(targets, loaded * (len(targets) // len(loaded)), strict=True):
+            registers[place] = value
+        if frame.batch.watching:
+            for piece in places:
+                frame.batch.watch(frame, source, where, piece, transfer.size, write=False)
+
+    _emit(d, access, way, (), targets)
+
+
+def store(d: Decoder) -> None:
+    """``wmma.store``: every lane writes the elements that it holds."""
+    transfer, layout, way, registers_ = _read(d, d.modifiers.one_of("d"), address_first=True)
+    slots = tuple(d.source(each, layout.type) for each in registers_)
+    source = d.instruction
+
+    def access(registers: Registers, frame: Frame, where: str, slot: int) -> None:
+        memory, places = transfer.places(frame, source, where, way, slot, write=True)
+        values = transfer.parted([frame.expand(registers[each].view(layout.word)) for each in slots])
+        memory.scatter(places.reshape(-1), transfer.size, [np.concatenate(values)])
+        if frame.batch.watching:
+            for piece, value in zip(places, values, strict=True):
+                frame.batch.watch(frame, source, where, piece, transfer.size, write=True, values=(value,))
+
+    _emit(d, access, way, slots, ())
+
+
+def _emit(d: Decoder, access: Access, way: Way, reads: tuple[int, ...], writes: tuple[int, ...]) -> None:
+    run = in_space(access, way.address, way.offset, way.space, writes)
+    members = d.number(0xFFFFFFFF, "b32")
+    d.emit(Collective(run, members, (way.address, way.stride, *reads), writes), guarded=True)
 
 
 def wmma(d: Decoder) -> None:
     """``wmma.load``, ``wmma.store`` and ``wmma.mma``."""
     kind = d.modifiers.one_of("load", "store", "mma")
-    if kind == "mma":
-        multiply(d)
-    else:
-        _transfer(d, "load" if kind == "load" else "store")
+    {"load": load, "store": store, "mma": multiply}[kind](d)
 
 
 TABLE: dict[str, Decode] = {"wmma": wmma}

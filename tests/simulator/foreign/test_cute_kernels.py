@@ -1,11 +1,14 @@
 """Kernels of the CuTe DSL."""
 
 import os
+import tempfile
 
 import numpy as np
 import pytest
 
-os.environ.setdefault("CUTE_DSL_ARCH", "sm_80")  # read when it is imported; otherwise it asks for a GPU
+# Read when it is imported: otherwise it asks for a GPU, and leaves the PTX where pytest was started.
+os.environ.setdefault("CUTE_DSL_ARCH", "sm_80")
+os.environ.setdefault("CUTE_DSL_DUMP_DIR", tempfile.gettempdir())
 cutlass = pytest.importorskip("cutlass")
 cute = pytest.importorskip("cutlass.cute")
 from cutlass.cute.nvgpu import warp  # noqa: E402
@@ -16,9 +19,8 @@ TYPES = {"f4": cutlass.Float32, "f2": cutlass.Float16, "i4": cutlass.Int32}
 
 
 @pytest.fixture
-def run(launch, monkeypatch, tmp_path):
+def run(launch):
     """Compile a function that launches one kernel, for arrays, and run that kernel."""
-    monkeypatch.chdir(tmp_path)  # it leaves the PTX there
 
     def compiled(function, grid, block, *args, shared=0):
         fakes = [

@@ -277,7 +277,9 @@ def test_quantisation_of_rows(run, rng):
 def lock_kernel(lock, total):
     while tl.atomic_cas(lock, 0, 1) == 1:
         pass
-    tl.store(total, tl.load(total) + tl.program_id(0))
+    before = tl.load(total)  # by all threads
+    tl.debug_barrier()
+    tl.store(total, before + tl.program_id(0))  # by one
     tl.debug_barrier()
     tl.atomic_xchg(lock, 0)
 
