@@ -162,8 +162,8 @@ class Launcher:
         if enter is not None:
             enter(launch_metadata)
         # The lanes of a reduction have sums that differ in the last bit, where fused steps made them, and all
-        # store theirs to one place; where there are fewer elements than lanes, several have the same one: neither
-        # is a fault of the kernel's author.
+        # store theirs to one place. Where there are fewer elements than lanes, several have the same one.
+        # Neither is a fault of the kernel's author.
         with simulator.lending(lent), settings(other_bits="note", copies="note"):
             function.prepared_call((x, y, z), (self.threads, 1, 1), *values, shared_size=self.shared)
         if leave is not None:
