@@ -381,6 +381,6 @@ def _statements(n: Mapping[str, Any]) -> list[str]:
         f"colourfulness of {n['colourfulness of the filters for shape']:.2f} and colours with filters of "
         f"{n['colourfulness of the filters for colour']:.2f}; without colours it still tells "
         f"{n['accuracy, shape, without colours']:.0%} of the shapes and "
-        f"{n['accuracy, colour, without colours']:.0%} of the colours, without shapes {n['accuracy, shape, without shapes']:.0%} and "
-        f"{n['accuracy, colour, without shapes']:.0%}.",
+        f"{n['accuracy, colour, without colours']:.0%} of the colours, without shapes "
+        f"{n['accuracy, shape, without shapes']:.0%} and {n['accuracy, colour, without shapes']:.0%}.",
     ]

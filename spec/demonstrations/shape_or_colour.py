@@ -42,18 +42,14 @@ def pictures() -> tuple[Floats, Mapping[str, npt.NDArray[np.int64]]]:
     order = draw.permutation(len(digits))
     ink, shapes = digits.X[order].reshape(-1, 1, 8, 8), digits.labels[order]
     colours = draw.integers(0, len(HUES), len(order))
-    ink_colours = np.array(
-        [
-            _colour(HUES[c], light)
-            for c, light in zip(colours, draw.uniform(0.3, 0.7, len(order)), strict=True)
-        ]
-    )
+    lightness = draw.uniform(0.3, 0.7, len(order))
+    ink_colours = np.array([_colour(HUES[c], light) for c, light in zip(colours, lightness, strict=True)])
     paper = draw.uniform(0.85, 1.0, (len(order), 1, 1, 1))
     return paper + ink * (ink_colours[:, :, None, None] - paper), {SHAPE: shapes, COLOUR: colours}
 
 
 def _colour(hue: float, lightness: float) -> Floats:
-    """Return a colour whose three channels have the mean of the lightness: its grey says nothing of its hue."""
+    """Return a colour with the lightness for its mean: in grey, nothing is left of the hue."""
     saturated = np.array(colorsys.hsv_to_rgb(hue, 1.0, 1.0))
     return np.asarray(lightness + 0.3 * (saturated - saturated.mean()))
 
