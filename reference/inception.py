@@ -229,7 +229,7 @@ def inception(channels: int, sizes: Sizes, generator: np.random.Generator) -> Br
 def reducing(channels: int, maps: int, generator: np.random.Generator) -> Branches:
     """Build a module that makes maps smaller: a convolution and a pooling side by side, both with step 2.
 
-    Pooling first would squeeze everything through a quarter of the numbers before any convolution has seen it;
+    Pooling first would squeeze everything through a quarter of the numbers before a convolution has seen it;
     convolving first would compute four pixels to keep one. Side by side the convolution makes `maps` new
     maps, and the pooling hands on all that there were.
 
