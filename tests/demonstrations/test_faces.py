@@ -40,11 +40,8 @@ def test_the_layers_see_half_of_the_images_and_the_measures_the_other() -> None:
     images, is_face = data.faces()
     assert images.shape == (200, 25, 25)
     assert is_face.sum() == 100
-    assert [answers.shape[1:] for answers in faces.hierarchy().answers] == [
-        (16, 21, 21),
-        (24, 7, 7),
-        (12, 1, 1),
-    ]
+    shapes = [answers.shape[1:] for answers in faces.hierarchy().answers]
+    assert shapes == [(16, 21, 21), (24, 7, 7), (12, 1, 1)]
 
 
 def test_without_the_wheel_that_has_faces_the_rest_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
