@@ -190,7 +190,7 @@ def demonstrate(progress: Progress) -> Demonstration:
 def _statements(n: dict[str, float | int]) -> list[str]:
     return [
         f"Every convolution, product, maximum and function of {n['steps']} steps, forward and backward, ran "
-        f"on our kernels, in {n['launches in a step']} launches a step; the sum of the error and the steps of "
+        f"on our kernels, in {n['launches in a step']} launches a step; the error's sum and the steps of "
         "the weights are NumPy's.",
         f"The error on a batch fell from {n['error before']:.2f} to {n['error at the last step']:.2f}, and "
         f"was never farther than {n['largest distance from the history of the reference']:.1e} from that of "
