@@ -26,14 +26,14 @@ from typing import Any
 
 import numpy as np
 
-from gaugeblock.reference._arguments import Array, Shape
+from gaugeblock.reference._arguments import Array, Shape, widened
 from gaugeblock.reference.convolution import conv_shape
 from gaugeblock.reference.layer import Convolutional, FullyConnected, Layer, MaxPooling, Weighted
 from gaugeblock.reference.network import Network
 from gaugeblock.reference.pooling import max_pool_shape
 from gaugeblock.reference.unit import Activation, Feedforward
 
-__all__ = ["convolutional_network", "evidence", "kernels"]
+__all__ = ["colourfulness", "convolutional_network", "evidence", "kernels"]
 
 
 def convolutional_network(
@@ -132,6 +132,43 @@ def kernels(network: Network) -> Array:
     if not isinstance(first, Convolutional):
         raise TypeError(f"CNN-C3: the first layer must be convolutional, got {type(first).__name__}")
     return first.weights
+
+
+def colourfulness(filters: Array) -> Array:
+    r"""Return which share of each filter looks at differences between channels, from 0 to 1 (CNN-D4).
+
+    .. math:: \frac{\sum_{c,r} (w_{cr} - \bar w_r)^2}{\sum_{c,r} w_{cr}^2}
+
+    A filter that weighs all channels alike sees an image in grey; one whose channels cancel sees colour only.
+
+    Parameters
+    ----------
+    filters : ndarray, shape (K, C, ...)
+        Kernels of a convolution, as `kernels` returns them.
+
+    Returns
+    -------
+    ndarray, shape (K,)
+        0 for a filter that is 0.
+
+    Raises
+    ------
+    ValueError, TypeError
+        CNN-C6: they are no array of floats with channels.
+
+    Examples
+    --------
+    >>> colourfulness(np.array([[1.0, 1.0, 1.0], [2.0, -1.0, -1.0], [3.0, 0.0, 0.0]])).round(3)
+    array([0.   , 1.   , 0.667])
+    """
+    (filters,) = widened("CNN-C6", filters=filters)
+    if filters.ndim < 2 or not filters.shape[1]:
+        raise ValueError(f"CNN-C6: filters must have kernels and channels, got shape {filters.shape}")
+    largest = np.max(np.abs(filters), axis=tuple(range(1, filters.ndim)), keepdims=True, initial=0)
+    scaled = filters / np.where(largest == 0, 1, largest)  # squares of small numbers would be 0
+    differences = scaled - scaled.mean(axis=1, keepdims=True)
+    of_colour, of_all = (np.sum(part.reshape(len(part), -1) ** 2, axis=1) for part in (differences, scaled))
+    return np.asarray(of_colour / np.where(of_all == 0, 1, of_all))
 
 
 def evidence(network: Network, x: Array, labels: Array) -> Array:

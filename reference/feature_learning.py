@@ -43,6 +43,7 @@ __all__ = [
     "features_of",
     "likeness",
     "receptive_field",
+    "specificity",
 ]
 
 Floats: TypeAlias = npt.NDArray[np.float64]
@@ -413,3 +414,48 @@ def _squared_distances(patches: Floats, patterns: Floats) -> Floats:
         difference = patches - pattern
         squared[..., k] = np.einsum("...d,...d->...", difference, difference)
     return squared
+
+
+# ------------------------------------------------------------------------------------------------------------
+# What units stand for.
+
+
+def specificity(answers: Array, belongs: Array) -> Floats:
+    r"""Return how well each unit's answer alone tells some examples from the others, from 0 to 1.
+
+    .. math:: \lvert 2 A - 1 \rvert, \qquad A = P(y > y') + \tfrac{1}{2} P(y = y')
+
+    for an example y that belongs and one y' that does not: 0 if the answer says nothing, 1 if all that belong
+    lie on one side of all others. Only the order of the answers counts.
+
+    Spec: FL-D6.
+
+    Parameters
+    ----------
+    answers : ndarray, shape (N, K)
+        Of K units for N examples.
+    belongs : ndarray of bool, shape (N,)
+        Which examples belong.
+
+    Returns
+    -------
+    ndarray, shape (K,)
+
+    Raises
+    ------
+    ValueError, TypeError
+        FL-C6: the arrays do not fit, or all examples belong, or none.
+
+    Examples
+    --------
+    >>> specificity(np.array([[1.0, 1.0], [2.0, 5.0], [3.0, 0.0]]), np.array([False, True, True]))
+    array([1., 0.])
+    """
+    (answers,) = widened("FL-C6", answers=answers)
+    if answers.ndim != 2 or belongs.shape != answers.shape[:1] or belongs.dtype != bool:
+        raise ValueError(f"FL-C6: answers has shape {answers.shape}, belongs {belongs.dtype} {belongs.shape}")
+    if belongs.all() or not belongs.any() or np.isnan(answers.astype(float)).any():
+        raise ValueError("FL-C6: some examples must belong and some not, and no answer may be NaN")
+    inside, outside = answers[belongs][:, None], answers[~belongs][None]
+    above = np.mean((inside > outside) + 0.5 * (inside == outside), axis=(0, 1))
+    return np.asarray(np.abs(2 * above - 1))

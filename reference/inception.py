@@ -26,7 +26,7 @@ from gaugeblock.reference.layer import Convolutional, Layer, MaxPooling, Passed
 from gaugeblock.reference.network import Network
 from gaugeblock.reference.unit import Activation, Operations
 
-__all__ = ["GOOGLENET_3A", "GOOGLENET_3B", "Branches", "Sizes", "inception"]
+__all__ = ["GOOGLENET_3A", "GOOGLENET_3B", "Branches", "Sizes", "inception", "reducing"]
 
 
 @dataclass(frozen=True)
@@ -224,3 +224,42 @@ def inception(channels: int, sizes: Sizes, generator: np.random.Generator) -> Br
             Network((pooling, convolved(channels, sizes.pooled, 1)) if sizes.pooled else (pooling,)),
         )
     )
+
+
+def reducing(channels: int, maps: int, generator: np.random.Generator) -> Branches:
+    """Build a module that makes maps smaller: a convolution and a pooling side by side, both with step 2.
+
+    Pooling first would squeeze everything through a quarter of the numbers before a convolution has seen it;
+    convolving first would compute four pixels to keep one. Side by side the convolution makes `maps` new
+    maps, and the pooling hands on all that there were.
+
+    Spec: INC-D3, INC-S4. Source: C. Szegedy et al., "Rethinking the inception architecture for computer
+    vision", CVPR 2016, arXiv:1512.00567, section 5.
+
+    Parameters
+    ----------
+    channels, maps : int
+        How many maps come in, and how many the convolution makes.
+    generator : numpy.random.Generator
+        Where the weights are drawn from.
+
+    Returns
+    -------
+    Branches
+
+    Raises
+    ------
+    ValueError
+        INC-C3: a number of maps is less than 1.
+
+    Examples
+    --------
+    >>> module = reducing(2, 3, np.random.default_rng(0))
+    >>> module.forward(np.zeros((1, 2, 28, 28))).y.shape
+    (1, 5, 14, 14)
+    """
+    if min(channels, maps) < 1:
+        raise ValueError(f"INC-C3: channels is {channels}, maps is {maps}, expected at least 1 of each")
+    relu = Activation("relu")
+    convolved = Convolutional.initial(channels, maps, (3, 3), relu, generator, stride=2, padding=1)
+    return Branches((Network((convolved,)), Network((MaxPooling(3, stride=2, padding=1),))))

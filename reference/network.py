@@ -226,7 +226,10 @@ class Learner:
 
     def adjusted(self, examples: Examples) -> Self:
         """Return a learner one step further."""
-        gradients = self.network.gradients(examples, self.measure, on=self.on).parameters
+        return self.along(self.network.gradients(examples, self.measure, on=self.on).parameters)
+
+    def along(self, gradients: Parameters) -> Self:
+        """Return a learner one step further, by gradients that were computed already (NET-D3)."""
         parameters, velocity = [], []
         for index, layer in enumerate(self.network.parameters):
             step = {}

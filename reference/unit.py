@@ -161,18 +161,38 @@ class Activation(Feedforward):
 class Maxout(Feedforward):
     """A unit that takes in several weighted sums and hands on the largest.
 
+    With an activation as its `transform` it hands on the largest of what that makes of the sums (UNIT-S6).
+    Where the transform rises everywhere this is the transform of the largest sum, and nothing new (UNIT-I4).
+
     Attributes
     ----------
     pieces : int
         How many.
+    transform : Activation, optional
+        A function of single numbers.
+
+    Raises
+    ------
+    ValueError
+        UNIT-C7: the transform is no activation of single numbers.
 
     Examples
     --------
     >>> Maxout(3).forward(np.array([[1.0, 5.0, 2.0, -1.0, -2.0, -3.0]]))
     array([[ 5., -1.]])
+    >>> Maxout(2, Activation("leaky_relu", {"negative_slope": -1.0})).forward(np.array([[-3.0, 2.0]]))
+    array([[3.]])
     """
 
     pieces: int = 2
+    transform: Activation | None = None
+
+    def __post_init__(self) -> None:
+        known = isinstance(self.transform, Activation) and not self.transform.name.endswith("softmax")
+        if self.transform is not None and not known:
+            raise ValueError(
+                f"UNIT-C7: transform must be an activation of single numbers, got {self.transform!r}"
+            )
 
     @property
     def incoming(self) -> int:
@@ -180,14 +200,17 @@ class Maxout(Feedforward):
         return self.pieces
 
     def forward(self, z: Array, *, axis: int = -1, on: Operations = reference) -> Array:
-        """Return the largest of each unit's sums."""
-        result: Array = on.maxout(z, pieces=self.pieces, axis=axis)
+        """Return the largest of each unit's sums, or of what the transform makes of them."""
+        result: Array = on.maxout(self._transformed(z, on), pieces=self.pieces, axis=axis)
         return result
 
     def backward(self, dy: Array, z: Array, *, axis: int = -1, on: Operations = reference) -> Array:
-        """Return dy at the sum that was the largest, 0 at the others."""
-        result: Array = on.maxout_backward(dy, z, pieces=self.pieces, axis=axis)
-        return result
+        """Return dy at the sum that was the largest, times the slope of the transform; 0 at the others."""
+        result: Array = on.maxout_backward(dy, self._transformed(z, on), pieces=self.pieces, axis=axis)
+        return self.transform.backward(result, z, on=on) if self.transform else result
+
+    def _transformed(self, z: Array, on: Operations) -> Array:
+        return self.transform.forward(z, on=on) if self.transform else z
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gaugeblock.reference import conv, convolve, cross_correlate
+from gaugeblock.spec.demonstrations import contours, data
 from gaugeblock.spec.demonstrations import convolution_interpretations as interpretations
-from gaugeblock.spec.demonstrations import data
 from gaugeblock.spec.demonstrations.frame import Demonstration, Picture, Progress
 from gaugeblock.spec.demonstrations.style import ACCENT, INK, LINES, PALE, show_map, show_photograph
 
@@ -416,6 +416,7 @@ PICTURES: Mapping[str, Callable[[], Picture]] = {
     "sliding-patch": sliding_patch_picture,
     "feature-detection": feature_picture,
     "interpretations": interpretations.picture,
+    "contours": contours.picture,
     "algorithms": algorithms_picture,
 }
 
@@ -430,6 +431,8 @@ def demonstrate(progress: Progress) -> Demonstration:
     feature = feature_detection()
     progress(0.5, "other interpretations")
     others = interpretations.measure()
+    progress(0.6, "waves and contours")
+    of_contours, said_of_contours = contours.measure()
     progress(0.7, "algorithms")
     algorithms = agreement()
     numbers: dict[str, float | int] = {
@@ -451,9 +454,10 @@ def demonstrate(progress: Progress) -> Demonstration:
         "largest error of the Fourier transform": algorithms.fft_error,
         "bound of that error": algorithms.fft_bound,
         **others.numbers,
+        **of_contours,
     }
     numbers |= {f"error of {name} / (2⁻⁵³ Σ|w||x|)": error for name, error in algorithms.errors.items()}
-    statements = [*_statements(numbers), *others.statements]
+    statements = [*_statements(numbers), *others.statements, *said_of_contours]
     return Demonstration.of("convolution", TITLE, statements=statements, numbers=numbers, pictures=PICTURES)
 
 

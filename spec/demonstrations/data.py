@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Dataset", "breast_cancer", "diabetes", "digits", "iris", "photograph"]
+__all__ = ["Dataset", "breast_cancer", "diabetes", "digits", "faces", "has_faces", "iris", "photograph"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -85,6 +87,38 @@ def diabetes() -> tuple[Floats, Floats]:
 
     bunch = load_diabetes()
     return _frozen(bunch.data * len(bunch.data) ** 0.5, np.float64), _frozen(bunch.target, np.float64)
+
+
+def has_faces() -> bool:
+    """Return whether the wheel that carries the faces, scikit-image's, is installed (extra ``faces``)."""
+    return _faces_file() is not None
+
+
+def _faces_file() -> Path | None:
+    """Return the file of the faces; scikit-image itself is not imported."""
+    found = find_spec("skimage")
+    if found is None or not found.submodule_search_locations:
+        return None
+    file = Path(found.submodule_search_locations[0], "data", "lfw_subset.npy")
+    return file if file.is_file() else None
+
+
+@cache
+def faces() -> tuple[Floats, npt.NDArray[np.bool_]]:
+    """Return 200 grey images of 25×25 pixels from 0 to 1, and which of them are faces: the first hundred.
+
+    They are a part of "Labeled Faces in the Wild" (G. B. Huang et al., 2007).
+
+    Raises
+    ------
+    ModuleNotFoundError
+        The extra ``faces`` is not installed.
+    """
+    file = _faces_file()
+    if file is None:
+        raise ModuleNotFoundError("the faces come with scikit-image: pip install '.[faces]' in a checkout")
+    images = _frozen(np.load(file), np.float64)
+    return images, np.arange(len(images)) < len(images) // 2
 
 
 @cache

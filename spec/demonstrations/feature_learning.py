@@ -29,6 +29,7 @@ from gaugeblock.reference.feature_learning import (
     likeness,
 )
 from gaugeblock.reference.machine_learning import accuracy, cross_entropy
+from gaugeblock.spec.demonstrations import data, faces
 from gaugeblock.spec.demonstrations.convolutional_network import CLASSES, parts, trained, training
 from gaugeblock.spec.demonstrations.frame import Demonstration, Picture, Progress
 from gaugeblock.spec.demonstrations.style import ACCENT, LINES, PALE, show_map
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure, SubFigure
 
 TITLE = "Feature learning"
+NO_FACES = "For edges, parts and faces found without labels, pip install scikit-image, which carries faces."
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 FeaturesOf: TypeAlias = Callable[[Floats], Floats]
@@ -284,6 +286,7 @@ PICTURES: Mapping[str, Callable[[], Picture]] = {
     "hierarchy": hierarchy_picture,
     "patterns": patterns_picture,
     "errors": errors_picture,
+    **({"faces": faces.picture} if data.has_faces() else {}),
 }
 
 
@@ -295,6 +298,8 @@ def demonstrate(progress: Progress) -> Demonstration:
     found = {kind: classified(kind) for kind in KINDS}
     progress(0.8, "the last layer trained anew")
     last = last_layer()
+    progress(0.85, "faces")
+    of_faces, said_of_faces = faces.measure() if data.has_faces() else ({}, [NO_FACES])
     numbers: dict[str, float | int] = {"digits in the test": len(parts().test)}
     for kind, result in found.items():
         numbers[f"read wrong, features {kind}"] = result.wrong
@@ -306,11 +311,12 @@ def demonstrate(progress: Progress) -> Demonstration:
         "accuracy of logistic regression on its features": last.anew_accuracy,
         "read wrong by logistic regression on its features": last.anew_wrong,
         "variance between exciting patches, as a share": sharpness(),
+        **of_faces,
     }
     return Demonstration.of(
         "feature_learning",
         TITLE,
-        statements=_statements(numbers, last.same),
+        statements=[*_statements(numbers, last.same), *said_of_faces],
         numbers=numbers,
         pictures=PICTURES,
     )

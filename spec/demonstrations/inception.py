@@ -6,6 +6,7 @@ those of C. Szegedy et al., "Going deeper with convolutions", CVPR 2015, table 1
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -15,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gaugeblock.reference.counting import Cost, costs, total
-from gaugeblock.reference.inception import GOOGLENET_3A, GOOGLENET_3B, Sizes, inception
-from gaugeblock.reference.layer import Convolutional
+from gaugeblock.reference.inception import GOOGLENET_3A, GOOGLENET_3B, Sizes, inception, reducing
+from gaugeblock.reference.layer import Convolutional, MaxPooling
 from gaugeblock.reference.network import Network
 from gaugeblock.reference.unit import Activation
 from gaugeblock.spec.demonstrations.frame import Demonstration, Picture, Progress
@@ -89,6 +90,51 @@ def reduction() -> Compared:
     shape = (CHANNELS, SIZE, SIZE)
     reduced = Network((maps(CHANNELS, 64, 1), maps(64, 32, 5)))
     return Compared(total(costs(reduced, shape)), total(costs(Network((maps(CHANNELS, 32, 5),)), shape)))
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way from 256 maps of 28×28 to 512 of 14×14.
+
+    Attributes
+    ----------
+    multiplications : int
+        What it costs.
+    narrowest : int
+        The fewest numbers that everything goes through.
+    """
+
+    multiplications: int
+    narrowest: int
+
+
+POOL_FIRST, CONVOLVE_FIRST, SIDE_BY_SIDE = "pooling first", "convolution first", "side by side"
+
+
+@cache
+def ways() -> Mapping[str, Way]:
+    """Count three ways to make maps smaller."""
+    maps, shape = 256, (256, SIZE, SIZE)
+
+    def convolved(outputs: int) -> Convolutional:
+        weights = np.zeros((outputs, maps, 3, 3))
+        return Convolutional(weights, np.zeros(outputs), Activation("relu"), padding=1)
+
+    pooling = MaxPooling(3, stride=2, padding=1)
+    networks = {
+        POOL_FIRST: Network((pooling, convolved(2 * maps))),
+        CONVOLVE_FIRST: Network((convolved(2 * maps), pooling)),
+        SIDE_BY_SIDE: Network((reducing(maps, maps, np.random.default_rng(0)),)),
+    }
+    # What each layer hands on: the counts of the network up to there.
+    found = {
+        name: [total(costs(Network(network.layers[: k + 1]), shape)) for k in range(len(network.layers))]
+        for name, network in networks.items()
+    }
+    return {
+        name: Way(steps[-1].multiplications, min(math.prod(step.shape) for step in steps))
+        for name, steps in found.items()
+    }
 
 
 # ------------------------------------------------------------------------------------------------------------
@@ -196,6 +242,8 @@ def demonstrate(progress: Progress) -> Demonstration:
     found = module()
     progress(0.4, "two modules")
     both = two_modules()
+    progress(0.9, "pooling beside a convolution")
+    smaller = ways()
     numbers: dict[str, Any] = {
         "multiplications of 5×5 on 192 maps": one.naive.multiplications,
         "multiplications of 1×1 to 64 maps, and 5×5": one.reduced.multiplications,
@@ -212,6 +260,11 @@ def demonstrate(progress: Progress) -> Demonstration:
         "multiplications of two modules": both.reduced.multiplications,
         "multiplications of two modules without reduction": both.naive.multiplications,
     }
+    for name, way in smaller.items():
+        numbers |= {
+            f"multiplications to a quarter of the pixels, {name}": way.multiplications,
+            f"narrowest place on the way, {name}": way.narrowest,
+        }
     return Demonstration.of(
         "inception", TITLE, statements=_statements(one, found, both), numbers=numbers, pictures=PICTURES
     )
@@ -231,4 +284,8 @@ def _statements(one: Compared, found: Compared, both: Compared) -> list[str]:
         f"{both.times('multiplications'):.1f} in multiplications.",
         f"It does not hold fewer numbers for the way back, but {reduced.forward:,} instead of "
         f"{naive.forward:,}: the maps in between are held too.",
+        "Pooling reduces too: beside a convolution with step 2 it makes 512 maps of 14×14 from 256 of 28×28 "
+        f"in {ways()[SIDE_BY_SIDE].multiplications:,} multiplications; pooling first takes "
+        f"{ways()[POOL_FIRST].multiplications:,} and squeezes all through half the numbers, pooling last "
+        f"takes {ways()[CONVOLVE_FIRST].multiplications:,}.",
     ]

@@ -5,6 +5,7 @@ Source: T. Dettmers, "Deep Learning in a Nutshell: Core Concepts", 2015, section
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -103,6 +104,22 @@ def equal_neurons() -> int:
     return int(np.sum(whole == np.array(singly, object)))
 
 
+def told_by_one(activation: Activation) -> int:
+    """Return how many of the four inputs of "one of two" one neuron tells, with the best of many weights.
+
+    What it says is held against a threshold, the best one, from either side.
+    """
+    inputs, wanted = np.array([[0.0, 0], [0, 1], [1, 0], [1, 1]]), np.array([0, 1, 1, 0])
+    steps = np.arange(-2.0, 2.5, 0.5)
+    best = 0
+    for w, v, bias in itertools.product(steps, steps, steps):
+        said = np.array([neuron(pair, (w, v), bias, activation) for pair in inputs])
+        for threshold in said:
+            right = int(np.sum((said > threshold) == wanted))
+            best = max(best, right, 4 - right)
+    return best
+
+
 def perceptron_picture() -> Picture:
     """Return the two lessons: petals, the last line, and the mistakes of each pass."""
 
@@ -155,6 +172,8 @@ def demonstrate(progress: Progress) -> Demonstration:
         "mistakes where no line does": sum(mixed.mistakes),
         "least mistakes in a pass there": min(mixed.mistakes),
         "passes": PASSES,
+        "inputs of “one of two” told by one unit that rises": told_by_one(Activation("relu")),
+        "told by one that falls and rises": told_by_one(Activation("leaky_relu", {"negative_slope": -1.0})),
     }
     return Demonstration.of(
         "neuron", TITLE, statements=_statements(numbers, separable, mixed), numbers=numbers, pictures=PICTURES
@@ -171,4 +190,7 @@ def _statements(n: Mapping[str, float | int], separable: Lesson, mixed: Lesson) 
         f"finds allows {n['mistakes that its margin allows']:.0f}.",
         f"On {' and '.join(mixed.names)} it makes {n['least mistakes in a pass there']} mistakes or more in "
         f"each of {n['passes']} passes: it never settles.",
+        "Of the four inputs of “one of two, but not both” one neuron tells "
+        f"{n['inputs of “one of two” told by one unit that rises']} with an activation that rises, and "
+        f"{n['told by one that falls and rises']} with one that falls and rises, as some dendrites do.",
     ]

@@ -122,6 +122,18 @@ def memory() -> Memory:
     )
 
 
+RISING, FALLING = "softplus", "silu"
+"""An activation that rises everywhere, and one that falls first."""
+
+
+@cache
+def transformed(name: str) -> float:
+    """Return how far maxout of transformed sums is from the transform of maxout, at the most."""
+    z = np.random.default_rng(0).normal(size=(1000, 4)) * 2
+    inside = Maxout(4, Activation(name)).forward(z)
+    return float(np.abs(inside - Activation(name).forward(Maxout(4).forward(z))).max())
+
+
 def kinds() -> Mapping[str, bool]:
     """Return for several things whether they are units."""
     things = (Activation, Maxout, LSTM, Threshold, Convolutional, MaxPooling, AveragePooling)
@@ -184,6 +196,7 @@ def demonstrate(progress: Progress) -> Demonstration:
         "weighted sums of an activation": Activation("relu").incoming,
         "weighted sums of an LSTM unit": LSTM().incoming,
         **{f"distance from x² with {bend.pieces} pieces": bend.error for bend in bent},
+        **{f"transform inside or behind maxout, {name}": transformed(name) for name in (RISING, FALLING)},
         "steps between store and show": ASKED - STORED,
         "number stored": kept.stored,
         "number held at the end": kept.held,
@@ -205,6 +218,9 @@ def _statements(n: Mapping[str, float | int]) -> list[str]:
         f"{n['weighted sums of an LSTM unit']}, a maxout unit as many as it has pieces.",
         f"With {', '.join(map(str, PIECES))} pieces, maxout comes within {distances} of x²: a quarter each "
         "time.",
+        "Whether sums are transformed inside a maxout unit or behind it makes no difference for a function "
+        f"that rises ({RISING}: {n[f'transform inside or behind maxout, {RISING}']:.1g}), and one for one "
+        f"that falls somewhere ({FALLING}: {n[f'transform inside or behind maxout, {FALLING}']:.2f}).",
         f"An LSTM unit that stores {n['number stored']:.6f} holds {n['number held at the end']:.6f} after "
         f"{n['steps between store and show']} steps of other numbers.",
         f"On the way back {n['gradient that arrives, forget gate open']:.3g} of a gradient arrives where "

@@ -297,6 +297,12 @@ def _parser() -> argparse.ArgumentParser:
         choices=demonstrations.FORMATS,
         help="of the pictures (default: %(default)s)",
     )
+    concepts.add_argument(
+        "--on",
+        choices=("reference", "gpu"),
+        default="reference",
+        help="gpu: let the convolutional network learn on our kernels (default: %(default)s)",
+    )
     concepts.set_defaults(run=show_concepts)
     return parser
 
@@ -583,14 +589,25 @@ def show_concepts(options: argparse.Namespace) -> int:
             console.print(f"{name:<22} {demonstrations.title(name)}", markup=False)
     # All names are read before the first concept, which may take a minute.
     names = [_known(concept, demonstrations.CONCEPTS, "concept") for concept in options.concept]
+    if options.on == "gpu" and names != ["convolutional_network"]:
+        raise UsageError("--on gpu is for convolutional_network, and for it alone")
     if names:
         _make_folder(options.output, "--output")
     for name in names:
         with steps(console, name) as progress:
-            shown = demonstrations.demonstrate(name, progress)
+            shown = _demonstrated(name, options.on, progress)
             paths = _write_pictures(shown.pictures, options.output, f"{name}-", options.format)
         show_demonstration(console, shown, paths)
     return CONFORMING
+
+
+def _demonstrated(concept: str, on: str, progress: demonstrations.Progress) -> demonstrations.Demonstration:
+    """Measure what there is to show about a concept, on the reference or on our kernels."""
+    if on == "gpu":
+        from gaugeblock.conformance import training
+
+        return training.demonstrate(progress)
+    return demonstrations.demonstrate(concept, progress)
 
 
 def _write_pictures(

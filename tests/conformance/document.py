@@ -16,16 +16,18 @@ import posixpath
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from gaugeblock.conformance.checks import checks_of
-from gaugeblock.spec.clauses import pages
+from gaugeblock.spec.clauses import load, pages
 from gaugeblock.spec.document import Claim
 from gaugeblock.spec.document.chapters import concept_of
 from gaugeblock.spec.operations import OPERATIONS
+from gaugeblock.spec.statements import STATEMENTS, Statement
 
 KERNELS: Mapping[str, tuple[str, ...]] = {
     "activation": ("activation", "softmax", "maxout"),
@@ -34,6 +36,7 @@ KERNELS: Mapping[str, tuple[str, ...]] = {
 """How the names of a concept's kernels begin, where it is not the name of the concept."""
 
 
+@cache
 def claims() -> Mapping[str, Sequence[Claim]]:
     """Return the checks of the suite by the clause that they try."""
     found: dict[str, dict[tuple[str, str], list[str]]] = {}
@@ -131,6 +134,59 @@ def table() -> str:
     return "\n".join(lines)
 
 
+_MARK = re.compile(r'pytest\.mark\.spec\("([A-Z]+-[A-Z][0-9]+)"\)')
+_TEST = re.compile(r"((?:^@.*\n(?:^[ )\]].*\n)*)+)^def (test_\w+)", re.MULTILINE)
+
+
+def marked(root: Path) -> Mapping[str, Sequence[str]]:
+    """Return the tests of a repository by the clauses that their marks name, as paths from ``spec/``."""
+    found: dict[str, list[str]] = {}
+    for file in sorted((root / "tests").glob("*/test_*.py")):
+        for marks, name in _TEST.findall(file.read_text("utf-8")):
+            for clause in _MARK.findall(marks):
+                found.setdefault(clause, []).append(f"../{file.relative_to(root).as_posix()}::{name}")
+    return found
+
+
+def statements_page(root: Path) -> str:
+    """Return the page of the source's statements: the clauses, a test and the numbers of each."""
+    tests, lines = marked(root), [_STATEMENTS]
+    for concept in dict.fromkeys(statement.concept for statement in STATEMENTS):
+        title = concept.replace("_", " ").capitalize()
+        lines += [f"\n## {title}\n", "| It says | Clauses | Tests | Shown as |", "|---|---|---|---|"]
+        for statement in STATEMENTS:
+            if statement.concept == concept:
+                lines.append(f"| {' | '.join(_statement(statement, tests))} |")
+    return "\n".join(lines) + "\n"
+
+
+_STATEMENTS = """# What the source states
+
+Every statement of the glossary that this began with, in our words: the clauses that make it exact, a test of
+each clause, and the numbers of `gaugeblock show` that measure it. Made by
+`python -m gaugeblock.conformance.document .` from
+[statements.py](statements.py) and the tests; a test sees that nothing is missing."""
+
+
+def _tested(clause: str, tests: Mapping[str, Sequence[str]]) -> str:
+    """Return a link to a test of a clause, or to the suite's checks where that has one."""
+    if clause in tests:
+        file, _, name = tests[clause][0].partition("::")
+        return f"[{name.removeprefix('test_').replace('_', ' ')}]({file})"
+    concept = concept_of(load()[clause].page)
+    return f"[the suite's {claims()[clause][0].name}](../tests/conformance/test_{concept}.py)"
+
+
+def _statement(statement: Statement, tests: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """Yield the cells of a statement."""
+    known = load()
+    yield statement.words.replace("|", "\\|")
+    yield ", ".join(f"[{id}](text/{known[id].page}#{id.lower()})" for id in statement.clauses)
+    yield ", ".join(dict.fromkeys(_tested(id, tests) for id in statement.clauses))
+    figures = [f"“{figure}”".replace("|", "\\|") for figure in statement.figures]
+    yield "; ".join([*figures, *([statement.remark] if statement.remark else [])])
+
+
 SUITE = "this suite"
 RECORDED = Path("tests", "mutants", "results", "matrix.json")
 """What each rule said of each broken kernel and each correct variant; part of the repository alone."""
@@ -183,6 +239,7 @@ def main() -> int:
         print("usage: python -m gaugeblock.conformance.document CHECKOUT", file=sys.stderr)
         return 2
     _replace(root / "spec" / "README.md", table())
+    (root / "spec" / "statements.md").write_text(statements_page(root), "utf-8", newline="\n")
     if (root / RECORDED).exists():
         _replace(root / "tests" / "mutants" / "README.md", kill_table(root))
     return 0

@@ -12,8 +12,9 @@ import pytest
 from threadpoolctl import threadpool_info
 
 from gaugeblock.spec import demonstrations
-from gaugeblock.spec.demonstrations import CONCEPTS, Demonstration, Picture, Progress, style
+from gaugeblock.spec.demonstrations import CONCEPTS, Demonstration, Picture, Progress, data, style
 from gaugeblock.spec.demonstrations.frame import DemonstrationModule
+from gaugeblock.spec.statements import STATEMENTS
 
 GLOSSARY = (
     "machine_learning",
@@ -65,6 +66,11 @@ def test_a_demonstration_tells_its_progress_sentences_numbers_and_pictures(conce
     assert all(type(number) in (int, float) and math.isfinite(number) for number in shown.numbers.values())
     assert [picture.name for picture in shown.pictures] == list(module(concept).PICTURES)
     assert all(picture.caption.endswith(".") for picture in shown.pictures)
+    stated = {figure for each in STATEMENTS if each.concept == concept for figure in each.figures}
+    needs_faces = {
+        figure for figure in stated if "units specific" in figure or "likeness of images" in figure
+    }
+    assert stated - set(shown.numbers) <= (set() if data.has_faces() else needs_faces)
 
 
 # Measuring everything twice takes minutes: a deep run does, before a release.

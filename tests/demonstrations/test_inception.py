@@ -3,7 +3,16 @@
 import pytest
 
 from gaugeblock.spec import demonstrations
-from gaugeblock.spec.demonstrations.inception import module, reduction, two_modules
+from gaugeblock.spec.demonstrations.inception import (
+    CONVOLVE_FIRST,
+    POOL_FIRST,
+    SIDE_BY_SIDE,
+    Way,
+    module,
+    reduction,
+    two_modules,
+    ways,
+)
 
 
 @pytest.mark.spec("INC-I5")
@@ -32,3 +41,12 @@ def test_reductions_save_work_parameters_and_room_but_not_what_is_held() -> None
     assert module().times("patches") >= 5.5
     assert two_modules().times("multiplications") >= 3.9
     assert module().times("forward") <= 0.7
+
+
+@pytest.mark.spec("INC-I6")
+def test_a_pooling_beside_a_convolution_costs_least_and_squeezes_nothing() -> None:
+    assert ways() == {
+        POOL_FIRST: Way(231_211_008, 50_176),
+        CONVOLVE_FIRST: Way(924_844_032, 100_352),
+        SIDE_BY_SIDE: Way(115_605_504, 100_352),
+    }

@@ -2,6 +2,9 @@
 
 import math
 
+import pytest
+
+from gaugeblock.reference.unit import Activation
 from gaugeblock.spec.demonstrations import neuron
 
 
@@ -19,3 +22,9 @@ def test_a_perceptron_never_settles_where_no_line_separates() -> None:
     _, mixed = neuron.lessons()
     assert min(mixed.mistakes) > 0
     assert mixed.allowed == math.inf
+
+
+@pytest.mark.spec("NEURON-I2")
+def test_one_unit_tells_one_of_two_if_its_activation_falls_and_rises() -> None:
+    assert neuron.told_by_one(Activation("leaky_relu", {"negative_slope": -1.0})) == 4
+    assert [neuron.told_by_one(Activation(name)) for name in ("relu", "sigmoid", "tanh")] == [3, 3, 3]

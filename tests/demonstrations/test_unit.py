@@ -11,6 +11,11 @@ def test_a_maxout_unit_of_k_tangents_is_within_a_square_of_their_spacing() -> No
         assert abs(bend.error - 1 / bend.pieces**2) <= 4 * 2.0**-52
 
 
+def test_a_transform_inside_maxout_matters_where_it_falls_alone() -> None:
+    assert unit.transformed(unit.RISING) <= 1e-14
+    assert unit.transformed(unit.FALLING) >= 0.1
+
+
 def test_a_cell_keeps_a_number_for_hundreds_of_steps() -> None:
     """The gates are σ(±40) = 1 − 4·10⁻¹⁸, which is 1, or 4·10⁻¹⁸, over which 280 numbers below ½ enter."""
     found = unit.memory()

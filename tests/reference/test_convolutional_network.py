@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from gaugeblock import reference
-from gaugeblock.reference.convolutional_network import convolutional_network, evidence, kernels
+from gaugeblock.reference.convolutional_network import colourfulness, convolutional_network, evidence, kernels
 from gaugeblock.reference.counting import costs, table, total
 from gaugeblock.reference.layer import AveragePooling, Convolutional, FullyConnected, MaxPooling, Recurrent
 from gaugeblock.reference.machine_learning import Examples, cross_entropy, squared_error
@@ -372,3 +372,42 @@ def test_maps_can_trade_places(seed: int) -> None:
     parameters[0] = {name: array[::-1] for name, array in parameters[0].items()}
     parameters[2]["weights"] = parameters[2]["weights"][:, ::-1]
     assert (network.with_parameters(tuple(parameters)).forward(x) == network.forward(x)).all()
+
+
+# Colourfulness
+
+filters_drawn = st.integers(0, 2**32 - 1).map(
+    lambda seed: np.random.default_rng(seed).normal(size=(4, 3, 5, 5))
+)
+
+
+@pytest.mark.spec("CNN-D4")
+def test_a_filter_of_equal_channels_is_grey_and_one_whose_channels_cancel_is_all_colour() -> None:
+    taps = np.array([[1.0, -2.0], [0.5, 3.0]])
+    grey, coloured = np.stack([taps, taps, taps]), np.stack([taps, -taps, 0 * taps])
+    assert colourfulness(np.stack([grey, coloured])).tolist() == [0.0, 1.0]
+    many = np.random.default_rng(0).normal(size=(2000, 3, 1))
+    assert colourfulness(many).mean() == pytest.approx(2 / 3, abs=0.03)
+
+
+@pytest.mark.spec("CNN-I5")
+@given(filters_drawn, st.sampled_from([-3.0, 2.0**-400, 7.0]), st.permutations(range(3)))
+def test_colourfulness_is_of_the_filter_not_of_its_size_or_order(
+    filters: np.ndarray, factor: float, order: list[int]
+) -> None:
+    want = colourfulness(filters)
+    assert np.all((want >= 0) & (want <= 1))
+    assert np.allclose(colourfulness(factor * filters[:, order, ::-1]), want, rtol=0, atol=1e-13)
+
+
+@pytest.mark.spec("CNN-X2")
+def test_a_filter_that_is_nothing_has_no_colour_and_a_small_one_has_its_own() -> None:
+    nothing, small = np.zeros((3, 2)), np.array([[1.0, 0.0], [0.0, 0.0], [0.0, 0.0]]) * 2.0**-1000
+    assert colourfulness(np.stack([nothing, small])) == pytest.approx([0.0, 2 / 3])
+
+
+@pytest.mark.spec("CNN-C6")
+@pytest.mark.parametrize("filters", [np.zeros(3), np.zeros((2, 0, 5)), np.zeros((2, 3), int)])
+def test_what_has_no_kernels_and_channels_has_no_colourfulness(filters: np.ndarray) -> None:
+    with pytest.raises((ValueError, TypeError), match=r"^CNN-C6: filters must"):
+        colourfulness(filters)

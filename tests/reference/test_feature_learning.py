@@ -17,6 +17,7 @@ from gaugeblock.reference.feature_learning import (
     features_of,
     likeness,
     receptive_field,
+    specificity,
 )
 from gaugeblock.reference.layer import AveragePooling, Convolutional, FullyConnected, Layer, MaxPooling
 from gaugeblock.reference.network import Network
@@ -305,3 +306,44 @@ def test_other_patches_are_refused() -> None:
         likeness(np.zeros((2, 3)), np.zeros((4, 2)))
     with pytest.raises(TypeError, match="FL-C5: patches has dtype float64, patterns has dtype float32"):
         likeness(np.zeros((2, 3)), np.zeros((4, 3), np.float32))
+
+
+# What units stand for
+
+
+@pytest.mark.spec("FL-D6")
+def test_specificity_is_that_of_all_pairs_and_equal_answers_count_by_half() -> None:
+    answers = np.array([[0.0, 1.0, 5.0], [1.0, 1.0, 5.0], [2.0, 1.0, 5.0], [3.0, 9.0, 5.0]])
+    belongs = np.array([False, True, False, True])
+    # Pairs of one that belongs and one that does not: 1 > 0, 1 < 2, 3 > 0, 3 > 2; 1 = 1 twice, 9 > 1 twice.
+    assert specificity(answers, belongs).tolist() == [0.5, 0.5, 0.0]
+    assert specificity(answers, ~belongs).tolist() == [0.5, 0.5, 0.0]
+
+
+@pytest.mark.spec("FL-I4")
+@given(st.integers(0, 2**32 - 1))
+def test_specificity_is_of_the_order_alone(seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    answers, belongs = draw.integers(-3, 4, (12, 4)).astype(float), np.arange(12) < draw.integers(1, 12)
+    want = specificity(answers, belongs)
+    assert np.all((want >= 0) & (want <= 1))
+    for changed in (specificity(np.exp(answers), belongs), specificity(-answers, belongs)):
+        assert np.allclose(changed, want, rtol=0, atol=1e-15)
+    assert np.allclose(specificity(answers, ~belongs), want, rtol=0, atol=1e-15)
+
+
+@pytest.mark.spec("FL-C6")
+@pytest.mark.parametrize(
+    ("answers", "belongs"),
+    [
+        (np.zeros(2), np.array([True, False])),
+        (np.zeros((2, 1)), np.array([True])),
+        (np.zeros((2, 1)), np.array([1, 0])),
+        (np.zeros((2, 1)), np.array([True, True])),
+        (np.full((2, 1), np.nan), np.array([True, False])),
+        (np.zeros((2, 1), int), np.array([True, False])),
+    ],
+)
+def test_answers_without_two_groups_are_refused(answers: np.ndarray, belongs: np.ndarray) -> None:
+    with pytest.raises((ValueError, TypeError), match=r"^FL-C6: "):
+        specificity(answers, belongs)

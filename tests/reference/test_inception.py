@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from gaugeblock import reference
 from gaugeblock.reference.counting import costs, table, total
-from gaugeblock.reference.inception import GOOGLENET_3A, GOOGLENET_3B, Branches, Sizes, inception
+from gaugeblock.reference.inception import GOOGLENET_3A, GOOGLENET_3B, Branches, Sizes, inception, reducing
 from gaugeblock.reference.layer import AveragePooling, Convolutional, FullyConnected, MaxPooling
 from gaugeblock.reference.machine_learning import Examples, cross_entropy, squared_error
 from gaugeblock.reference.network import Learner, Network
@@ -336,3 +336,25 @@ def test_the_module_that_is_fed_is_cheaper_too() -> None:
         together.append(small.multiplications * (28 * 28 // 16))
         assert small.shape[0] == second.output(first.output(192))
     assert together == [432_316_416, 1_691_533_312]
+
+
+# A module that makes maps smaller
+
+
+@pytest.mark.spec("INC-D3")
+@pytest.mark.spec("INC-S4")
+@pytest.mark.parametrize(("height", "width"), [(28, 28), (7, 4), (1, 2)])
+def test_a_reducing_module_joins_new_maps_and_pooled_ones_of_half_the_size(height: int, width: int) -> None:
+    draw = np.random.default_rng(0)
+    module, x = reducing(2, 3, draw), draw.normal(size=(2, 2, height, width))
+    y = module.forward(x).y
+    assert y.shape == (2, 5, -(-height // 2), -(-width // 2))
+    assert y[:, :3].min() >= 0
+    assert np.array_equal(y[:, 3:], reference.max_pool(x, kernel=3, stride=2, padding=1))
+
+
+@pytest.mark.spec("INC-C3")
+@pytest.mark.parametrize(("channels", "maps"), [(0, 1), (1, 0)])
+def test_a_reducing_module_has_maps_to_reduce_and_makes_some(channels: int, maps: int) -> None:
+    with pytest.raises(ValueError, match=r"^INC-C3: channels is"):
+        reducing(channels, maps, np.random.default_rng(0))

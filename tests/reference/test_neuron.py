@@ -143,3 +143,10 @@ def test_no_perceptron_tells_one_of_two_but_not_both(w: int, v: int, b: int, rou
     for _ in range(rounds):
         perceptron = perceptron.adjusted(EXCLUSIVE)
     assert perceptron.error(EXCLUSIVE) >= 0.25
+
+
+@pytest.mark.spec("NEURON-I2")
+def test_one_neuron_is_zero_on_one_of_two_and_one_elsewhere() -> None:
+    size = Activation("leaky_relu", {"negative_slope": -1.0})
+    inputs = [[Fraction(a), Fraction(b)] for a in (0, 1) for b in (0, 1)]
+    assert [neuron(np.array(pair, object), [1, 1], Fraction(-1), size) for pair in inputs] == [1, 0, 0, 1]

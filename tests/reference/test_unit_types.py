@@ -50,6 +50,53 @@ def test_a_maxout_unit_takes_neighbouring_sums() -> None:
     assert Maxout(2).backward(np.array([[[1.0], [2.0]]]), z, axis=1).ravel().tolist() == [0, 1, 2, 0]
 
 
+@pytest.mark.spec("UNIT-S6")
+def test_maxout_takes_the_largest_sum_or_the_largest_transformed_one() -> None:
+    z = np.array([[Fraction(-3), Fraction(2), Fraction(1), Fraction(-1)]])
+    size = Maxout(2, Activation("leaky_relu", {"negative_slope": -1.0}))  # |z|
+    assert Maxout(2).forward(z).tolist() == [[2, 1]]
+    assert size.forward(z).tolist() == [[3, 1]]
+    dy = np.array([[Fraction(5), Fraction(7)]])
+    assert Maxout(2).backward(dy, z).tolist() == [[0, 5, 7, 0]]
+    assert size.backward(dy, z).tolist() == [[-5, 0, 7, 0]]  # of equal ones the first
+
+
+@pytest.mark.spec("UNIT-S6")
+def test_the_gradient_of_transformed_maxout_is_that_of_differences() -> None:
+    unit, z = Maxout(3, Activation("silu")), np.random.default_rng(1).normal(size=(2, 6))
+    dy = np.random.default_rng(2).normal(size=(2, 2))
+    for place in np.ndindex(2, 6):
+        step = np.zeros_like(z)
+        step[place] = 1e-6
+        want = np.sum(dy * (unit.forward(z + step) - unit.forward(z - step))) / 2e-6
+        assert unit.backward(dy, z)[place] == pytest.approx(want, abs=1e-8)
+
+
+@pytest.mark.spec("UNIT-I4")
+@pytest.mark.parametrize(
+    "name", ["relu", "relu6", "hard_tanh", "leaky_relu", "hard_sigmoid", "tanh", "softplus"]
+)
+def test_a_transform_that_rises_may_stand_inside_or_behind(name: str) -> None:
+    z, f = np.random.default_rng(3).normal(size=(50, 8)) * 4, Activation(name)
+    inside, behind = Maxout(4, f).forward(z), f.forward(Maxout(4).forward(z))
+    linear = name not in ("tanh", "softplus")
+    assert np.array_equal(inside, behind) if linear else np.allclose(inside, behind, rtol=1e-15, atol=0)
+
+
+@pytest.mark.spec("UNIT-I4")
+@pytest.mark.parametrize("name", ["gelu", "silu"])
+def test_a_transform_that_falls_somewhere_makes_another_unit(name: str) -> None:
+    z = np.array([[-4.0, -0.5]])
+    assert Maxout(2, Activation(name)).forward(z)[0, 0] > Activation(name).forward(Maxout(2).forward(z))[0, 0]
+
+
+@pytest.mark.spec("UNIT-C7")
+@pytest.mark.parametrize("transform", [Maxout(2), Threshold(), Activation("softmax"), "relu"])
+def test_pieces_are_transformed_by_an_activation_of_single_numbers(transform: object) -> None:
+    with pytest.raises(ValueError, match=r"^UNIT-C7: transform must be an activation of single numbers"):
+        Maxout(2, transform)  # type: ignore[arg-type]
+
+
 @pytest.mark.spec("UNIT-C5")
 @pytest.mark.parametrize("name", ["max_pool", "conv", "maxout", "relu_backward", ""])
 def test_what_is_no_activation_function_is_refused(name: str) -> None:

@@ -38,6 +38,14 @@ NOT_ASKED = {
     "POOL-S10": "the reference alone",
     "UNIT-C5": "the reference alone",
     "UNIT-C6": "the reference alone",
+    "UNIT-C7": "the reference alone",
+    "UNIT-S6": "the reference alone",
+    "UNIT-I4": "the reference alone",
+    "CONV-C7": "the reference alone",
+    "CONV-S11": "the reference alone",
+    "CONV-S12": "the reference alone",
+    "CONV-A9": "the reference alone",
+    "CONV-I8": "the reference alone",
 }
 """Requirements on the pages of operations that no check is named after, and where they are asked."""
 
