@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 pytest.importorskip("numba")
-pytest.importorskip("numba_cuda", reason="numba's own target asks the driver for what shuffles and atomics are")
+pytest.importorskip("numba_cuda", reason="numba's own target asks the driver what shuffles are")
 cuda = pytest.importorskip("numba.cuda")
 from numba import float32, float64, int32, types, uint32, uint64  # noqa: E402
 
