@@ -45,7 +45,7 @@ def test_what_is_remembered_cannot_be_written_to() -> None:
 def test_a_bound_around_other_numbers_is_computed_for_them() -> None:
     problem = of(1e30, negative_slope=0.1)
     around = problem.want() * 2.0
-    fresh = problem._bound(around, Arithmetic())
+    fresh = problem._bound(problem.arguments(), around, Arithmetic())
     assert problem.bound(around, Arithmetic()).value.tolist() == fresh.value.tolist()
 
 

@@ -11,12 +11,12 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
-from gaugeblock.conformance.backend.subject import Unsupported
+from gaugeblock.conformance.backend.subject import CallFailed, Lost, Unsupported
 from gaugeblock.conformance.checks.check import Always, Check, Further, Holds, Reach, by_role
 from gaugeblock.conformance.problems import factors, forms, strategies
 from gaugeblock.conformance.problems.problem import PACKED, PERIOD, Array, Distribution, Problem
 from gaugeblock.conformance.trial import Outside, Trial, Violation
-from gaugeblock.spec.accuracy import FORMATS, Arithmetic
+from gaugeblock.spec.accuracy import FORMATS, Arithmetic, accept
 from gaugeblock.spec.operations import OPERATIONS, Operation
 from gaugeblock.spec.record import REQUIRED
 
@@ -342,7 +342,10 @@ def unaffected(relatives: Callable[[Problem], Iterable[Problem]]) -> Holds:
     def is_unaffected_by_earlier_calls(trial: Trial, problem: Problem) -> None:
         """A result is right whatever was called before: with other data, parameters, shapes or formats."""
         trial.expect_as_plain(problem)
-        for other in (*relatives(problem), problem, *sibling(problem, trial.subject.operations)):
+        siblings = (
+            other for other in sibling(problem, trial.subject.operations) if is_right_alone(trial, other)
+        )
+        for other in (*relatives(problem), problem, *siblings):
             if not trial.errs_alone:  # else another clause says what is wrong
                 expect_as_if_first(trial, other)
 
@@ -388,6 +391,20 @@ def sibling(problem: Problem, operations: Sequence[str]) -> Iterator[Problem]:
         if (other.kind, other.arrays) == (record.kind, record.arrays) and needed <= set(chosen):
             yield Problem(name, problem.dtype, problem.arrays, chosen)
             return
+
+
+def is_right_alone(trial: Trial, problem: Problem) -> bool:
+    """Whether another process answers a call rightly: an operation that does not is no witness of others."""
+    twin = trial.subject.twin
+    if twin.losses or not problem.inside(trial.domain(problem)):
+        return False
+    try:
+        got = twin.call(problem).values
+    except (Unsupported, CallFailed, Lost):
+        return False
+    want = problem.want()
+    bound = problem.bound(want, trial.arithmetic(problem))
+    return bool(np.all(accept(got, want, bound, FORMATS[problem.dtype])))
 
 
 def expect_as_if_first(trial: Trial, problem: Problem) -> None:
