@@ -37,6 +37,7 @@ __all__ = [
     "kernel_path",
     "nvrtc_version",
     "plain_name",
+    "wheel_folders",
 ]
 
 Target = Literal["ptx", "cubin"]
@@ -397,7 +398,8 @@ def _nvrtc() -> _Nvrtc:
 
 def _installations() -> Iterator[tuple[Path, Path | None]]:
     """Yield ``libnvrtc`` and the folder of CUDA's headers: wheels first, the newest first, then toolkits."""
-    roots = [(folder, ("lib", "include")) for folder in _wheel_folders()]
+    wheels = wheel_folders("cu14", "cu13", "cuda_nvrtc")
+    roots = [(folder, ("lib", "include")) for folder in wheels]
     toolkits = [os.environ.get("CUDA_HOME"), os.environ.get("CUDA_PATH"), "/usr/local/cuda"]
     roots += [(Path(root), ("lib64", "include")) for root in toolkits if root]
     for root, (lib, include) in roots:
@@ -406,9 +408,9 @@ def _installations() -> Iterator[tuple[Path, Path | None]]:
             yield library, headers if headers.is_dir() else None
 
 
-def _wheel_folders() -> list[Path]:
-    """Return the folders ``site-packages/nvidia/*`` that may hold an NVRTC, the newest CUDA first."""
+def wheel_folders(*names: str) -> list[Path]:
+    """Return which folders ``site-packages/nvidia/*`` of these names there are, in this order."""
     package = importlib.util.find_spec("nvidia")
     places = [] if package is None else list(package.submodule_search_locations or ())
-    folders = [Path(place) / name for place in places for name in ("cu14", "cu13", "cuda_nvrtc")]
+    folders = [Path(place) / name for place in places for name in names]
     return [folder for folder in folders if folder.is_dir()]

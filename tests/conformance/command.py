@@ -16,15 +16,17 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gaugeblock.conformance import planning, runner, simulating
+from gaugeblock.conformance import planning, profiling, runner, simulating
 from gaugeblock.conformance.backend.loading import ADAPTERS, BackendError
 from gaugeblock.conformance.console import Output, RunDisplay, show, show_demonstration, steps
 from gaugeblock.conformance.engine import PROFILES
-from gaugeblock.conformance.problems import factors
+from gaugeblock.conformance.problems import factors, shapes
+from gaugeblock.conformance.problems.layers import LayerCall
 from gaugeblock.conformance.problems.shapes import ShapesError
-from gaugeblock.conformance.reports import badge, difference, files, junit, page, replaying
+from gaugeblock.conformance.reports import badge, difference, files, junit, page, profile, replaying
 from gaugeblock.conformance.reports.data import LEVELS
 from gaugeblock.conformance.reports.report import versions
+from gaugeblock.gpu.roofline import GPUS
 from gaugeblock.spec import citation, clauses, demonstrations
 from gaugeblock.spec.formats import FORMATS, SHORT
 from gaugeblock.spec.operations import OPERATIONS
@@ -55,6 +57,9 @@ DAY = 86400
 DTYPES = {**dict(zip(FORMATS, FORMATS, strict=True)), **SHORT}
 
 
+REFUSALS = (simulating.ProgramError, profiling.ProfileError)
+
+
 class UsageError(Exception):
     """The command line asks for what there is not; the message says so in one line."""
 
@@ -66,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = _parser().parse_args(arguments)
         code: int = options.run(options)
         return code
-    except (UsageError, BackendError, ShapesError, files.ReportError, simulating.ProgramError) as error:
+    except (UsageError, BackendError, ShapesError, files.ReportError, *REFUSALS) as error:
         print(f"gaugeblock: {error}", file=sys.stderr)
         return USAGE
     except runner.SuiteError as error:
@@ -218,6 +223,17 @@ def _parser() -> argparse.ArgumentParser:
     simulate.add_argument("arguments", nargs=argparse.REMAINDER, metavar="ARGS", help="those of the program")
     simulate.set_defaults(run=simulate_program)
 
+    counted = commands.add_parser(
+        "profile",
+        help="count what kernels do, and predict their time on a GPU",
+        description=f"{profile_kernels.__doc__} {profile.MODEL} The exit code is a program's, 2 if there is "
+        "nothing to profile.",
+    )
+    _profile_options(counted)
+    counted.add_argument("target", metavar="PROGRAM.py | BACKEND", help="as for simulate, or for conform")
+    counted.add_argument("arguments", nargs=argparse.REMAINDER, metavar="ARGS", help="those of the program")
+    counted.set_defaults(run=profile_kernels)
+
     mutants = commands.add_parser(
         "mutants",
         help="print which rules tell broken kernels from right ones (in a checkout)",
@@ -305,6 +321,27 @@ def _parser() -> argparse.ArgumentParser:
     )
     concepts.set_defaults(run=show_concepts)
     return parser
+
+
+def _profile_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``profile``, which stand before a program, and on either side of a backend."""
+    parser.add_argument(
+        "--gpu", default="H100", metavar="NAME", help=f"{', '.join(GPUS)} (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE.json", help="write all counters, of each launch too"
+    )
+    parser.add_argument("--picture", type=Path, metavar="FILE.svg", help="draw the roofline")
+    for name in ("operation", "dtype"):
+        words = f"call a backend for this {name} (repeatable)"
+        parser.add_argument(f"--{name}", action="append", default=[], metavar="NAME", help=words)
+    parser.add_argument(
+        "--shape",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="call the one operation with this array, x=8x64, or parameter, stride=2 (repeatable)",
+    )
 
 
 def _whole(text: str) -> int:
@@ -484,6 +521,56 @@ def show_coverage(options: argparse.Namespace) -> int:
 def simulate_program(options: argparse.Namespace) -> int:
     """Run a program of PyCUDA, CuPy, Triton or numba as it is, its kernels on the simulated device."""
     return simulating.run(options.program, options.arguments, options.order, options.seed)
+
+
+def profile_kernels(options: argparse.Namespace) -> int:
+    """Count what kernels do on the simulated device, by kernel and launch, and predict their time on a GPU.
+
+    A Python file is a program unless --operation stands before it; all else is a backend.
+    """
+    program = options.target.endswith(".py") and not options.operation
+    if not program and options.arguments:
+        behind = argparse.ArgumentParser(prog=f"gaugeblock profile {options.target}")
+        _profile_options(behind)
+        options = behind.parse_args(options.arguments, options)
+    gpu = next((gpu for name, gpu in GPUS.items() if _plain(name) == _plain(options.gpu)), None)
+    if gpu is None:
+        raise UsageError(f"--gpu: there is no {options.gpu!r}; known are {', '.join(GPUS)}")
+    for form, file in (("json", options.json), ("picture", options.picture)):
+        try:
+            if file is not None:
+                files.expect_writable(file)
+        except OSError as error:
+            raise UsageError(f"--{form}: {error}") from error
+    if options.picture is not None and options.picture.suffix not in (".svg", ".png"):
+        raise UsageError(f"--picture: got {options.picture}, expected a name that ends in .svg or .png")
+    ended: int | SystemExit = CONFORMING
+    if program:
+        launches, ended = profiling.program_launches(options.target, options.arguments)
+    else:
+        launches = profiling.backend_launches(options.target, *_profiled_calls(options))
+    if launches:
+        found = profile.profile(launches, gpu)
+        profile.show(Output(), found)
+        if options.json is not None:
+            files.write(options.json, files.as_json(found.as_data()))
+        if options.picture is not None:
+            demonstrations.write(profile.picture(found), options.picture)
+    if isinstance(ended, SystemExit):
+        raise ended
+    return ended
+
+
+def _profiled_calls(options: argparse.Namespace) -> tuple[list[str], list[str], LayerCall | None]:
+    """Return the operations and formats that are asked for, and the one call, if it is given."""
+    operations = [_known(name, OPERATIONS, "operation") for name in options.operation]
+    dtypes = [DTYPES[_known(name, DTYPES, "dtype")] for name in options.dtype]
+    if not options.shape:
+        return operations, dtypes, None
+    if len(operations) != 1:
+        raise UsageError("--shape is of the arrays of one operation: give --operation NAME, once")
+    cells = dict(each.partition("=")[::2] for each in options.shape)
+    return operations, dtypes, shapes.given("--shape", {"operation": operations[0], **cells}).call
 
 
 MUTANTS = Path("tests", "mutants", "matrix.py")

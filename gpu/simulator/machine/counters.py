@@ -13,11 +13,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
 
 import numpy as np
 
+from gaugeblock.gpu.simulator.machine.program import Program
 from gaugeblock.gpu.simulator.machine.segment import Segment
 from gaugeblock.gpu.simulator.state.frame import Blocks, Frame
 from gaugeblock.gpu.simulator.state.geometry import WARP, Index
@@ -26,6 +27,8 @@ Result = TypeVar("Result")
 
 _SECTOR = 32
 _BANKS = 32
+_MOST_HELD = 1 << 20
+"""Sectors that are kept before those are left out that came twice."""
 _FAR = 1 << 45
 """More sectors, and words, than there are addresses for."""
 
@@ -84,8 +87,8 @@ class Counters:
     _passed: Counter[int] = field(default_factory=Counter, repr=False)
     _warps: _Warps | None = field(default=None, repr=False)
 
-    def begin(self, kernel: str, blocks: int, threads: int) -> None:
-        """Count a launch."""
+    def begin(self, program: Program, blocks: int, threads: int, shared: int) -> None:
+        """Count a launch of blocks of so many threads, and bytes of shared memory."""
         self.launches += 1
         self.blocks += blocks
         self.threads += blocks * threads
@@ -127,6 +130,93 @@ class Counters:
             traffic.conflicts += wavefronts - least
         else:
             traffic.moved += asked
+
+
+@dataclass(frozen=True)
+class Launch:
+    """A launch that ended, and what was counted of it.
+
+    Attributes
+    ----------
+    kernel, ptx : str
+        The kernel's name in PTX, and the text of its module.
+    blocks, block_threads, shared : int
+        Blocks; threads and bytes of shared memory of each.
+    counters : Counters
+        Of this launch alone.
+    read, written : int
+        Bytes of the different sectors of global memory that it read, and wrote: what moves at least,
+        however good the caches are.
+    """
+
+    kernel: str
+    ptx: str
+    blocks: int
+    block_threads: int
+    shared: int
+    counters: Counters
+    read: int
+    written: int
+
+
+class Launches(Counters):
+    """Counts each launch apart, and the different sectors that it touches.
+
+    Examples
+    --------
+    >>> from gaugeblock.gpu.simulator import Launches, settings
+    >>> with settings(counters=Launches()) as changed:
+    ...     pass  # launch kernels here
+    >>> changed.counters.ended
+    []
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ended: list[Launch] = []
+
+    def begin(self, program: Program, blocks: int, threads: int, shared: int) -> None:
+        """Begin a launch at nothing."""
+        vars(self).update(vars(Counters()))
+        super().begin(program, blocks, threads, shared)
+        self._given = program.name, program.text, blocks, threads, shared
+        self._touched = _Sectors(), _Sectors()
+
+    def access(
+        self, batch: Blocks, frame: Frame, space: str, places: Index, nbytes: int, write: bool
+    ) -> None:
+        """Count an access, and keep which sectors it touched."""
+        super().access(batch, frame, space, places, nbytes, write)
+        if space == "global":
+            self._touched[write].add(np.atleast_1d(places) // _SECTOR)
+
+    def end(self, segments: Iterable[Segment]) -> None:
+        """Keep what was counted."""
+        super().end(segments)
+        of = Counters(**{each.name: getattr(self, each.name) for each in fields(Counters)})
+        read, written = (_SECTOR * sectors.count() for sectors in self._touched)
+        self.ended.append(Launch(*self._given, of, read, written))
+
+
+class _Sectors:
+    """A set of sectors."""
+
+    def __init__(self) -> None:
+        self._parts: list[Index] = []
+        self._held = 0
+
+    def add(self, sectors: Index) -> None:
+        changes = sectors[1:] != sectors[:-1]  # neighbours mostly touch the same one
+        self._parts.append(np.append(sectors[:1], sectors[1:][changes]))
+        self._held += len(self._parts[-1])
+        if self._held > _MOST_HELD:
+            self.count()
+            self._held = 0
+
+    def count(self) -> int:
+        if self._parts:
+            self._parts = [np.unique(np.concatenate(self._parts))]
+        return sum(map(len, self._parts))
 
 
 class _Warps:

@@ -133,7 +133,7 @@ def _launch(
     holders = plan.holders, places
     found: list[Fault | Unsupported] = []
     if settings.counters is not None:
-        settings.counters.begin(program.name, total, threads)
+        settings.counters.begin(program, total, threads, program.shared_bytes(dynamic_shared))
     try:
         with np.errstate(all="ignore"):
             for first in starts:

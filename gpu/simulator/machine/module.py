@@ -43,7 +43,7 @@ class LoadedModule:
     """A module and its variables on the device."""
 
     def __init__(self, text: str, memory: GlobalMemory) -> None:
-        self.memory = memory
+        self.memory, self._text = memory, text
         try:
             self.tree = parsed(text)
         except PtxError as error:
@@ -95,7 +95,7 @@ class LoadedModule:
                 )
             try:
                 with uncollected():
-                    self._programs[name] = decode(lower(self.tree, kernel, self.addresses))
+                    self._programs[name] = decode(lower(self.tree, kernel, self.addresses), self._text)
             except PtxError as error:
                 raise LogicError(f"kernel {name}: {error}") from error
         return self._programs[name]

@@ -30,7 +30,7 @@ from gaugeblock.gpu.simulator.state.frame import POISON, Frame, Registers
 
 @dataclass(slots=True)
 class Program:
-    """A decoded kernel; `layout` are the offset and the size of each parameter."""
+    """A decoded kernel; `layout` are the offset and the size of each parameter, `text` is its module's."""
 
     name: str
     segments: list[Segment]
@@ -45,6 +45,7 @@ class Program:
     dynamic_shared: int | None
     local: int
     directives: Mapping[str, tuple[int, ...]]
+    text: str
 
     @property
     def synchronises(self) -> bool:
@@ -63,8 +64,8 @@ class Program:
         )
 
 
-def decode(flat: Flat) -> Program:
-    """Decode a flat kernel.
+def decode(flat: Flat, text: str = "") -> Program:
+    """Decode a flat kernel of the module with this text.
 
     An opcode, modifier or operand outside the subset becomes a step that raises when it is reached.
 
@@ -102,6 +103,7 @@ def decode(flat: Flat) -> Program:
         dynamic_shared=flat.layout.dynamic_start,
         local=flat.layout.local,
         directives=flat.directives,
+        text=text,
     )
 
 

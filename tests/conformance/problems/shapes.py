@@ -73,6 +73,17 @@ def read(path: Path) -> tuple[Given, ...]:
     return tuple(found)
 
 
+def given(where: str, cells: Mapping[str, str]) -> Given:
+    """Read one problem off cells by the names of their columns.
+
+    Raises
+    ------
+    ShapesError
+        If it is not as described; it begins with `where`.
+    """
+    return _Line(where, _sorted_out(cells)).read()
+
+
 class _LineError(Exception):
     """A line cannot be taken apart."""
 
