@@ -144,9 +144,9 @@ def measure() -> tuple[dict[str, float | int], list[str]]:
     sentences = [
         f"The pixel at {PLACE} of a photograph has the value {roof()[PLACE]:.3f}, and so have the "
         f"{len(found.amplitude)} waves of the picture together there. The strongest has an amplitude of "
-        f"{found.amplitude[k]:.3f}, {100 * abs(found.frequency[k, 0]):.1f} cycles per 100 pixels down and "
-        f"{100 * found.frequency[k, 1]:.1f} to the right, and a phase of {np.degrees(found.phase[k]):.0f} "
-        f"degrees. A convolution changes amplitudes and phases alone: the edge detector leaves "
+        f"{found.amplitude[k]:.3f}, {100 * abs(found.frequency[k, 0]):.1f} cycles in 100 pixels down and "
+        f"{100 * found.frequency[k, 1]:.1f} in 100 to the right, and a phase of "
+        f"{np.degrees(found.phase[k]):.0f} degrees. A convolution changes amplitudes and phases alone: the edge detector leaves "
         f"{apart.gain:.0%} of this one.",
         f"Contours are a tenth of the pixels. In a step of diffusion they have {at.exchanged:.0%} of the "
         f"change; a particle whose wave function is the edge response is found there with a probability of "

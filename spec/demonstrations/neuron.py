@@ -192,5 +192,6 @@ def _statements(n: Mapping[str, float | int], separable: Lesson, mixed: Lesson) 
         f"each of {n['passes']} passes: it never settles.",
         "Of the four inputs of “one of two, but not both” one neuron tells "
         f"{n['inputs of “one of two” told by one unit that rises']} with an activation that rises, and "
-        f"{n['told by one that falls and rises']} with one that falls and rises, as some dendrites do.",
+        f"{n['told by one that falls and rises']} with one that falls and rises; some "
+        "dendrites do so upside down.",
     ]

@@ -219,8 +219,8 @@ def _statements(n: Mapping[str, float | int]) -> list[str]:
         f"With {', '.join(map(str, PIECES))} pieces, maxout comes within {distances} of x²: a quarter each "
         "time.",
         "Whether sums are transformed inside a maxout unit or behind it makes no difference for a function "
-        f"that rises ({RISING}: {n[f'transform inside or behind maxout, {RISING}']:.1g}), and one for one "
-        f"that falls somewhere ({FALLING}: {n[f'transform inside or behind maxout, {FALLING}']:.2f}).",
+        f"that never falls ({RISING}: {n[f'transform inside or behind maxout, {RISING}']:.1g}), but does for "
+        f"one that falls somewhere ({FALLING}: {n[f'transform inside or behind maxout, {FALLING}']:.2f}).",
         f"An LSTM unit that stores {n['number stored']:.6f} holds {n['number held at the end']:.6f} after "
         f"{n['steps between store and show']} steps of other numbers.",
         f"On the way back {n['gradient that arrives, forget gate open']:.3g} of a gradient arrives where "

@@ -1,10 +1,14 @@
 "use strict";
 
-const folded = (text) => text.normalize("NFKC").toLowerCase().replace(/\s+/g, " ").trim();
+const folded = (text) => text.normalize("NFKC").toLowerCase().replace(/[“”"'‘’?!,;:()]/g, " ")
+  .replace(/[−–]/g, "-").replace(/[·×]/g, "*").replace(/\s+/g, " ").trim();
+const SMALL = /^(the|is|a|an|of|do|does|what|which)$/;
 
 // The entries that have every word of a query, those with the words in their ids and titles first.
 const matching = (entries, query) => {
-  const words = folded(query).split(" ").filter(Boolean);
+  const all = folded(query).split(" ").filter(Boolean);
+  const telling = all.filter((word) => !SMALL.test(word));
+  const words = telling.length ? telling : all;
   const weight = (entry) => {
     let sum = 0;
     for (const word of words) {

@@ -106,7 +106,7 @@ def _share(made: Gradients, bounds: Gradients) -> float:
         off = np.abs(got.astype(np.float64) - estimate.value)
         with np.errstate(divide="ignore", invalid="ignore"):
             shares.append(np.max(np.where(off == 0, 0.0, off / estimate.error)))
-    return float(max(shares))
+    return float(np.max(shares))  # NaN if one is: max of Python's would lose it
 
 
 @contextmanager
@@ -173,7 +173,9 @@ def demonstrate(progress: Progress) -> Demonstration:
         "digits in a step": BATCH,
         "error before": steps[0].error,
         "error at the last step": steps[-1].error,
-        "largest distance from exact, as a share of the composed bound": max(step.share for step in steps),
+        "largest distance from exact, as a share of the composed bound": float(
+            np.max([step.share for step in steps])
+        ),
         "largest distance from the history of the reference": apart,
         "launches in a step": max(step.launches for step in steps),
         "seconds for a step, median": float(np.median([step.seconds for step in steps])),

@@ -225,12 +225,16 @@ def test_the_search_finds_what_has_all_words_and_titles_before_text() -> None:
         {"id": "act-s9", "title": "act-s9 sigmoid", "text": "its largest nan is open"},
         {"id": "gen-x1", "title": "gen-x1 nan", "text": "an element that is nan"},
         {"id": "gen-x2", "title": "gen-x2 sign of zero", "text": "of a zero result"},
+        {"id": "same", "title": "which padding is same", "text": ""},
     ]
-    asked = ["NaN", "gen-x", "zero sign", "nan zero", " "]
+    asked = ["NaN", "gen-x", "zero sign", "nan zero", " ", "which padding is “same”?", "the padding", "is"]
     calls = f"const E = {json.dumps(entries)}; const Q = {json.dumps(asked)};"
     calls += "console.log(JSON.stringify(Q.map(q => matching(E, q).map(e => e.id))))"
     done = subprocess.run(["node", "-e", script + calls], capture_output=True, text=True, check=True)
-    assert json.loads(done.stdout) == [["gen-x1", "act-s9"], ["gen-x1", "gen-x2"], ["gen-x2"], [], []]
+    assert json.loads(done.stdout) == [
+        *(["gen-x1", "act-s9"], ["gen-x1", "gen-x2"], ["gen-x2"], [], []),
+        *(["same"], ["same"], ["same", "act-s9", "gen-x1"]),
+    ]
 
 
 @needs_extra

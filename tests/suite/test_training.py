@@ -27,7 +27,7 @@ def test_each_step_on_our_kernels_is_within_its_bounds_and_the_history_is_that_o
 ) -> None:
     monkeypatch.setattr(training, "BATCH", 4)
     found = training.train(3)
-    assert max(step.share for step in found.steps) <= 1
+    assert all(step.share <= 1 for step in found.steps)
     assert [step.error for step in found.steps] == pytest.approx([s.reference for s in found.steps], abs=1e-5)
     # Forward five layers and biases, backward their gradients: not one operation was taken from elsewhere.
     assert {step.launches for step in found.steps} == {found.steps[0].launches}
@@ -38,6 +38,18 @@ def test_each_step_on_our_kernels_is_within_its_bounds_and_the_history_is_that_o
 def test_a_step_with_a_wrong_kernel_is_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "BATCH", 3)
     assert training.train(1, on=Wrong()).steps[0].share > 1
+
+
+def test_a_gradient_that_is_no_number_is_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Undefined(Wrong):
+        """Our kernels, but the gradient of the weights is NaN."""
+
+        def conv_backward_weight(self, dy: Any, x: Any, **parameters: Any) -> Any:
+            """Return NaN."""
+            return np.full_like(gpu.conv_backward_weight(dy, x, **parameters), np.nan)
+
+    monkeypatch.setattr(training, "BATCH", 3)
+    assert not training.train(1, on=Undefined()).steps[0].share <= 1
 
 
 def test_the_command_shows_it(
