@@ -132,6 +132,7 @@ def _call(backend: loading.Backend, problem: Problem, counters: Launches) -> Non
         host = view.on(memory, dtype)
         host[...] = array.build(problem.dtype).astype(dtype)
         given.append(kind.enter(host, memory, view))
+    counters.call = f"{problem.operation} {problem.dtype}"
     try:
         with settings(counters=counters):
             backend.functions[problem.operation](*given, **problem.parameters)

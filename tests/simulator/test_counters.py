@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from gaugeblock.gpu.simulator import counting
+from gaugeblock.gpu.simulator import Launches, counting, settings
 
 SAXPY = """
 extern "C" __global__ void k(int n, float a, const float* x, float* y) {
@@ -114,3 +114,25 @@ def test_vector_accesses_without_conflicts_take_as_many_passes_as_their_bytes_ne
         )
     assert (counters.loads["shared"].wavefronts, counters.loads["shared"].conflicts) == (4, 0)
     assert (counters.stores["global"].asked, counters.stores["global"].moved) == (512, 512)
+
+
+def test_launches_are_counted_apart_each_with_its_different_sectors(cuda):
+    with settings(counters=Launches()) as changed:
+        for n in (1000, 8):
+            cuda(SAXPY, 4, 256, np.int32(n), np.float32(2), *np.ones((2, 1000), np.float32))
+        cuda(
+            """
+            extern "C" __global__ void k(const float* x, float* y) {
+                for (int i = 0; i < 100; i++) y[threadIdx.x % 8 + 8 * (i % 2)] += x[blockIdx.x];
+            }
+            """,
+            *(1, 8),
+            *np.ones((2, 16), np.float32),
+        )
+    whole, few, again = changed.counters.ended
+    assert (whole.read, whole.written, few.read, few.written) == (8000, 4000, 64, 32)
+    assert [each.counters.instructions["fma.rn.f32"] for each in (whole, few)] == [1000, 8]
+    assert (again.read, again.written) == (32 + 64, 64)
+    assert again.counters.loads["global"].moved > again.read
+    assert (whole.kernel, whole.blocks, whole.block_threads, whole.shared) == ("k", 4, 256, 0)
+    assert ".entry k(" in whole.ptx

@@ -112,6 +112,7 @@ def test_a_small_product_reads_its_operands_again_and_again_and_at_least_once(
 ) -> None:
     shapes = ("--operation", "gemm", "--shape", "a=16x16", "--shape", "b=16x16")
     (kernel,) = profiled(PRODUCT, *shapes)["kernels"]
+    assert (kernel["call"], kernel["kernel"]) == ("gemm float32", "product")
     assert kernel["operations"] == {"fp32": 2 * 16**3}
     assert (kernel["least_read"], kernel["least_written"]) == (2 * 16 * 16 * 4, 16 * 16 * 4)
     assert kernel["read"] == 16 * 16 * (32 + 64)  # a row's warp reads for each k one element of a, 16 of b

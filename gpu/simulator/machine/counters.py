@@ -11,12 +11,13 @@ Examples
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gaugeblock.gpu.simulator.machine.program import Program
 from gaugeblock.gpu.simulator.machine.segment import Segment
@@ -27,8 +28,8 @@ Result = TypeVar("Result")
 
 _SECTOR = 32
 _BANKS = 32
-_MOST_HELD = 1 << 20
-"""Sectors that are kept before those are left out that came twice."""
+_WINDOW = 1 << 20
+"""Sectors that are looked at together."""
 _FAR = 1 << 45
 """More sectors, and words, than there are addresses for."""
 
@@ -147,6 +148,8 @@ class Launch:
     read, written : int
         Bytes of the different sectors of global memory that it read, and wrote: what moves at least,
         however good the caches are.
+    call : str
+        What `Launches.call` was.
     """
 
     kernel: str
@@ -157,10 +160,18 @@ class Launch:
     counters: Counters
     read: int
     written: int
+    call: str
 
 
 class Launches(Counters):
     """Counts each launch apart, and the different sectors that it touches.
+
+    Attributes
+    ----------
+    ended : list of Launch
+        Those that ended, in their order.
+    call : str
+        What launches are for from now on, in words of the caller.
 
     Examples
     --------
@@ -174,6 +185,7 @@ class Launches(Counters):
     def __init__(self) -> None:
         super().__init__()
         self.ended: list[Launch] = []
+        self.call = ""
 
     def begin(self, program: Program, blocks: int, threads: int, shared: int) -> None:
         """Begin a launch at nothing."""
@@ -195,28 +207,23 @@ class Launches(Counters):
         super().end(segments)
         of = Counters(**{each.name: getattr(self, each.name) for each in fields(Counters)})
         read, written = (_SECTOR * sectors.count() for sectors in self._touched)
-        self.ended.append(Launch(*self._given, of, read, written))
+        self.ended.append(Launch(*self._given, of, read, written, self.call))
 
 
 class _Sectors:
-    """A set of sectors."""
+    """A set of sectors: windows of memory in which each has a place."""
 
     def __init__(self) -> None:
-        self._parts: list[Index] = []
-        self._held = 0
+        self._windows: defaultdict[int, NDArray[np.bool_]] = defaultdict(lambda: np.zeros(_WINDOW, np.bool_))
 
     def add(self, sectors: Index) -> None:
-        changes = sectors[1:] != sectors[:-1]  # neighbours mostly touch the same one
-        self._parts.append(np.append(sectors[:1], sectors[1:][changes]))
-        self._held += len(self._parts[-1])
-        if self._held > _MOST_HELD:
-            self.count()
-            self._held = 0
+        first, last = int(sectors.min()) // _WINDOW, int(sectors.max()) // _WINDOW
+        for number in (first,) if first == last else np.unique(sectors // _WINDOW).tolist():
+            inside = sectors if first == last else sectors[sectors // _WINDOW == number]
+            self._windows[number][inside - number * _WINDOW] = True
 
     def count(self) -> int:
-        if self._parts:
-            self._parts = [np.unique(np.concatenate(self._parts))]
-        return sum(map(len, self._parts))
+        return sum(int(np.count_nonzero(window)) for window in self._windows.values())
 
 
 class _Warps:

@@ -42,8 +42,9 @@ class Row:
 
     Attributes
     ----------
-    kernel, mangled : str
-        The kernel's name, as C++ has it and as PTX has it.
+    call, kernel, mangled : str
+        Which operation and format it was launched for, of a backend; the kernel's name, as C++ has it and as
+        PTX has it.
     launches, blocks, threads, block_threads, shared, instructions : int
         How many; `block_threads` and bytes of `shared` memory are those of one block.
     read, written : int
@@ -64,6 +65,7 @@ class Row:
         Likewise.
     """
 
+    call: str
     kernel: str
     mangled: str
     launches: int
@@ -128,7 +130,7 @@ def profile(launches: Sequence[Launch], gpu: GPU) -> Profile:
     """Sum launches up by kernel and size of the blocks, and predict their times on a GPU."""
     alike: dict[tuple[Any, ...], list[Launch]] = {}
     for each in launches:
-        alike.setdefault((each.kernel, each.ptx, each.block_threads, each.shared), []).append(each)
+        alike.setdefault((each.call, each.kernel, each.ptx, each.block_threads, each.shared), []).append(each)
     rows, remarks = [], dict[str, None]()
     for group in alike.values():
         row = _row(group, gpu)
@@ -156,6 +158,7 @@ def _row(launches: Sequence[Launch], gpu: GPU) -> Row:
     moved = [sum(pair[way]["global"].moved for pair in tables if "global" in pair[way]) for way in (0, 1)]
     first = launches[0]
     return Row(
+        first.call,
         plain_name(first.kernel),
         first.kernel,
         launches=len(launches),
@@ -211,7 +214,10 @@ COUNTED: Sequence[Column] = (
     ("written", lambda row: _bytes(row.written, row.least_written)),
     ("conflicts", lambda row: short(row.conflicts)),
     ("barriers", lambda row: short(row.barriers)),
-    ("operations", lambda row: "\n".join(f"{short(n)} {kind}" for kind, n in row.operations.items()) or "–"),
+    (
+        "operations",
+        lambda row: "\n".join(f"{short(n).strip()} {kind}" for kind, n in row.operations.items()) or "–",
+    ),
 )
 MODELLED: Sequence[Column] = (
     ("operations / byte", lambda row: "–" if row.intensity is None else f"{row.intensity:.3g}"),
@@ -254,7 +260,8 @@ def show(console: Console, profile: Profile) -> None:
         for name, _ in columns:
             table.add_column(name, justify="right")
         for row in profile.kernels:
-            table.add_row(f"{row.kernel} <{row.block_threads}>", *(cell(row).strip() for _, cell in columns))
+            kernel = f"{row.call} {row.kernel} <{row.block_threads}>".strip()
+            table.add_row(kernel, *(cell(row).strip() for _, cell in columns))
         console.print(table)
     console.print("×: sectors without caches, over different ones; conflicts: of banks", style="dim")
     for remark in profile.remarks:
