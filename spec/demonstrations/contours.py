@@ -146,7 +146,8 @@ def measure() -> tuple[dict[str, float | int], list[str]]:
         f"{len(found.amplitude)} waves of the picture together there. The strongest has an amplitude of "
         f"{found.amplitude[k]:.3f}, {100 * abs(found.frequency[k, 0]):.1f} cycles in 100 pixels down and "
         f"{100 * found.frequency[k, 1]:.1f} in 100 to the right, and a phase of "
-        f"{np.degrees(found.phase[k]):.0f} degrees. A convolution changes amplitudes and phases alone: the edge detector leaves "
+        f"{np.degrees(found.phase[k]):.0f} degrees. A convolution changes amplitudes and phases "
+        "alone: the edge detector leaves "
         f"{apart.gain:.0%} of this one.",
         f"Contours are a tenth of the pixels. In a step of diffusion they have {at.exchanged:.0%} of the "
         f"change; a particle whose wave function is the edge response is found there with a probability of "

@@ -165,8 +165,8 @@ _STATEMENTS = """# What the source states
 The statements of the glossary that this began with, in our words: the clauses that make each exact, a test of
 each clause, and the numbers of `gaugeblock show` that measure it. Made by
 `python -m gaugeblock.conformance.document .` from
-[statements.py](statements.py) and the tests; a test sees that every row has a clause, a test, and a number or a reason why
-there is none. Its history and its advice are left out."""
+[statements.py](statements.py) and the tests; a test sees that every row has a clause, a test, and a
+number or a reason why there is none. Its history and its advice are left out."""
 
 
 def _tested(clause: str, tests: Mapping[str, Sequence[str]]) -> str:
