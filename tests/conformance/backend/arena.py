@@ -11,6 +11,7 @@ from __future__ import annotations
 import fcntl
 import mmap
 import os
+import random
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -29,8 +30,14 @@ GUARD = 0xFF
 """Fills guard zones and gaps of inputs: it reads as NaN in every float format, so a stray read shows."""
 
 POISONS = range(0x21, 0x7C)
-"""Fill outputs and their guard zones, another at every call: positive finite numbers of every format, such as
-6.3e-19 or 1.3e36. A backend that knew the one that is used could tell a test by it."""
+"""Fill outputs and their guard zones, in another order at every call: positive finite numbers of all formats,
+such as 6.3e-19 or 1.3e36. A backend that knew the one that is used could tell a test by it."""
+
+
+def poison(itemsize: int) -> NDArray[np.uint8]:
+    """Return bytes to fill an output with: one poison for each element, and others for its neighbours."""
+    order = random.SystemRandom().sample(POISONS, len(POISONS))
+    return np.repeat(np.array(order, np.uint8), itemsize)
 
 
 @dataclass(frozen=True)
@@ -126,7 +133,12 @@ class Arena:
         self.top = 0
 
     def place(
-        self, name: str, dtype: np.dtype[np.generic], shape: tuple[int, ...], layout: Layout, fill: int
+        self,
+        name: str,
+        dtype: np.dtype[np.generic],
+        shape: tuple[int, ...],
+        layout: Layout,
+        fill: int | NDArray[np.uint8],
     ) -> View:
         """Reserve a block for an array, ``fill`` it and its guard zones, and return where it lies."""
         strides, first, length = layout.place(shape)
@@ -138,7 +150,7 @@ class Arena:
         end = (stop + 2 * GUARD_BYTES - 1) // GUARD_BYTES * GUARD_BYTES
         if end > SIZE:
             raise MemoryError(f"{name} of shape {shape} does not fit into the shared memory of {SIZE} bytes")
-        self.bytes[self.top : end] = fill
+        self.bytes[self.top : end] = fill if isinstance(fill, int) else np.resize(fill, end - self.top)
         self.top = end
         return View(
             dtype.name,

@@ -8,7 +8,6 @@ this module, and a reply of no known form is the end of the child (``messages``,
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gaugeblock.conformance.backend import arena, isolation, messages
-from gaugeblock.conformance.backend.arena import GUARD, POISONS, Arena, View
+from gaugeblock.conformance.backend.arena import GUARD, Arena, View
 from gaugeblock.conformance.backend.declarations import Declarations
 from gaugeblock.conformance.backend.kept import Kept, Result
 from gaugeblock.conformance.backend.loading import BackendError
@@ -363,7 +362,7 @@ class Subject:
             return None
         shape = problem.misfit.get("shape", problem.result_shape)
         dtype = np.dtype(problem.misfit.get("dtype", dtype))
-        out = self._arena.place("out", dtype, shape, problem.out, secrets.choice(POISONS))
+        out = self._arena.place("out", dtype, shape, problem.out, arena.poison(dtype.itemsize))
         if "over" not in problem.misfit:
             return out
         below = views[problem.misfit["over"]]
