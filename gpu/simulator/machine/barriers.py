@@ -60,8 +60,12 @@ class Barriers:
 
     def collective_passed_by(self, segment: int, alive: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Say of every lane whether it has left after passing a collective by."""
+        return self._left_past(segment, NO_COLLECTIVE, alive)
+
+    def _left_past(self, segment: int, part: int, alive: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Say of every lane whether it has left the part with meetings of a kind after passing one by."""
         found = np.zeros(len(alive), np.bool_)
-        entered = self.entered.get(NO_COLLECTIVE)
+        entered = self.entered.get(part)
         if entered is not None:
             for each in np.unique(entered[~alive]).tolist():
                 if each >= 0 and self.flow.passed_by(segment, each):
@@ -147,11 +151,8 @@ class Barriers:
     def _passed_by(self, barrier: int, alive: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
         """Say of every block whether a thread has left it after passing a barrier by."""
         found = np.zeros(self.batch.blocks, np.bool_)
-        entered = self.entered.get(NO_BARRIER)
-        if alive is not None and entered is not None:
-            for each in np.unique(entered[~alive]).tolist():
-                if each >= 0 and self.flow.passed_by(barrier, each):
-                    found[self.batch.place.block_of[~alive & (entered == each)]] = True
+        if alive is not None:
+            found[self.batch.place.block_of[self._left_past(barrier, NO_BARRIER, alive)]] = True
         return found
 
     def _ending(self, segment: int) -> Barrier:

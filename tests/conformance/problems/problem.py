@@ -365,10 +365,13 @@ class Problem:
         return _WANTED.recall(self._content, self._want)
 
     def _want(self) -> Floats:
-        arguments = self._period() or self.arguments()
+        period = self._period()
         with np.errstate(all="ignore"):
-            want = np.asarray(self.record.reference(**arguments, **self.parameters), np.float64)
-        want = np.resize(want, self.result_shape) if self._period() else want
+            want = np.asarray(
+                self.record.reference(**(period or self.arguments()), **self.parameters), np.float64
+            )
+        if period is not None:
+            want = np.resize(want, self.result_shape)
         want.flags.writeable = False
         return want
 
