@@ -1,7 +1,8 @@
 """GEMM, convolution, pooling, activations and LSTM units as CUDA kernels, on a GPU or on a simulated device.
 
 A GPU is reached through PyCUDA or the driver alone; without one the kernels run on the simulator.
-Importing this package touches no GPU; the first call chooses the device (:mod:`gaugeblock.gpu.device`).
+Importing this package touches no GPU; the first call chooses the device
+(:mod:`gaugeblock.gpu.runtime.device`).
 
 Attributes
 ----------
@@ -11,10 +12,9 @@ arithmetic : dict
 
 from typing import Any, Final
 
-from gaugeblock.gpu.activation import *  # noqa: F403
-from gaugeblock.gpu.activation import __all__ as _activations
-from gaugeblock.gpu.compiler import CompileError, CompilerUnavailable
-from gaugeblock.gpu.convolution import (
+from gaugeblock.gpu.activation.operations import *  # noqa: F403
+from gaugeblock.gpu.activation.operations import __all__ as _activations
+from gaugeblock.gpu.convolution.operations import (
     conv,
     conv_backward_bias,
     conv_backward_input,
@@ -22,9 +22,7 @@ from gaugeblock.gpu.convolution import (
     conv_fused,
     conv_transpose,
 )
-from gaugeblock.gpu.device import DeviceArray, DeviceUnavailable, to_device
 from gaugeblock.gpu.gemm import gemm
-from gaugeblock.gpu.launcher import Kernel, LaunchError, Struct
 from gaugeblock.gpu.pooling import (
     avg_pool,
     avg_pool_backward,
@@ -32,6 +30,9 @@ from gaugeblock.gpu.pooling import (
     max_pool_backward,
     max_pool_indices,
 )
+from gaugeblock.gpu.runtime.compiler import CompileError, CompilerUnavailable
+from gaugeblock.gpu.runtime.device import DeviceArray, DeviceUnavailable, to_device
+from gaugeblock.gpu.runtime.launcher import Kernel, LaunchError, Struct
 from gaugeblock.gpu.unit import lstm_unit, lstm_unit_backward
 
 _TENSOR_CORE: Final = {"accumulator": "tensor_core", "fraction_bits": 24, "block": 8}

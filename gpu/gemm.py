@@ -6,10 +6,10 @@ import struct
 from dataclasses import dataclass
 from typing import Any, Final
 
-from gaugeblock.gpu.arrays import Exchange
-from gaugeblock.gpu.device import DTYPES, ELEMENTS, DeviceArray, device
-from gaugeblock.gpu.launching import check_algorithm, elements_from, float32, steps
-from gaugeblock.gpu.layout import Layout, collapse, outer_slices
+from gaugeblock.gpu.runtime.arrays import Exchange
+from gaugeblock.gpu.runtime.device import DTYPES, ELEMENTS, DeviceArray, device
+from gaugeblock.gpu.runtime.launching import check_algorithm, elements_from, float32, steps
+from gaugeblock.gpu.runtime.layout import Layout, collapse, outer_slices
 from gaugeblock.reference.gemm import result_shape
 
 __all__ = ["ALGORITHMS", "choose", "gemm", "multiply"]
@@ -18,7 +18,7 @@ ALGORITHMS: Final = ("auto", "naive", "tile32", "tile64", "tile128", "tensor64",
 """What `gemm` may be told to use."""
 
 BATCH_AXES: Final = 4
-"""The batch axes that a kernel has room for (``kernels/gemm.cuh``)."""
+"""The batch axes that a kernel has room for (``kernels/gemm/gemm.cuh``)."""
 
 TILES: Final = {
     "tensor128": (128, 256),
@@ -306,7 +306,7 @@ _GEMM_BYTES = 8 * (3 + BATCH_AXES + 4 * (BATCH_AXES + 2))
 
 
 def _pack(problem: _Problem, batch: Layout) -> bytes:
-    """Return the struct ``Gemm`` of ``kernels/gemm.cuh``."""
+    """Return the struct ``Gemm`` of ``kernels/gemm/gemm.cuh``."""
     M, N = problem.shape[-2:]
     pad = (0,) * (BATCH_AXES - batch.rank)
     words = [M, N, problem.K, *(1 for _ in pad), *batch.lengths]
@@ -320,7 +320,7 @@ def _pointers(problem: _Problem, offsets: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _launch_naive(problem: _Problem, batch: Layout, offsets: tuple[int, ...]) -> None:
-    kernel = device().function("gemm_naive.cu", "gemm_naive", f"{_GEMM_BYTES}sPPPPff", problem.types)
+    kernel = device().function("gemm/naive.cu", "gemm_naive", f"{_GEMM_BYTES}sPPPPff", problem.types)
     M, N = problem.shape[-2:]
     blocks = device().blocks(-(-M * N * batch.size // 256))
     pointers = _pointers(problem, offsets)
@@ -344,10 +344,10 @@ def _launch_tiled(problem: _Problem, batch: Layout, offsets: tuple[int, ...], al
     if algorithm.startswith("tensor"):
         # This kernel has a variant for each kind of copy, and two for the order of scalars.
         defines = (("COPY_A", min(copies[0], 2)), ("COPY_B", min(copies[1], 2)), *defines)
-        source, entry, neighbours = "gemm_tensor_core.cu", "gemm_tensor_core", 8
+        source, entry, neighbours = "gemm/tensor_core.cu", "gemm_tensor_core", 8
         hints = tuple(int(copy == SCALARS_ALONG_OUTER) for copy in copies)
     else:
-        source, entry, neighbours, hints = "gemm.cu", "gemm_tiled", 4, copies
+        source, entry, neighbours, hints = "gemm/tiled.cu", "gemm_tiled", 4, copies
     # Neighbours in a row are written at once if that row is contiguous and aligned.
     wide = out[-1] == 1 and pointers[3] % (problem.out.array.dtype.itemsize * neighbours) == 0
     wide = wide and all(stride % neighbours == 0 for stride in (out[-2], *batch.strides[3]))
@@ -366,7 +366,7 @@ def _launch_tiled(problem: _Problem, batch: Layout, offsets: tuple[int, ...], al
 
 
 VECTORS_ALONG_K, VECTORS_ALONG_OUTER, SCALARS_ALONG_K, SCALARS_ALONG_OUTER = range(4)
-"""How the threads of a block share the copy of a step of one operand: ``Copy`` of ``kernels/gemm.cu``."""
+"""How the threads of a block share the copy of a step of one operand: ``Copy`` of ``gemm/tiled.cu``."""
 
 
 def _copy(pointer: int, *, outer: int, k: int, batch: tuple[int, ...], lanes: int) -> int:

@@ -21,9 +21,9 @@ import struct
 from dataclasses import replace
 from typing import Any, Final
 
-from gaugeblock.gpu.arrays import Exchange
-from gaugeblock.gpu.device import ELEMENTS, DeviceArray, device
-from gaugeblock.gpu.launching import MOST_BLOCKS, check_algorithm, float32, steps
+from gaugeblock.gpu.runtime.arrays import Exchange
+from gaugeblock.gpu.runtime.device import ELEMENTS, DeviceArray, device
+from gaugeblock.gpu.runtime.launching import MOST_BLOCKS, check_algorithm, float32, steps
 from gaugeblock.reference.pooling import (
     avg_pool_backward_shape,
     avg_pool_shape,
@@ -275,7 +275,7 @@ def _sliding(kernel: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: b
 
 _PROBLEM: Final = struct.Struct("38q")
 STRUCT: Final = f"{_PROBLEM.size}s"
-"""The struct ``Pooling`` of ``kernels/pooling.cuh`` in a kernel's signature."""
+"""The struct ``Pooling`` of ``kernels/pooling/pooling.cuh`` in a kernel's signature."""
 
 
 def _image(array: DeviceArray | None) -> tuple[int, ...]:
@@ -287,7 +287,7 @@ def _image(array: DeviceArray | None) -> tuple[int, ...]:
 
 
 DATA, PADDED, GIVEN = range(3)
-"""What a mean counts: ``Counting`` of ``kernels/pooling.cuh``."""
+"""What a mean counts: ``Counting`` of ``kernels/pooling/pooling.cuh``."""
 
 
 def _counting(include_pad: bool, divisor: Any) -> tuple[int, float]:
@@ -368,7 +368,7 @@ def _pool(
     element = ("ELEMENT", ELEMENTS[exchange.dtype])
     count = math.prod(shape)
     if algorithm == "naive" or not _is_short(shape, windows):
-        kernel = device().function("pooling_naive.cu", "pooling_naive", f"{STRUCT}PPiif", (element,))
+        kernel = device().function("pooling/naive.cu", "pooling_naive", f"{STRUCT}PPiif", (element,))
         arguments = (x.pointer, result.pointer, _NAIVE[wanted], counting, divisor)
         kernel.prepared_async_call(_blocks(count), (BLOCK, 1, 1), None, problem, *arguments)
         return exchange.result()
@@ -377,7 +377,7 @@ def _pool(
     defines = (element, ("VECTORS", int(wide)))
     more = (counting, divisor) if wanted == "mean" else ()
     signature = f"{STRUCT}PPi" + ("if" if more else "")
-    kernel = device().function("pooling.cu", f"pooling_{wanted}", signature, defines)
+    kernel = device().function("pooling/pooling.cu", f"pooling_{wanted}", signature, defines)
     threads = count // (16 // x.dtype.itemsize) if wide else count
     kernel.prepared_async_call(
         _blocks(threads),
@@ -408,7 +408,7 @@ def _pool_backward(
     element = ("ELEMENT", ELEMENTS[exchange.dtype])
     count, outputs = math.prod(shape), batch * channels * math.prod(windows.output)
     if algorithm == "naive" or not _is_short(shape, windows):
-        kernel = device().function("pooling_naive.cu", "pooling_backward_naive", f"{STRUCT}PPPif", (element,))
+        kernel = device().function("pooling/naive.cu", "pooling_backward_naive", f"{STRUCT}PPPif", (element,))
         arguments = (dy.pointer, 0 if x is None else x.pointer, result.pointer, counting, divisor)
         kernel.prepared_async_call(_blocks(count), (BLOCK, 1, 1), None, problem, *arguments)
         return exchange.result()
@@ -418,17 +418,17 @@ def _pool_backward(
     lanes = 16 // dy.dtype.itemsize if wide else 1
     grid, block = _blocks(count // lanes), (BLOCK, 1, 1)
     if x is None:
-        kernel = device().function("pooling.cu", "pooling_mean_backward", f"{STRUCT}PPiif", defines)
+        kernel = device().function("pooling/pooling.cu", "pooling_mean_backward", f"{STRUCT}PPiif", defines)
         kernel.prepared_async_call(
             grid, block, None, problem, dy.pointer, result.pointer, last, counting, divisor
         )
         return exchange.result()
     places = device().driver.mem_alloc(4 * max(1, outputs))
     if outputs:
-        kernel = device().function("pooling.cu", "pooling_places", f"{STRUCT}PPi", defines)
+        kernel = device().function("pooling/pooling.cu", "pooling_places", f"{STRUCT}PPi", defines)
         kernel.prepared_async_call(
             _blocks(outputs // lanes), block, None, problem, x.pointer, int(places), last
         )
-    kernel = device().function("pooling.cu", "pooling_max_backward", f"{STRUCT}PPPi", defines)
+    kernel = device().function("pooling/pooling.cu", "pooling_max_backward", f"{STRUCT}PPPi", defines)
     kernel.prepared_async_call(grid, block, None, problem, dy.pointer, int(places), result.pointer, last)
     return exchange.result()

@@ -26,11 +26,11 @@ import struct
 from dataclasses import dataclass
 from typing import Any, Final
 
-from gaugeblock.gpu.arrays import Exchange
-from gaugeblock.gpu.device import DTYPES, ELEMENTS, DeviceArray, device
 from gaugeblock.gpu.gemm import multiply
-from gaugeblock.gpu.launching import check_algorithm, elements_from
-from gaugeblock.gpu.packing import copy, is_packed, packed
+from gaugeblock.gpu.runtime.arrays import Exchange
+from gaugeblock.gpu.runtime.device import DTYPES, ELEMENTS, DeviceArray, device
+from gaugeblock.gpu.runtime.launching import check_algorithm, elements_from
+from gaugeblock.gpu.runtime.packing import copy, is_packed, packed
 from gaugeblock.reference.unit import lstm_unit_backward_shape, lstm_unit_shape
 
 __all__ = ["choose", "lstm_unit", "lstm_unit_backward"]
@@ -39,7 +39,7 @@ BLOCK: Final = 256
 """Threads of a block."""
 
 EXAMPLES: Final = (1, 2, 4, 8)
-"""The examples that a block of the kernels that multiply may own (``kernels/lstm.cu``)."""
+"""The examples that a block of the kernels that multiply may own (``kernels/unit/lstm.cu``)."""
 
 UNITS: Final = {"lstm_step": 8, "lstm_step_backward": 32}
 """The units of such a block."""
@@ -174,7 +174,7 @@ def lstm_unit_backward(
 
 _FORWARD: Final = struct.Struct("8P2q")
 _BACKWARD: Final = struct.Struct("11P4q")
-"""The structs ``Forward`` and ``Backward`` of ``kernels/lstm.cuh``."""
+"""The structs ``Forward`` and ``Backward`` of ``kernels/unit/lstm.cuh``."""
 
 
 def _float32(*shape: int) -> DeviceArray:
@@ -329,7 +329,7 @@ class _Unit:
     def _launch(self, entry: str, save: bool, threads: int, signature: str, *arguments: Any) -> None:
         """Launch a kernel of the second oracle, one thread per example and unit."""
         defines = (("ELEMENT", ELEMENTS[self.dtype]), ("SAVE", int(save)))
-        kernel = device().function("lstm_naive.cu", entry, signature, defines)
+        kernel = device().function("unit/lstm_naive.cu", entry, signature, defines)
         kernel.prepared_async_call((-(-threads // BLOCK), 1, 1), (BLOCK, 1, 1), None, *arguments)
 
     def _launch_blocks(self, entry: str, save: bool, signature: str, *arguments: Any) -> None:
@@ -357,4 +357,4 @@ class _Unit:
             *(("ELEMENT", ELEMENTS[self.dtype]), ("EXAMPLES", examples)),
             *(("SAVE", int(save)), ("VECTORS", int(vectors))),
         )
-        return device().function("lstm.cu", entry, signature, defines)
+        return device().function("unit/lstm.cu", entry, signature, defines)

@@ -32,7 +32,7 @@ from typing import Any, ClassVar, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from gaugeblock.gpu.attributes import device_attribute, function_attribute
+from gaugeblock.gpu.runtime.attributes import device_attribute, function_attribute
 from gaugeblock.gpu.simulator.errors import Error, Fault, LaunchError, LogicError, MemoryError
 from gaugeblock.gpu.simulator.machine.launch import (
     MAX_BLOCK,

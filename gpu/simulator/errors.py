@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from gaugeblock.gpu.compiler import plain_name
+from gaugeblock.gpu.runtime.compiler import plain_name
 from gaugeblock.gpu.simulator.ptx.operands import Lowered
 
 

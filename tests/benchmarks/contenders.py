@@ -14,7 +14,7 @@ from measuring import Array, Roof, Side, Work, best
 
 from gaugeblock import gpu, reference
 from gaugeblock.conformance.adapters import numpy as numpy_adapter
-from gaugeblock.gpu.device import DTYPES, DeviceArray, device
+from gaugeblock.gpu.runtime.device import DTYPES, DeviceArray, device
 from gaugeblock.gpu.simulator import counting
 
 MEBI: Final = 2**20

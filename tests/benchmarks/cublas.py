@@ -11,7 +11,7 @@ from contenders import CALLS, rotation
 from measuring import Array, Side
 
 from gaugeblock import gpu
-from gaugeblock.gpu.device import DeviceArray, device
+from gaugeblock.gpu.runtime.device import DeviceArray, device
 
 TYPES: Final = {"float32": 0, "float16": 2, "bfloat16": 14}
 """``cudaDataType_t``."""

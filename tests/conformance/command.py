@@ -26,7 +26,7 @@ from gaugeblock.conformance.problems.shapes import ShapesError
 from gaugeblock.conformance.reports import badge, difference, files, junit, page, profile, replaying
 from gaugeblock.conformance.reports.data import LEVELS
 from gaugeblock.conformance.reports.report import versions
-from gaugeblock.gpu.roofline import GPUS
+from gaugeblock.gpu.runtime.roofline import GPUS
 from gaugeblock.spec import citation, clauses, demonstrations
 from gaugeblock.spec.formats import FORMATS, SHORT
 from gaugeblock.spec.operations import OPERATIONS
@@ -483,8 +483,8 @@ def _make_folder(folder: Path, option: str) -> None:
 
 def show_devices(options: argparse.Namespace) -> int:
     """Say which device the kernels of ``gaugeblock.gpu`` would run on, and why."""
-    from gaugeblock.gpu.compiler import CompilerUnavailable
-    from gaugeblock.gpu.device import DeviceUnavailable, device
+    from gaugeblock.gpu.runtime.compiler import CompilerUnavailable
+    from gaugeblock.gpu.runtime.device import DeviceUnavailable, device
 
     try:
         found = device()

@@ -29,12 +29,6 @@ from gaugeblock.spec.document.chapters import concept_of
 from gaugeblock.spec.operations import OPERATIONS
 from gaugeblock.spec.statements import STATEMENTS, Statement
 
-KERNELS: Mapping[str, tuple[str, ...]] = {
-    "activation": ("activation", "softmax", "maxout"),
-    "unit": ("lstm",),
-}
-"""How the names of a concept's kernels begin, where it is not the name of the concept."""
-
 
 @cache
 def claims() -> Mapping[str, Sequence[Claim]]:
@@ -61,8 +55,10 @@ def places() -> Mapping[str, Sequence[str]]:
 
 def _places(concept: str) -> Iterator[str]:
     """Yield the files of a concept: reference, kernels, suite, tests, demonstration."""
-    for package, folder in (("reference", "reference"), ("gpu", "gpu")):
-        if _exists(f"gaugeblock.{package}.{concept}"):
+    for folder in ("reference", "gpu"):
+        if _exists(f"gaugeblock.{folder}.{concept}.operations"):
+            yield f"{folder}/{concept}/operations.py"
+        elif _exists(f"gaugeblock.{folder}.{concept}"):
             yield f"{folder}/{concept}.py"
     yield from _kernels(concept)
     modules = {
@@ -80,14 +76,10 @@ def _places(concept: str) -> Iterator[str]:
 
 def _kernels(concept: str) -> Iterator[str]:
     """Yield the files of a concept's kernels."""
-    if not _exists(f"gaugeblock.gpu.{concept}"):
-        return
-    beginnings = KERNELS.get(concept, (concept,))
-    names = sorted(entry.name for entry in (files("gaugeblock.gpu") / "kernels").iterdir())
-    for name in names:
-        stem, _, suffix = name.rpartition(".")
-        if suffix == "cu" and any(stem == known or stem.startswith(f"{known}_") for known in beginnings):
-            yield f"gpu/kernels/{name}"
+    folder = files("gaugeblock.gpu") / "kernels" / concept
+    if folder.is_dir():
+        names = sorted(entry.name for entry in folder.iterdir())
+        yield from (f"gpu/kernels/{concept}/{name}" for name in names if name.endswith(".cu"))
 
 
 def _exists(module: str) -> bool:
@@ -126,7 +118,7 @@ def table() -> str:
         cells = [", ".join(parts)]
         for beginnings in COLUMNS.values():
             # The naive kernels are there to compare with.
-            here = [file for file in files if file.startswith(beginnings) and not file.endswith("_naive.cu")]
+            here = [file for file in files if file.startswith(beginnings) and not file.endswith("naive.cu")]
             cells.append(
                 ", ".join(f"[{Path(file).name}]({posixpath.relpath(file, 'spec')})" for file in here)
             )

@@ -87,6 +87,6 @@ def _of_tensor(tensor: Any) -> NDArray[Any]:
 
 
 def _of_device(array: Any) -> NDArray[Any]:
-    from gaugeblock.gpu.device import as_device_array
+    from gaugeblock.gpu.runtime.device import as_device_array
 
     return np.asarray(as_device_array(array).get())

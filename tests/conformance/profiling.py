@@ -1,7 +1,7 @@
 """Run a program, or functions of a backend, on the simulated device, each launch counted apart.
 
-What is counted is exact, and the same on every machine; `gaugeblock.gpu.roofline` says what a model of a GPU
-makes of it.
+What is counted is exact, and the same on every machine; `gaugeblock.gpu.runtime.roofline` says what a model
+of a GPU makes of it.
 """
 
 from __future__ import annotations

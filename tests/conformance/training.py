@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gaugeblock import gpu
-from gaugeblock.gpu.device import Device, device
+from gaugeblock.gpu.runtime.device import Device, device
 from gaugeblock.reference.machine_learning import Examples, cross_entropy
 from gaugeblock.reference.network import Gradients, Learner
 from gaugeblock.spec.composition import gradients

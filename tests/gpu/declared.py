@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from gaugeblock import gpu
-from gaugeblock.gpu.device import device
+from gaugeblock.gpu.runtime.device import device
 
 ALL = ("conv", "conv_fused", "conv_transpose", "conv_backward_input", "conv_backward_weight")
 NARROW = ("float16", "bfloat16")

@@ -17,8 +17,8 @@ from gaugeblock import gpu
 from gaugeblock.conformance.problems import layers
 from gaugeblock.conformance.problems.layers import LayerCall, Size
 from gaugeblock.conformance.problems.problem import Layout
-from gaugeblock.gpu import device as devices
-from gaugeblock.gpu.device import DTYPES, DeviceArray
+from gaugeblock.gpu.runtime import device as devices
+from gaugeblock.gpu.runtime.device import DTYPES, DeviceArray
 from gaugeblock.spec.layers import LAYERS
 from gaugeblock.spec.operations import OPERATIONS
 

@@ -15,8 +15,8 @@ import pytest
 
 # What has the function by name is imported before it is replaced, else it would keep the replacement.
 import gaugeblock.conformance.doors.cuda_source  # noqa: F401
-from gaugeblock.gpu import compiler, cuda_driver, launcher
-from gaugeblock.gpu import device as devices
+from gaugeblock.gpu.runtime import compiler, cuda_driver, launcher
+from gaugeblock.gpu.runtime import device as devices
 from gaugeblock.gpu.simulator import driver as simulator
 
 NOT_FOUND = 500
@@ -114,7 +114,7 @@ class FakeCuda:
     def cuModuleLoadData(self, handle: Any, binary: Any) -> int:
         self.loaded.append(binary.value)
         is_cubin = binary.value.startswith(b"\x7fELF")
-        text = (compiler.compile("probe.cu") if is_cubin else binary.value).decode()
+        text = (compiler.compile("shared/probe.cu") if is_cubin else binary.value).decode()
         self.modules.append((simulator.module_from_buffer(text), text))
         return put(handle, len(self.modules))
 

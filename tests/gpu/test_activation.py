@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from gaugeblock import gpu
-from gaugeblock.gpu.device import DTYPES, to_device
+from gaugeblock.gpu.runtime.device import DTYPES, to_device
 from gaugeblock.spec.accuracy import FORMATS, accept
 from gaugeblock.spec.arithmetic import Arithmetic
 from gaugeblock.spec.operations import OPERATIONS, Operation

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gaugeblock.gpu import compiler
+from gaugeblock.gpu.runtime import compiler
 
 KERNEL = 'extern "C" __global__ void twice(float* x) { x[threadIdx.x] *= FACTOR; }\n'
 
@@ -52,9 +52,9 @@ def test_a_cubin_is_an_elf_file() -> None:
 
 
 def test_line_information_names_the_file_that_ships() -> None:
-    text = compiler.compile("probe.cu").decode()
+    text = compiler.compile("shared/probe.cu").decode()
     (name,) = re.findall(r'\.file\s+1 "(.*)"', text)
-    assert Path(name) == compiler.kernel_path("probe.cu")
+    assert Path(name) == compiler.kernel_path("shared/probe.cu")
     assert Path(name).is_file()
 
 

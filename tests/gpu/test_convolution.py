@@ -9,9 +9,9 @@ import pytest
 from numpy.typing import NDArray
 
 from gaugeblock import gpu, reference
-from gaugeblock.gpu.convolution import ALGORITHMS, algorithm_for, choose
-from gaugeblock.gpu.convolution_problem import FORWARD, INPUT, WEIGHT, Geometry
-from gaugeblock.gpu.device import DTYPES, DeviceArray, to_device
+from gaugeblock.gpu.convolution.operations import ALGORITHMS, algorithm_for, choose
+from gaugeblock.gpu.convolution.problem import FORWARD, INPUT, WEIGHT, Geometry
+from gaugeblock.gpu.runtime.device import DTYPES, DeviceArray, to_device
 from gaugeblock.reference.windows import Windows
 from gaugeblock.spec.accuracy import FORMATS, accept, gamma, round_to
 from gaugeblock.spec.arithmetic import Arithmetic

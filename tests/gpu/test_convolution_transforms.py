@@ -8,8 +8,8 @@ import pytest
 from numpy.typing import NDArray
 
 from gaugeblock import gpu, reference
-from gaugeblock.gpu.convolution_problem import Geometry
-from gaugeblock.gpu.fourier import LONGEST, lengths
+from gaugeblock.gpu.convolution.fourier import LONGEST, lengths
+from gaugeblock.gpu.convolution.problem import Geometry
 from gaugeblock.reference.windows import Windows
 from gaugeblock.spec.accuracy import FORMATS, accept
 from gaugeblock.spec.arithmetic import Arithmetic

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gaugeblock.conformance import Effort, judge
-from gaugeblock.gpu.device import DTYPES, Device
+from gaugeblock.gpu.runtime.device import DTYPES, Device
 
 sys.path.insert(0, str(Path(__file__).parent))
 import declared
@@ -47,10 +47,10 @@ def test_a_declared_algorithm_conforms(backend: str, operation: str, dtype: str)
 @pytest.mark.parametrize(
     ("backend", "source"),
     [
-        ("FFT", "convolution_fft.cu"),
-        ("WINOGRAD_2", "convolution_winograd.cu"),
-        ("WINOGRAD_4", "convolution_winograd.cu"),
-        ("TILE_32", "convolution.cu"),
+        ("FFT", "convolution/fft.cu"),
+        ("WINOGRAD_2", "convolution/winograd.cu"),
+        ("WINOGRAD_4", "convolution/winograd.cu"),
+        ("TILE_32", "convolution/tiled.cu"),
     ],
 )
 def test_the_declared_algorithm_is_the_one_that_is_taken(

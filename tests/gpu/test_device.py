@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from gaugeblock import gpu
-from gaugeblock.gpu import cuda_driver
-from gaugeblock.gpu import device as devices
-from gaugeblock.gpu.device import DTYPES, DeviceArray, as_device_array, to_device
+from gaugeblock.gpu.runtime import cuda_driver
+from gaugeblock.gpu.runtime import device as devices
+from gaugeblock.gpu.runtime.device import DTYPES, DeviceArray, as_device_array, to_device
 from gaugeblock.gpu.simulator import driver as simulator
 from gaugeblock.spec.operations import OPERATIONS
 
@@ -45,7 +45,7 @@ def test_importing_the_package_creates_no_context_and_chooses_nothing() -> None:
     program = """
 import sys
 from gaugeblock import gpu
-from gaugeblock.gpu import device
+from gaugeblock.gpu.runtime import device
 assert device.device.cache_info().currsize == 0
 assert not any("pycuda" in name or "simulator" in name for name in sys.modules)
 """

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from gaugeblock import gpu, reference
 from gaugeblock.conformance.problems.real_data import small_network
-from gaugeblock.gpu.device import DTYPES, to_device
+from gaugeblock.gpu.runtime.device import DTYPES, to_device
 from gaugeblock.spec.accuracy import FORMATS, Arithmetic, accept
 from gaugeblock.spec.operations import OPERATIONS
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from gaugeblock.conformance.problems import layers
-from gaugeblock.gpu.device import device
+from gaugeblock.gpu.runtime.device import device
 from gaugeblock.spec.operations import OPERATIONS
 
 sys.path.insert(0, str(Path(__file__).parent))

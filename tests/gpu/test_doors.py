@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from gaugeblock import gpu
-from gaugeblock.gpu.device import DTYPES, DeviceArray, as_device_array, to_device
+from gaugeblock.gpu.runtime.device import DTYPES, DeviceArray, as_device_array, to_device
 
 Array = NDArray[Any]
 generator = np.random.default_rng(9)

@@ -8,8 +8,8 @@ import pytest
 from numpy.typing import NDArray
 
 from gaugeblock import gpu, reference
-from gaugeblock.gpu.device import DTYPES, to_device
 from gaugeblock.gpu.gemm import ALGORITHMS, choose
+from gaugeblock.gpu.runtime.device import DTYPES, to_device
 from gaugeblock.spec.accuracy import FORMATS, accept
 from gaugeblock.spec.arithmetic import Arithmetic
 from gaugeblock.spec.operations import OPERATIONS

@@ -9,30 +9,31 @@ from typing import Any
 
 import pytest
 
-from gaugeblock.gpu import compiler, rowwise
-from gaugeblock.gpu.device import ELEMENTS
+from gaugeblock.gpu.activation import rowwise
+from gaugeblock.gpu.runtime import compiler
+from gaugeblock.gpu.runtime.device import ELEMENTS
 
 ROWS = [
     {"THREADS": threads, "ITEMS": items, "LONG": long, "VECTORS": 1}
     for (threads, items), long in [*((v, 0) for v in rowwise.ROW_VARIANTS), (rowwise.LONG_VARIANT, 1)]
 ]
 VARIANTS: list[tuple[str, dict[str, Any]]] = [
-    *(("gemm.cu", {"ELEMENT": e, "TILE": tile}) for e in ELEMENTS.values() for tile in (32, 64, 128)),
+    *(("gemm/tiled.cu", {"ELEMENT": e, "TILE": tile}) for e in ELEMENTS.values() for tile in (32, 64, 128)),
     *(
-        ("gemm_tensor_core.cu", {"ELEMENT": "bfloat16", "TILE": tile, "COPY_A": a, "COPY_B": b})
+        ("gemm/tensor_core.cu", {"ELEMENT": "bfloat16", "TILE": tile, "COPY_A": a, "COPY_B": b})
         for tile, (a, b) in itertools.product((64, 128), ((0, 1), (1, 0), (2, 2)))
     ),
     *(
-        ("activation.cu", {"ELEMENT": "bfloat16", "FUNCTION": function, "BACKWARD": backward})
+        ("activation/elementwise.cu", {"ELEMENT": "bfloat16", "FUNCTION": function, "BACKWARD": backward})
         for function, backward in itertools.product(("relu", "gelu", "gelu_tanh", "tanh_"), (0, 1))
     ),
     *(
-        ("softmax.cu", {"ELEMENT": "float", "LOGARITHM": 0, "BACKWARD": backward, **rows})
+        ("activation/softmax.cu", {"ELEMENT": "float", "LOGARITHM": 0, "BACKWARD": backward, **rows})
         for backward, rows in itertools.product((0, 1), ROWS)
     ),
-    *(("maxout.cu", {"ELEMENT": "float16", "BACKWARD": backward}) for backward in (0, 1)),
+    *(("activation/maxout.cu", {"ELEMENT": "float16", "BACKWARD": backward}) for backward in (0, 1)),
     *(
-        ("convolution.cu", {"ELEMENT": element, "TILE": tile, "SPATIAL": spatial, "PASS": product})
+        ("convolution/tiled.cu", {"ELEMENT": element, "TILE": tile, "SPATIAL": spatial, "PASS": product})
         for element, tile, spatial, product in (
             *(("float", tile, 2, product) for tile in (32, 64, 128) for product in (0, 1, 2)),
             *(("bfloat16", tile, 3, 1) for tile in (32, 64, 128)),
@@ -40,7 +41,7 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ),
     *(
         (
-            "convolution_tensor_core.cu",
+            "convolution/tensor_core.cu",
             {"ELEMENT": element, "TILE": tile, "SPATIAL": spatial, "PASS": product},
         )
         for element, tile, spatial, product in (
@@ -48,20 +49,24 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
             *(("float16", tile, 3, 1) for tile in (32, 64, 128)),
         )
     ),
-    *(("convolution_fft.cu", {"ELEMENT": "float", "POINTS": points}) for points in (4, 128, 1024, 4096)),
-    *(("convolution_fft_products.cu", {"ELEMENT": "float", "CONJUGATE": conjugate}) for conjugate in (0, 1)),
-    *(("convolution_depthwise.cu", {"ELEMENT": element}) for element in ELEMENTS.values()),
-    *(("convolution_winograd.cu", {"ELEMENT": "float", "SIDE": side}) for side in (2, 4)),
-    ("convolution_sum.cu", {"ELEMENT": "float"}),
-    *(("pooling.cu", {"ELEMENT": e, "VECTORS": vectors}) for e in ("float", "float16") for vectors in (0, 1)),
+    *(("convolution/fft.cu", {"ELEMENT": "float", "POINTS": points}) for points in (4, 128, 1024, 4096)),
+    *(("convolution/fft_products.cu", {"ELEMENT": "float", "CONJUGATE": conjugate}) for conjugate in (0, 1)),
+    *(("convolution/depthwise.cu", {"ELEMENT": element}) for element in ELEMENTS.values()),
+    *(("convolution/winograd.cu", {"ELEMENT": "float", "SIDE": side}) for side in (2, 4)),
+    ("convolution/sum.cu", {"ELEMENT": "float"}),
     *(
-        ("lstm.cu", {"ELEMENT": element, "EXAMPLES": examples, "SAVE": save, "VECTORS": 1})
+        ("pooling/pooling.cu", {"ELEMENT": e, "VECTORS": vectors})
+        for e in ("float", "float16")
+        for vectors in (0, 1)
+    ),
+    *(
+        ("unit/lstm.cu", {"ELEMENT": element, "EXAMPLES": examples, "SAVE": save, "VECTORS": 1})
         for element, examples, save in (("float", 8, 1), ("bfloat16", 8, 0), ("float16", 1, 1))
     ),
-    *(("gemm.cu", {"ELEMENT": "float16", "RESULT": "float", "TILE": tile}) for tile in (32, 128)),
+    *(("gemm/tiled.cu", {"ELEMENT": "float16", "RESULT": "float", "TILE": tile}) for tile in (32, 128)),
     *(
         (
-            "gemm_tensor_core.cu",
+            "gemm/tensor_core.cu",
             {"ELEMENT": "float16", "RESULT": "float", "TILE": tile, "COPY_A": 0, "COPY_B": 0},
         )
         for tile in (64, 128)
@@ -100,8 +105,8 @@ def test_a_kernel_file_says_what_it_computes_and_which_clauses_hold(source: str)
 
 
 def test_every_barrier_says_what_it_protects() -> None:
-    folder = compiler.kernel_path("gemm.cu").parent
-    for file in sorted(folder.glob("*.cu*")):
+    folder = compiler.kernel_path("gemm/tiled.cu").parents[1]
+    for file in sorted(folder.glob("*/*.cu*")):
         lines = file.read_text(encoding="utf-8").splitlines()
         for number, line in enumerate(lines):
             if re.search(r"\b__sync(threads|warp)\(\);", line):

@@ -15,9 +15,10 @@ import pytest
 from gaugeblock import gpu, reference
 from gaugeblock.conformance import Effort, judge
 from gaugeblock.conformance.backend import loading
-from gaugeblock.gpu import Kernel, LaunchError, Struct, compiler, cuda_driver, launcher, to_device
-from gaugeblock.gpu import device as devices
-from gaugeblock.gpu.compiler import compile_source
+from gaugeblock.gpu import Kernel, LaunchError, Struct, to_device
+from gaugeblock.gpu.runtime import compiler, cuda_driver, launcher
+from gaugeblock.gpu.runtime import device as devices
+from gaugeblock.gpu.runtime.compiler import compile_source
 
 sys.path.insert(0, str(Path(__file__).parent))
 from fake_cuda import choose, install, through_driver

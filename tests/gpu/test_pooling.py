@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from gaugeblock import gpu, reference
-from gaugeblock.gpu.device import DTYPES, to_device
+from gaugeblock.gpu.runtime.device import DTYPES, to_device
 from gaugeblock.spec.accuracy import FORMATS, gamma, round_to
 
 Array = NDArray[Any]

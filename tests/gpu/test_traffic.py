@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from gaugeblock import gpu
-from gaugeblock.gpu import device as devices
-from gaugeblock.gpu.device import DTYPES, DeviceArray, to_device
 from gaugeblock.gpu.gemm import multiply
+from gaugeblock.gpu.runtime import device as devices
+from gaugeblock.gpu.runtime.device import DTYPES, DeviceArray, to_device
 
 if not devices.device().simulated:
     pytest.skip("counts and faults are the simulated device's", allow_module_level=True)
@@ -134,7 +134,7 @@ def test_no_order_of_the_threads_changes_a_convolution(dtype: str, algorithm: st
 def test_a_read_beyond_an_array_is_a_fault_that_names_the_line_of_the_kernel() -> None:
     x = normal("float32", 64)
     longer = DeviceArray((200,), x.dtype, pointer=x.pointer, owner=x)
-    with pytest.raises(Fault, match=r"activation\.cu:\d+|element\.cuh:\d+"):
+    with pytest.raises(Fault, match=r"elementwise\.cu:\d+|element\.cuh:\d+"):
         gpu.relu(longer)
 
 

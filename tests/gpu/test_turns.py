@@ -9,8 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from gaugeblock import gpu
-from gaugeblock.gpu import compiler
-from gaugeblock.gpu.device import device
+from gaugeblock.gpu.runtime import compiler
+from gaugeblock.gpu.runtime.device import device
 
 Array = NDArray[Any]
 
@@ -29,21 +29,21 @@ UNIT = {"x": (1, 12, 3), "h": (12, 4), "c": (12, 4), "w": (4, 4, 3), "u": (4, 4,
 STEP = "+= gridDim.x", "+= 2 * gridDim.x"
 THREADS = "(gridDim.x)", "(2 * gridDim.x)"
 LOOPS: dict[str, tuple[tuple[str, str], Callable[[], Array]]] = {
-    "gemm.cu": (STEP, lambda: gpu.gemm(ones(90, 3), ones(3, 260))),
-    "gemm_tensor_core.cu": (
+    "gemm/tiled.cu": (STEP, lambda: gpu.gemm(ones(90, 3), ones(3, 260))),
+    "gemm/tensor_core.cu": (
         STEP,
         lambda: gpu.gemm(ones(90, 3, dtype="float16"), ones(3, 260, dtype="float16")),
     ),
-    "convolution.cu": (STEP, lambda: images("float32")),
-    "convolution_tensor_core.cu": (STEP, lambda: images("float16")),
-    "convolution_sum.cu": (
+    "convolution/tiled.cu": (STEP, lambda: images("float32")),
+    "convolution/tensor_core.cu": (STEP, lambda: images("float16")),
+    "convolution/sum.cu": (
         THREADS,
         lambda: gpu.conv_backward_weight(
             ones(1, 40, 38, 38), ones(1, 10, 40, 40), kernel_shape=(40, 10, 3, 3)
         ),
     ),
-    "softmax.cu": (THREADS, lambda: gpu.softmax(ones(350, 5))),
-    "lstm.cu": (
+    "activation/softmax.cu": (THREADS, lambda: gpu.softmax(ones(350, 5))),
+    "unit/lstm.cu": (
         ("(gridDim.y)", "(2 * gridDim.y)"),
         lambda: gpu.lstm_unit(*(ones(*UNIT[name]) for name in UNIT)),
     ),
@@ -91,7 +91,7 @@ def test_a_barrier_between_two_parts_that_is_missing_shows(
 ) -> None:
     right = images("float16")
     line = "__syncthreads();  // all results are out before the next tile's copies overwrite them"
-    change("convolution_tensor_core.cu", (line, ""))
+    change("convolution/tensor_core.cu", (line, ""))
     assert is_wrong(lambda: images("float16"), right)
 
 

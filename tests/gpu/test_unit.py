@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from gaugeblock import gpu, reference
-from gaugeblock.gpu.device import DTYPES, to_device
+from gaugeblock.gpu.runtime.device import DTYPES, to_device
 from gaugeblock.gpu.unit import FEW, choose
 from gaugeblock.spec.accuracy import FORMATS, Arithmetic, accept
 from gaugeblock.spec.operations import OPERATIONS

@@ -14,7 +14,7 @@ import numpy as np
 from softmax import DType, Rowwise
 from workshop import Array, Backend
 
-from gaugeblock.gpu.compiler import compile_source
+from gaugeblock.gpu.runtime.compiler import compile_source
 
 SOURCE = Path(__file__).with_name("race.cu")
 THREADS = 128

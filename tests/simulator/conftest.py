@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gaugeblock.gpu import compiler
+from gaugeblock.gpu.runtime import compiler
 from gaugeblock.gpu.simulator import driver
 
 Launch = Callable[..., None]

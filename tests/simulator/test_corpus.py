@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gaugeblock.gpu import compiler
+from gaugeblock.gpu.runtime import compiler
 from gaugeblock.gpu.simulator import Fault, driver, settings
 
 FOLDER = Path(__file__).parent / "corpus"

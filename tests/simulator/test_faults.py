@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gaugeblock.gpu import compiler
+from gaugeblock.gpu.runtime import compiler
 from gaugeblock.gpu.simulator import Fault, Unsupported, driver, settings
 
 

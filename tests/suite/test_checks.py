@@ -53,7 +53,7 @@ def test_where_the_document_says_a_concept_lives_there_is_a_file() -> None:
         for file in found:
             assert (TESTS.parent / file).is_file(), file
         assert len(found) == len(set(found))
-    assert "gpu/kernels/softmax.cu" in places()["activation"]
+    assert "gpu/kernels/activation/softmax.cu" in places()["activation"]
     assert "tests/conformance/checks/contraction.py" in places()["gemm"]
 
 

@@ -18,8 +18,9 @@ from gaugeblock.conformance.backend.subject import Subject
 from gaugeblock.conformance.command import main
 from gaugeblock.conformance.doors import values
 from gaugeblock.conformance.engine import Examiner, cases
-from gaugeblock.gpu import compiler, to_device
-from gaugeblock.gpu.device import DeviceArray
+from gaugeblock.gpu import to_device
+from gaugeblock.gpu.runtime import compiler
+from gaugeblock.gpu.runtime.device import DeviceArray
 from gaugeblock.spec.domain import ADDENDS, LAYOUTS, PADDINGS, VALUES
 
 SAMPLE = Path(__file__).parent / "kernels" / "doors.cu"

@@ -17,7 +17,7 @@ from gaugeblock.conformance import Effort, judge
 from gaugeblock.conformance.command import USAGE, main
 from gaugeblock.conformance.doors import pycuda as door
 from gaugeblock.conformance.doors import pycuda_compiler, pycuda_driver
-from gaugeblock.gpu import cuda_driver
+from gaugeblock.gpu.runtime import cuda_driver
 from gaugeblock.gpu.simulator import driver
 
 KERNELS = Path(__file__).parent / "kernels"

@@ -14,9 +14,9 @@ import pytest
 
 from gaugeblock.conformance.command import USAGE, main
 from gaugeblock.conformance.reports import profile
-from gaugeblock.gpu import assembler
-from gaugeblock.gpu.assembler import AssemblerUnavailable, Resources
-from gaugeblock.gpu.roofline import GPUS, Prediction, Work, arithmetic, occupancy, predict
+from gaugeblock.gpu.runtime import assembler
+from gaugeblock.gpu.runtime.assembler import AssemblerUnavailable, Resources
+from gaugeblock.gpu.runtime.roofline import GPUS, Prediction, Work, arithmetic, occupancy, predict
 
 SAXPY = """
 import sys

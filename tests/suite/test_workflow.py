@@ -103,7 +103,7 @@ def test_the_workflow_may_read_only_and_gives_way_to_a_newer_run() -> None:
 
 
 def test_the_workflow_caches_where_compiled_kernels_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    from gaugeblock.gpu.compiler import cache_folder
+    from gaugeblock.gpu.runtime.compiler import cache_folder
 
     def settings(action: str) -> dict[str, str]:
         found = [step for step in steps("conform") if f"actions/{action}@" in step.get("uses", "")]

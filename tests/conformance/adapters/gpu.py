@@ -1,7 +1,7 @@
 """Our own CUDA kernels: on a GPU where there is one, on the simulated device otherwise."""
 
 from gaugeblock import gpu
-from gaugeblock.gpu.device import device as _current
+from gaugeblock.gpu.runtime.device import device as _current
 
 arrays = "cuda"
 arithmetic = gpu.arithmetic

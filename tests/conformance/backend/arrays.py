@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from gaugeblock.conformance.backend.arena import GUARD_BYTES, View
 
 if TYPE_CHECKING:
-    from gaugeblock.gpu.device import DeviceArray
+    from gaugeblock.gpu.runtime.device import DeviceArray
 
 
 class WrongResult(Exception):
@@ -89,7 +89,7 @@ class CudaArrays:
     """Objects with ``__cuda_array_interface__`` on the device that ``gaugeblock.gpu`` found."""
 
     def __init__(self) -> None:
-        from gaugeblock.gpu import device
+        from gaugeblock.gpu.runtime import device
 
         self.device = device
         self.driver = device.device().driver

@@ -20,9 +20,9 @@ from gaugeblock.conformance.doors.launches import Door, Variant, check_arguments
 from gaugeblock.conformance.doors.signatures import ELEMENTS, Compiled, NotCompiled
 from gaugeblock.conformance.doors.syntax import Launch, Misread, Statement
 from gaugeblock.conformance.doors.values import Kind
-from gaugeblock.gpu.compiler import CompilerUnavailable
-from gaugeblock.gpu.device import device
-from gaugeblock.gpu.launcher import Kernel, LaunchError, entries, unknown
+from gaugeblock.gpu.runtime.compiler import CompilerUnavailable
+from gaugeblock.gpu.runtime.device import device
+from gaugeblock.gpu.runtime.launcher import Kernel, LaunchError, entries, unknown
 from gaugeblock.spec.domain import Domain
 from gaugeblock.spec.operations import OPERATIONS
 from gaugeblock.spec.record import Operation

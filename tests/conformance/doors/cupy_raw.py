@@ -18,9 +18,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from gaugeblock.gpu.compiler import compile_instances
-from gaugeblock.gpu.device import DeviceArray, device, to_device
-from gaugeblock.gpu.launcher import Kernel, entries, unknown
+from gaugeblock.gpu.runtime.compiler import compile_instances
+from gaugeblock.gpu.runtime.device import DeviceArray, device, to_device
+from gaugeblock.gpu.runtime.launcher import Kernel, entries, unknown
 
 
 def open_door() -> bool:

@@ -13,11 +13,11 @@ from gaugeblock.conformance.doors import conditions, syntax, values
 from gaugeblock.conformance.doors.signatures import INTEGERS, REALS, Compiled, Type
 from gaugeblock.conformance.doors.syntax import Misread, Statement
 from gaugeblock.conformance.doors.values import Buffer, Kind, Missing, Scope
-from gaugeblock.gpu.device import DTYPES, DeviceArray, as_device_array, device, span, view_of_span
-from gaugeblock.gpu.launcher import Kernel, LaunchError, Parameter, Struct, check_limits
-from gaugeblock.gpu.launching import steps
-from gaugeblock.gpu.layout import overlaps_itself
-from gaugeblock.gpu.packing import copy, is_packed, packed
+from gaugeblock.gpu.runtime.device import DTYPES, DeviceArray, as_device_array, device, span, view_of_span
+from gaugeblock.gpu.runtime.launcher import Kernel, LaunchError, Parameter, Struct, check_limits
+from gaugeblock.gpu.runtime.launching import steps
+from gaugeblock.gpu.runtime.layout import overlaps_itself
+from gaugeblock.gpu.runtime.packing import copy, is_packed, packed
 from gaugeblock.reference.gemm import result_shape
 from gaugeblock.spec.domain import Domain, Strides, axes_of, sizes_of
 from gaugeblock.spec.record import Arguments, Operation, Shape

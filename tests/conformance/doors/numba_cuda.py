@@ -27,8 +27,8 @@ from numba.cuda import api, compiler, dispatcher
 from numba.cuda.cudadrv import nvvm
 from numba.np import numpy_support
 
-from gaugeblock.gpu.device import DeviceArray, device, to_device
-from gaugeblock.gpu.launcher import Kernel
+from gaugeblock.gpu.runtime.device import DeviceArray, device, to_device
+from gaugeblock.gpu.runtime.launcher import Kernel
 
 OLDEST: Final = (0, 60)
 """The oldest numba whose own target for CUDA this knows."""

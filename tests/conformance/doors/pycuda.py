@@ -11,7 +11,7 @@ import sys
 from types import ModuleType
 from typing import Any, Final
 
-from gaugeblock.gpu import cuda_driver
+from gaugeblock.gpu.runtime import cuda_driver
 
 OLDEST: Final = (2025, 1, 2)
 """The oldest version whose Python layer this is for."""
@@ -69,7 +69,7 @@ def open_door() -> bool:
 
 def described() -> dict[str, Any]:
     """Return what a backend behind this door is, in the words of its own declarations."""
-    from gaugeblock.gpu.device import device
+    from gaugeblock.gpu.runtime.device import device
 
     found, version = device(), getattr(sys.modules.get("pycuda"), "VERSION_TEXT", "")
     return {

@@ -16,7 +16,7 @@ from gaugeblock.conformance.doors.cupy_raw import placed
 from gaugeblock.conformance.doors.host_code import HEADERS, without_host_code
 from gaugeblock.conformance.doors.pycuda_driver import NAMES, OF_PYCUDA
 from gaugeblock.conformance.doors.signatures import PRELUDE, hint
-from gaugeblock.gpu import compiler
+from gaugeblock.gpu.runtime import compiler
 
 __all__ = ["compile_plain", "install"]
 

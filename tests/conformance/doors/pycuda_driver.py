@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gaugeblock.conformance.doors import pycuda_curand, pycuda_names
-from gaugeblock.gpu.compiler import plain_name
-from gaugeblock.gpu.launcher import Parameter, entries, parameters, unknown
+from gaugeblock.gpu.runtime.compiler import plain_name
+from gaugeblock.gpu.runtime.launcher import Parameter, entries, parameters, unknown
 from gaugeblock.gpu.simulator import driver, host_memory, pitched
 from gaugeblock.gpu.simulator.errors import Error, Fault, LaunchError, LogicError
 from gaugeblock.gpu.simulator.machine.module import LoadedModule

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Final
 
 from gaugeblock.conformance.doors.host_code import HEADERS, without_host_code
-from gaugeblock.gpu import compiler
-from gaugeblock.gpu.device import device
-from gaugeblock.gpu.launcher import Kernel
+from gaugeblock.gpu.runtime import compiler
+from gaugeblock.gpu.runtime.device import device
+from gaugeblock.gpu.runtime.launcher import Kernel
 
 __all__ = ["ELEMENTS", "Compiled", "NotCompiled", "Type", "compile_file", "headers_of", "kernels_in"]
 

@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 
 from gaugeblock.conformance.doors import syntax
 from gaugeblock.conformance.doors.syntax import Misread, Node
-from gaugeblock.gpu.launching import steps
+from gaugeblock.gpu.runtime.launching import steps
 from gaugeblock.spec.domain import SIZES, sizes_of, windows_of
 from gaugeblock.spec.record import Operation
 

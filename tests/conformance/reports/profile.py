@@ -11,10 +11,10 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from gaugeblock.gpu import assembler, roofline
-from gaugeblock.gpu.assembler import AssemblerUnavailable, Resources
-from gaugeblock.gpu.compiler import plain_name
-from gaugeblock.gpu.roofline import GPU, Prediction, Work
+from gaugeblock.gpu.runtime import assembler, roofline
+from gaugeblock.gpu.runtime.assembler import AssemblerUnavailable, Resources
+from gaugeblock.gpu.runtime.compiler import plain_name
+from gaugeblock.gpu.runtime.roofline import GPU, Prediction, Work
 from gaugeblock.gpu.simulator import Launch
 from gaugeblock.spec.demonstrations import Picture
 from gaugeblock.spec.demonstrations.style import ACCENT, INK, QUIET
@@ -54,7 +54,7 @@ class Row:
     wavefronts, conflicts, barriers : int
         Passes through shared memory, those of them that are bank conflicts, and barriers passed by blocks.
     operations : mapping of str to int
-        By kind (:func:`gaugeblock.gpu.roofline.arithmetic`).
+        By kind (:func:`gaugeblock.gpu.runtime.roofline.arithmetic`).
     spellings : mapping of str to int
         Executed instructions.
     prediction : Prediction or None

@@ -21,7 +21,7 @@ import python_operators
 from change import Change
 
 import gaugeblock.conformance.adapters.numpy as numpy_adapter
-from gaugeblock.gpu import compiler
+from gaugeblock.gpu.runtime import compiler
 from gaugeblock.spec.accuracy import FORMATS
 from gaugeblock.spec.operations import OPERATIONS
 
@@ -43,17 +43,19 @@ MODELS: Mapping[str, str] = {
 """Files of hand-written mutants, and the correct variant in each whose kernel is changed."""
 
 LAUNCHERS: Mapping[str, str] = {
-    "gemm": "gemm",
-    "elementwise": "activation",
-    "rowwise": "activation",
-    "selection": "activation",
-    "convolution": "convolution",
-    "convolution_choice": "convolution",
-    "convolution_problem": "convolution",
-    "pooling": "pooling",
-    "unit": "unit",
+    "gpu/gemm.py": "gemm",
+    "gpu/activation/elementwise.py": "activation",
+    "gpu/activation/rowwise.py": "activation",
+    "gpu/activation/selection.py": "activation",
+    "gpu/convolution/operations.py": "convolution",
+    "gpu/convolution/choice.py": "convolution",
+    "gpu/convolution/problem.py": "convolution",
+    "gpu/pooling.py": "pooling",
+    "gpu/unit.py": "unit",
 }
 """Our modules that choose and launch kernels, with the concept of each. Transforms are never chosen."""
+
+KERNELS = "gpu/kernels/"
 
 CHOOSING = ("comparison", "constant", "arithmetic", "condition")
 """Operators for launchers: what is chosen, and with how many blocks."""
@@ -81,18 +83,13 @@ def _of_models() -> Iterator[Change]:
 
 def _of_kernels() -> Iterator[Change]:
     reached = {build.source for build in builds()}
-    reached |= {
-        h for kernel in reached for h in compiler._included(source(f"gpu/kernels/{kernel}"), headers())
-    }
-    for file in sorted((ROOT / "gpu" / "kernels").iterdir()):
-        if file.name in reached:
-            path = f"gpu/kernels/{file.name}"
-            yield from cuda_operators.changes(path, source(path))
+    reached |= {h for kernel in reached for h in compiler._included(source(KERNELS + kernel), headers())}
+    for kernel in sorted(reached):
+        yield from cuda_operators.changes(KERNELS + kernel, source(KERNELS + kernel))
 
 
 def _of_launchers() -> Iterator[Change]:
-    for module in LAUNCHERS:
-        file = f"gpu/{module}.py"
+    for file in LAUNCHERS:
         yield from python_operators.changes(file, source(file), lambda scope: scope != "__all__", CHOOSING)
 
 
@@ -104,7 +101,21 @@ def source(file: str) -> str:
 
 def line_of(change: Change) -> str:
     """Return the line that a change begins in, without what is around it."""
-    return source(change.file).splitlines()[change.line - 1].strip()
+    return _lines(change.file)[change.line - 1].strip()
+
+
+@functools.cache
+def _lines(file: str) -> list[str]:
+    return source(file).splitlines()
+
+
+NAMES = ("file", "operator", "before", "after", "text")
+"""What tells a mutant wherever its line is now."""
+
+
+def name_of(change: Change) -> tuple[str, ...]:
+    """Return the `NAMES` of a mutant. Lines that are the same share them."""
+    return change.file, change.operator, change.before, change.after, line_of(change)
 
 
 # What a definition serves --------------------------------------------------------------------------------
@@ -164,16 +175,15 @@ def _needed(module: str) -> set[str]:
 
 def asked(change: Change) -> Iterator[tuple[str, str]]:
     """Yield the operations that a change may break, with each of their formats: all in float32 come first."""
-    folder, _, name = change.file.rpartition("/")
-    stem = name.partition(".")[0]
-    if folder == "gpu/kernels":
+    stem = Path(change.file).stem
+    if change.file.startswith(KERNELS):
         yield from changed_builds(change)
         return
     if change.file == ADAPTER:
         operations: Iterable[str] = _served(ADAPTER)[change.scope]
-    elif folder == "gpu":
+    elif change.file in LAUNCHERS:
         kinds = {"elementwise", "rowwise", "selection"} & {stem}
-        records = (o for o in OPERATIONS.values() if o.concept == LAUNCHERS[stem])
+        records = (o for o in OPERATIONS.values() if o.concept == LAUNCHERS[change.file])
         operations = [o.name for o in records if not kinds or o.kind in kinds]
     else:
         using = _using(change.file, change.scope)
@@ -211,7 +221,7 @@ def _kernels_of(module: str) -> Mapping[str, Any]:
 
 KERNEL = """
 from pathlib import Path
-from gaugeblock.gpu import compiler
+from gaugeblock.gpu.runtime import compiler
 
 file, text = {name!r}, Path(__file__).with_name("changed.txt").read_text("utf-8")
 kernel_text, kernel_headers = compiler._kernel_text, compiler._kernel_headers
@@ -249,11 +259,10 @@ def write(change: Change, folder: Path) -> str:
     """Write the backend that a change makes into an empty folder, and return its name for the suite."""
     text = change.apply(source(change.file))
     backend = folder / "backend.py"
-    place, _, name = change.file.rpartition("/")
-    stem = name.partition(".")[0]
+    name, stem = Path(change.file).name, Path(change.file).stem
     if change.file == ADAPTER:
         backend.write_text(text, "utf-8")
-    elif place == "tests/mutants":
+    elif change.file.startswith("tests/mutants/"):
         (folder / name).write_text(text, "utf-8")
         users = ("convolution", "pooling") if stem == "windows" else (stem,)
         imports = "".join(f"import {user}\nvars().update(vars({user}.{MODELS[user]}))\n" for user in users)
@@ -261,9 +270,11 @@ def write(change: Change, folder: Path) -> str:
     else:
         (folder / "changed.txt").write_text(text, "utf-8")
         form = (
-            KERNEL.format(name=name)
-            if place == "gpu/kernels"
-            else LAUNCHER.format(module=f"gaugeblock.gpu.{stem}")
+            KERNEL.format(name=change.file.removeprefix(KERNELS))
+            if change.file.startswith(KERNELS)
+            else LAUNCHER.format(
+                module=change.file.removesuffix(".py").replace("gpu/", "gaugeblock.gpu.", 1).replace("/", ".")
+            )
         )
         backend.write_text(form, "utf-8")
     return str(backend)
@@ -319,11 +330,11 @@ def headers() -> dict[str, str]:
 
 def changed_builds(change: Change) -> Iterator[tuple[str, str]]:
     """Yield operation and format of each build whose machine code a change alters, those in float32 first."""
-    name = change.file.rpartition("/")[2]
+    name = change.file.removeprefix(KERNELS)
     text = change.apply(source(change.file))
     found: set[tuple[str, str]] = set()
     for place, build in enumerate(builds()):
-        original = source(f"gpu/kernels/{build.source}")
+        original = source(KERNELS + build.source)
         own = build.source == name
         if not own and name not in compiler._included(original, headers()):
             continue
@@ -340,7 +351,7 @@ def changed_builds(change: Change) -> Iterator[tuple[str, str]]:
 @functools.cache
 def _original(place: int) -> str:
     build = builds()[place]
-    text = source(f"gpu/kernels/{build.source}")
+    text = source(KERNELS + build.source)
     return machine_code(text, build.source, headers(), build.defines, build.entries)
 
 

@@ -11,7 +11,7 @@ import subjects
 from change import Change
 
 from gaugeblock.conformance import BackendError, Effort, judge
-from gaugeblock.gpu.compiler import CompileError
+from gaugeblock.gpu.runtime.compiler import CompileError
 
 KILLED, SURVIVED, EQUIVALENT, STILLBORN, UNFINISHED = (
     "killed",
@@ -39,7 +39,7 @@ def judged(change: Change, limit: float, seed: int = 1, profile: str = "ci") -> 
 
 
 def _verdict(change: Change, end: float, effort: Effort) -> dict[str, Any]:
-    if not change.file.startswith("gpu/kernels/") and subjects.same_syntax(change):
+    if not change.file.startswith(subjects.KERNELS) and subjects.same_syntax(change):
         return {"verdict": EQUIVALENT, "why": "the same syntax tree"}
     asked: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
