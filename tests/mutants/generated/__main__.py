@@ -15,11 +15,12 @@ from typing import Any
 from unittest import mock
 
 import subjects
+from change import Change
 from verdict import EQUIVALENT, KILLED, STILLBORN, SURVIVED, UNFINISHED, judged
 
 from gaugeblock import gpu
 from gaugeblock.conformance.checks import checks_of
-from gaugeblock.gpu.device import device
+from gaugeblock.gpu.runtime.device import device
 from gaugeblock.spec.accuracy import FORMATS, Arithmetic
 
 REASONS = Path(__file__).parents[1] / "results" / "generated-equivalent.jsonl"
@@ -74,17 +75,27 @@ def _builds(operation: str, dtype: str) -> Iterator[tuple[str, str, tuple[tuple[
     yield from wanted
 
 
-NAMES = ("file", "operator", "before", "after", "text")
-"""What tells a mutant wherever its line is now."""
+def _name(result: dict[str, Any]) -> tuple[str, ...]:
+    """Return what tells a result's mutant wherever its line is now."""
+    return tuple(result[name] for name in subjects.NAMES)
+
+
+def _known(file: Path | None, found: list[Change]) -> list[dict[str, Any]]:
+    """Return the results of a file whose mutants are still there: their lines have not changed since."""
+    if file is None or not file.exists():
+        return []
+    there = {subjects.name_of(change) for change in found}
+    results = map(json.loads, file.read_text("utf-8").splitlines())
+    return [each for each in results if _name(each) in there]
 
 
 def with_reasons(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Call equivalent what was not killed and is listed, with the reason, as one that cannot be."""
     lines = REASONS.read_text("utf-8").splitlines()
-    known = {tuple(each[name] for name in NAMES): each["why"] for each in map(json.loads, lines)}
+    known = {_name(each): each["why"] for each in map(json.loads, lines)}
     sorted_out = []
     for each in results:
-        why = known.get(tuple(each[name] for name in NAMES))
+        why = known.get(_name(each))
         alive = each["verdict"] in (SURVIVED, UNFINISHED)
         sorted_out.append({**each, "verdict": EQUIVALENT, "why": why} if alive and why else each)
     return sorted_out
@@ -124,17 +135,14 @@ def main() -> int:
         record_builds(subjects.BUILDS)
         return 0
     found = subjects.enumerated(options.seed)
-    known: dict[int, dict[str, Any]] = {}
-    if options.results is not None and options.results.exists():
-        lines = options.results.read_text("utf-8").splitlines()
-        known = {each["index"]: each for each in map(json.loads, lines)}
+    known = _known(options.results, found)
     if options.sample:
-        quick = [each for each in known.values() if each["verdict"] == KILLED and each["seconds"] <= 5]
+        quick = [each for each in known if each["verdict"] == KILLED and each["seconds"] <= 5]
         for each in quick[: options.sample]:
-            print(json.dumps({name: each[name] for name in NAMES}, ensure_ascii=False))
+            print(json.dumps({name: each[name] for name in subjects.NAMES}, ensure_ascii=False))
         return 0
     if options.score:
-        results = with_reasons(list(known.values()))
+        results = with_reasons(known)
         print(score(results))
         for each in results:
             if each["verdict"] in (SURVIVED, UNFINISHED):
@@ -143,10 +151,13 @@ def main() -> int:
         return 0
     first, _, last = (options.range or f"0:{len(found)}").partition(":")
     print(f"{len(found)} mutants, seed {options.seed}", file=sys.stderr)
-    for index in range(int(first), min(int(last), len(found))):
-        if index in known or options.files not in found[index].file:
+    done = Counter(map(_name, known))
+    for change in found[int(first) : int(last)]:
+        name = subjects.name_of(change)
+        done[name] -= 1
+        if done[name] >= 0 or options.files not in change.file:
             continue
-        line = json.dumps({"index": index, **judged(found[index], options.limit)}, ensure_ascii=False)
+        line = json.dumps(judged(change, options.limit), ensure_ascii=False)
         if options.results is None:
             print(line, flush=True)
         else:
