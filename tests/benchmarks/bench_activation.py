@@ -7,8 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from contenders import Contender, contenders, counts, device_copy, host_side
-from measuring import Array, Side, Work, expect_right, race
+from contenders import Contender, contenders, counts, host_side
+from measuring import expect_right, race
+
+from gaugeblock.conformance.bench.roofs import device_copy
+from gaugeblock.conformance.bench.turns import Array, Side, Work
 
 SHAPES = {
     "reference": ((64, 1024),),

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from measuring import Side, Work, race
+from measuring import race
 
 from gaugeblock.conformance import check
+from gaugeblock.conformance.bench.turns import Side, Work
 
 
 @pytest.mark.benchmark(group="check")

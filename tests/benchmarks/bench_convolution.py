@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 from contenders import Contender, contenders, counts, host_side
-from measuring import Array, Side, Work, expect_right, race
+from measuring import expect_right, race
 from peers import reference_peer
 
 from gaugeblock import reference
+from gaugeblock.conformance.bench.turns import Array, Side, Work
 
 Call = tuple[dict[str, Array], dict[str, Any]]
 

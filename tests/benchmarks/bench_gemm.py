@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from contenders import Contender, contenders, counts, host_side
 from cublas import cublas_side
-from measuring import Side, Work, expect_right, race
+from measuring import expect_right, race
 
 from gaugeblock import gpu
+from gaugeblock.conformance.bench.turns import Side, Work
 
 SIZES = {"reference": (128, 512), "numpy": (128, 1024), "simulator": (64, 128), "gpu": (1024, 4096, 8192)}
 """The simulator's sizes fill one block of its smallest and of its largest tile."""

@@ -8,11 +8,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from contenders import Contender, contenders, counts, device_copy, host_side
-from measuring import Array, Side, Work, expect_right, race
+from contenders import Contender, contenders, counts, host_side
+from measuring import expect_right, race
 from peers import reference_peer
 
 from gaugeblock import reference
+from gaugeblock.conformance.bench.roofs import device_copy
+from gaugeblock.conformance.bench.turns import Array, Side, Work
 
 SIZES = {"reference": (4, 32, 28), "simulator": (1, 8, 12), "gpu": (64, 64, 112)}
 """Images at once, their channels and the length of their sides; the adapter ``numpy`` has no pooling."""

@@ -10,24 +10,14 @@ from types import ModuleType
 from typing import Any, Final
 
 import numpy as np
-from measuring import Array, Roof, Side, Work, best
+from measuring import Array
 
 from gaugeblock import gpu, reference
 from gaugeblock.conformance.adapters import numpy as numpy_adapter
+from gaugeblock.conformance.bench.roofs import CALLS, gpu_roof, host_roof, rotation
+from gaugeblock.conformance.bench.turns import Roof, Side, Work
 from gaugeblock.gpu.runtime.device import DTYPES, DeviceArray, device
 from gaugeblock.gpu.simulator import counting
-
-MEBI: Final = 2**20
-CALLS: Final = 20
-"""Launches between two readings of the clock on a GPU."""
-
-VENDOR: Final = {
-    "NVIDIA H200": (67e12, 989e12),
-    "NVIDIA H100 80GB HBM3": (67e12, 989e12),
-    "NVIDIA A100-SXM4-80GB": (19.5e12, 312e12),
-    "NVIDIA GeForce RTX 4090": (82.6e12, 165.2e12),
-}
-"""Peaks of the data sheets in FLOP/s: float32 without tensor cores, and 16-bit types, dense, with them."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +57,7 @@ class Contender:
         """Return its roofline; the time of a simulated device has none."""
         if self.simulated:
             return None
-        return _gpu_roof(self.dtype) if self.on_device else _host_roof(self.dtype)
+        return gpu_roof(self.dtype) if self.on_device else host_roof(self.dtype)
 
 
 _ON_HOST: Final[Mapping[str, ModuleType]] = {"reference": reference, "numpy": numpy_adapter}
@@ -110,24 +100,6 @@ def host_side(name: str, function: Callable[..., Array], arrays: Sequence[Array]
     return Side(name, run, lambda: results[-1])
 
 
-@functools.cache
-def _host_roof(dtype: str) -> Roof:
-    """Measure what this CPU can do: copy arrays that no cache holds, and multiply matrices in BLAS."""
-    wide = np.dtype(np.float64 if dtype == "float64" else np.float32)
-    source, target = np.ones(64 * MEBI, np.uint8), np.empty(64 * MEBI, np.uint8)
-    speeds = [_matmul_speed(size, wide) for size in (128, 256, 512, 1024)]
-    return Roof(
-        max(speeds),
-        2 * source.nbytes / best(lambda: np.copyto(target, source)),
-        f"measured in this run: NumPy's fastest {wide.name} matmul of 128³ to 1024³, copy of 64 MiB",
-    )
-
-
-def _matmul_speed(size: int, dtype: np.dtype[Any]) -> float:
-    square = np.random.default_rng(0).standard_normal((size, size)).astype(dtype)
-    return 2 * size**3 / best(lambda: square @ square)
-
-
 # On the device -------------------------------------------------------------------------------------------
 
 
@@ -152,43 +124,3 @@ def _device_side(
         device().driver.Context.synchronize()
 
     return Side(name, run, lambda: last[0].get(), repeats)
-
-
-def rotation(nbytes: int) -> int:
-    """Return how many sets of operands fill twice the second-level cache."""
-    if device().simulated:
-        return 1
-    driver = device().driver
-    cache = driver.Context.get_device().get_attribute(driver.device_attribute.L2_CACHE_SIZE)
-    return max(1, -(-2 * int(cache) // nbytes))
-
-
-def device_copy(nbytes: int) -> Side:
-    """Prepare a copy from device memory to device memory: the peer of what only moves data."""
-    # Half of the traffic is read, half written, as by a function of one array.
-    length = max(1, nbytes // 2)
-    blocks = [device().driver.mem_alloc(length) for _ in range(2 * rotation(nbytes))]
-    turns = itertools.cycle(list(zip(blocks[::2], blocks[1::2], strict=True)))
-
-    def run() -> None:
-        for _ in range(CALLS):
-            target, source = next(turns)
-            device().driver.memcpy_dtod(target, source, length)
-        device().driver.Context.synchronize()
-
-    return Side("device copy of as many bytes", run, lambda: np.empty(0), CALLS)
-
-
-@functools.cache
-def _gpu_roof(dtype: str) -> Roof:
-    """Take arithmetic from the vendor's data sheet and measure the bandwidth of a copy."""
-    copy = device_copy(512 * MEBI)
-    copy.run()
-    bandwidth = 512 * MEBI * copy.repeats / best(copy.run)
-    if device().name not in VENDOR:
-        return Roof(
-            float("inf"), bandwidth, f"copy on the device, measured in this run; no peak for {device().name}"
-        )
-    peaks = VENDOR[device().name]
-    source = f"{device().name}'s data sheet; copy on the device, measured in this run"
-    return Roof(peaks[dtype != "float32"], bandwidth, source)

@@ -7,10 +7,9 @@ import functools
 import itertools
 from typing import Any, Final
 
-from contenders import CALLS, rotation
-from measuring import Array, Side
-
 from gaugeblock import gpu
+from gaugeblock.conformance.bench.roofs import CALLS, rotation
+from gaugeblock.conformance.bench.turns import Array, Side
 from gaugeblock.gpu.runtime.device import DeviceArray, device
 
 TYPES: Final = {"float32": 0, "float16": 2, "bfloat16": 14}

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 from contenders import host_side
-from measuring import Array, Side
+
+from gaugeblock.conformance.bench.turns import Array, Side
 
 Arguments = Mapping[str, Any]
 

@@ -18,15 +18,16 @@ from typing import Any
 
 from gaugeblock.conformance import planning, profiling, runner, simulating
 from gaugeblock.conformance.backend.loading import ADAPTERS, BackendError
-from gaugeblock.conformance.console import Output, RunDisplay, show, show_demonstration, steps
+from gaugeblock.conformance.bench import runner as races
+from gaugeblock.conformance.console import Output, RunDisplay, bar, show, show_demonstration, steps
 from gaugeblock.conformance.engine import PROFILES
 from gaugeblock.conformance.problems import factors, shapes
 from gaugeblock.conformance.problems.layers import LayerCall
 from gaugeblock.conformance.problems.shapes import ShapesError
-from gaugeblock.conformance.reports import badge, difference, files, junit, page, profile, replaying
+from gaugeblock.conformance.reports import badge, bench, difference, files, junit, page, profile, replaying
 from gaugeblock.conformance.reports.data import LEVELS
 from gaugeblock.conformance.reports.report import versions
-from gaugeblock.gpu.runtime.roofline import GPUS
+from gaugeblock.gpu.runtime.roofline import GPU, GPUS
 from gaugeblock.spec import citation, clauses, demonstrations
 from gaugeblock.spec.formats import FORMATS, SHORT
 from gaugeblock.spec.operations import OPERATIONS
@@ -57,7 +58,7 @@ DAY = 86400
 DTYPES = {**dict(zip(FORMATS, FORMATS, strict=True)), **SHORT}
 
 
-REFUSALS = (simulating.ProgramError, profiling.ProfileError)
+REFUSALS = (simulating.ProgramError, profiling.ProfileError, races.BenchError)
 
 
 class UsageError(Exception):
@@ -191,6 +192,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     compare.add_argument("old", type=Path, metavar="OLD.json")
     compare.add_argument("new", type=Path, metavar="NEW.json")
+    _threshold_option(compare)
     compare.set_defaults(run=compare_reports)
 
     again = commands.add_parser(
@@ -222,6 +224,15 @@ def _parser() -> argparse.ArgumentParser:
     simulate.add_argument("program", metavar="PROGRAM.py")
     simulate.add_argument("arguments", nargs=argparse.REMAINDER, metavar="ARGS", help="those of the program")
     simulate.set_defaults(run=simulate_program)
+
+    timed = commands.add_parser(
+        "bench",
+        help="time backends in turn, and hold what was timed to its bounds",
+        description=f"{bench_backends.__doc__} The exit code is 1 if a result is wrong "
+        "or something got worse.",
+    )
+    _bench_options(timed)
+    timed.set_defaults(run=bench_backends)
 
     counted = commands.add_parser(
         "profile",
@@ -323,6 +334,55 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _bench_options(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``bench``."""
+    parser.add_argument(
+        "backends", nargs="+", metavar="BACKEND", help="as for conform; the first is compared with the others"
+    )
+    _call_options(parser, "time")
+    parser.add_argument(
+        "--layers",
+        type=_count,
+        default=2,
+        metavar="N",
+        help="of networks, a call each (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--rounds", type=_count, default=20, metavar="N", help="turns of each (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--gpu", default="H100", metavar="NAME", help="for predictions of simulated kernels (default: H100)"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE.json", help="write what pytest-benchmark writes")
+    parser.add_argument("--picture", type=Path, metavar="FILE.svg", help="draw ratios and the roofline")
+    parser.add_argument("--against", type=Path, metavar="OLD.json", help="say what changed since another run")
+    _threshold_option(parser)
+
+
+def _threshold_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--threshold",
+        type=_share,
+        default=bench.NEED,
+        metavar="SHARE",
+        help="by how much a benchmark may get worse without a word (default: %(default)s)",
+    )
+
+
+def _call_options(parser: argparse.ArgumentParser, verb: str) -> None:
+    """Add the options that say which calls are made."""
+    for name in ("operation", "dtype"):
+        words = f"{verb} a backend for this {name} (repeatable)"
+        parser.add_argument(f"--{name}", action="append", default=[], metavar="NAME", help=words)
+    parser.add_argument(
+        "--shape",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help=f"{verb} the one operation with this array, x=8x64, or parameter, stride=2 (repeatable)",
+    )
+
+
 def _profile_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``profile``, which stand before a program, and on either side of a backend."""
     parser.add_argument(
@@ -332,16 +392,23 @@ def _profile_options(parser: argparse.ArgumentParser) -> None:
         "--json", type=Path, metavar="FILE.json", help="write all counters, of each launch too"
     )
     parser.add_argument("--picture", type=Path, metavar="FILE.svg", help="draw the roofline")
-    for name in ("operation", "dtype"):
-        words = f"call a backend for this {name} (repeatable)"
-        parser.add_argument(f"--{name}", action="append", default=[], metavar="NAME", help=words)
-    parser.add_argument(
-        "--shape",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="call the one operation with this array, x=8x64, or parameter, stride=2 (repeatable)",
-    )
+    _call_options(parser, "call")
+
+
+def _count(text: str) -> int:
+    if (number := _whole(text)) < 1:
+        raise argparse.ArgumentTypeError(f"got {number}, expected at least 1")
+    return number
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0.0 <= share < float("inf"):
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected a share such as 0.05")
+    return share
 
 
 def _whole(text: str) -> int:
@@ -452,7 +519,9 @@ def _write_reports(options: argparse.Namespace, data: dict[str, Any]) -> None:
 
 
 def compare_reports(options: argparse.Namespace) -> int:
-    """Say what changed from one JSON report to another."""
+    """Say what changed from one JSON report to another, or from one file of benchmarks to another."""
+    if bench.is_bench(options.old) and bench.is_bench(options.new):
+        return _compare_races(bench.read(options.old), bench.read(options.new), options.threshold)
     found = difference.compare(files.read(options.old), files.read(options.new))
     difference.show(Output(), found)
     return VIOLATING if found.worse else CONFORMING
@@ -523,6 +592,58 @@ def simulate_program(options: argparse.Namespace) -> int:
     return simulating.run(options.program, options.arguments, options.order, options.seed)
 
 
+def bench_backends(options: argparse.Namespace) -> int:
+    """Time backends in turn on layers of known networks, and hold each result to its bound afterwards.
+
+    Kernels on the simulated device are counted instead. Needs pytest-benchmark (extra ``benchmark``).
+    """
+    gpu = _gpu(options.gpu)
+    _expect_writable(options.json, options.picture)
+    operations, dtypes, call = _called(options)
+    old = None if options.against is None else bench.read(options.against)
+    console = Output()
+    asked = races.races(options.backends, operations, dtypes or ["float32"], options.layers, call, gpu)
+    with bar(console) as progress:
+        task = progress.add_task("", total=len(asked))
+        found = races.run(
+            asked,
+            options.rounds,
+            options.json,
+            lambda race: progress.update(task, advance=1, description=f"{str(race)[:40]:<40}"),
+        )
+    bench.show(console, found)
+    if options.picture is not None:
+        demonstrations.write(bench.picture(found), options.picture)
+    wrong = any(side["verdict"] != "right" for race in found for side in race["sides"].values())
+    worse = old is not None and _compare_races(old, found, options.threshold) == VIOLATING
+    return VIOLATING if wrong or worse else CONFORMING
+
+
+def _compare_races(old: bench.Found, new: bench.Found, threshold: float) -> int:
+    changes = bench.compare(old, new, threshold)
+    bench.show_changes(Output(), changes)
+    return VIOLATING if any(change.worse for change in changes) else CONFORMING
+
+
+def _gpu(wanted: str) -> GPU:
+    gpu = next((gpu for name, gpu in GPUS.items() if _plain(name) == _plain(wanted)), None)
+    if gpu is None:
+        raise UsageError(f"--gpu: there is no {wanted!r}; known are {', '.join(GPUS)}")
+    return gpu
+
+
+def _expect_writable(json: Path | None, picture: Path | None) -> None:
+    """Refuse files that could not be written, before the work."""
+    for form, file in (("json", json), ("picture", picture)):
+        try:
+            if file is not None:
+                files.expect_writable(file)
+        except OSError as error:
+            raise UsageError(f"--{form}: {error}") from error
+    if picture is not None and picture.suffix not in (".svg", ".png"):
+        raise UsageError(f"--picture: got {picture}, expected a name that ends in .svg or .png")
+
+
 def profile_kernels(options: argparse.Namespace) -> int:
     """Count what kernels do on the simulated device, by kernel and launch, and predict their time on a GPU.
 
@@ -533,22 +654,13 @@ def profile_kernels(options: argparse.Namespace) -> int:
         behind = argparse.ArgumentParser(prog=f"gaugeblock profile {options.target}")
         _profile_options(behind)
         options = behind.parse_args(options.arguments, options)
-    gpu = next((gpu for name, gpu in GPUS.items() if _plain(name) == _plain(options.gpu)), None)
-    if gpu is None:
-        raise UsageError(f"--gpu: there is no {options.gpu!r}; known are {', '.join(GPUS)}")
-    for form, file in (("json", options.json), ("picture", options.picture)):
-        try:
-            if file is not None:
-                files.expect_writable(file)
-        except OSError as error:
-            raise UsageError(f"--{form}: {error}") from error
-    if options.picture is not None and options.picture.suffix not in (".svg", ".png"):
-        raise UsageError(f"--picture: got {options.picture}, expected a name that ends in .svg or .png")
+    gpu = _gpu(options.gpu)
+    _expect_writable(options.json, options.picture)
     ended: int | SystemExit = CONFORMING
     if program:
         launches, ended = profiling.program_launches(options.target, options.arguments)
     else:
-        launches = profiling.backend_launches(options.target, *_profiled_calls(options))
+        launches = profiling.backend_launches(options.target, *_called(options))
     if launches:
         found = profile.profile(launches, gpu)
         profile.show(Output(), found)
@@ -561,7 +673,7 @@ def profile_kernels(options: argparse.Namespace) -> int:
     return ended
 
 
-def _profiled_calls(options: argparse.Namespace) -> tuple[list[str], list[str], LayerCall | None]:
+def _called(options: argparse.Namespace) -> tuple[list[str], list[str], LayerCall | None]:
     """Return the operations and formats that are asked for, and the one call, if it is given."""
     operations = [_known(name, OPERATIONS, "operation") for name in options.operation]
     dtypes = [DTYPES[_known(name, DTYPES, "dtype")] for name in options.dtype]

@@ -37,6 +37,19 @@ class Output(Console):
         self.quiet = True
 
 
+def bar(console: Console) -> Progress:
+    """Return a bar that shows how much is done, where there is a terminal."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+
+
 class RunDisplay:
     """Progress of a run: a bar where there is a terminal, else a line for each finished operation and dtype.
 
@@ -54,15 +67,7 @@ class RunDisplay:
         self.console = console
         self.total = total
         self.level = level
-        self.progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
+        self.progress = bar(console)
         self.task = self.progress.add_task("", total=sum(total.values()))
 
     def __enter__(self) -> RunDisplay:

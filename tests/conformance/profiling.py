@@ -9,12 +9,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from functools import partial
-
-import numpy as np
 
 from gaugeblock.conformance import simulating
-from gaugeblock.conformance.backend import arena, arrays, loading
+from gaugeblock.conformance.backend import loading
+from gaugeblock.conformance.backend.calling import Caller
 from gaugeblock.conformance.checks.layers import problem_of
 from gaugeblock.conformance.doors import importing
 from gaugeblock.conformance.problems import layers
@@ -121,22 +119,13 @@ def _small(backend: loading.Backend, operation: str, dtype: str) -> Problem | No
 
 def _call(backend: loading.Backend, problem: Problem, counters: Launches) -> None:
     """Call a function, counting what it launches."""
-    kind = arrays.of_kind(backend.arrays)
-    descriptor = arena.create_file()
-    memory = arena.map_file(descriptor)
-    os.close(descriptor)
-    place = partial(arena.Arena(memory).place, fill=arena.GUARD)
-    dtype, given = np.dtype(problem.dtype), []
-    for name, array in problem.arrays.items():
-        view = place(name, dtype, array.shape, array.layout)
-        host = view.on(memory, dtype)
-        host[...] = array.build(problem.dtype).astype(dtype)
-        given.append(kind.enter(host, memory, view))
+    caller = Caller(backend)
+    call = caller.prepare(problem)
     counters.call = f"{problem.operation} {problem.dtype}"
     try:
         with settings(counters=counters):
-            backend.functions[problem.operation](*given, **problem.parameters)
-            kind.synchronize()
+            call.run()
+            caller.kind.synchronize()
     except Exception as error:
         shapes = ", ".join(f"{name} {array.shape}" for name, array in problem.arrays.items())
         words = " ".join(str(error).split())

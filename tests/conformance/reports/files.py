@@ -85,16 +85,16 @@ def as_json(data: dict[str, Any]) -> str:
     return json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def read(file: Path) -> dict[str, Any]:
-    """Read a JSON report.
+def load(file: Path) -> Any:
+    """Read a file of JSON.
 
     Raises
     ------
     ReportError
-        If there is no such file, or it is no whole report of this format.
+        If there is no such file, or it is not whole.
     """
     try:
-        data = json.loads(file.read_bytes(), parse_constant=_refuse)
+        return json.loads(file.read_bytes(), parse_constant=_refuse)
     except OSError as error:
         raise ReportError(f"{file}: {error.strerror or error}") from None
     except json.JSONDecodeError as error:
@@ -103,6 +103,17 @@ def read(file: Path) -> dict[str, Any]:
         raise ReportError(f"{file} {what}: {error.msg} in line {error.lineno}") from None
     except (ValueError, RecursionError) as error:
         raise ReportError(f"{file} is not JSON: {' '.join(str(error).split())[:200]}") from None
+
+
+def read(file: Path) -> dict[str, Any]:
+    """Read a JSON report.
+
+    Raises
+    ------
+    ReportError
+        If there is no such file, or it is no whole report of this format.
+    """
+    data = load(file)
     if not isinstance(data, dict) or "format" not in data or "operations" not in data:
         raise ReportError(f"{file} is no report of gaugeblock conform")
     if data["format"] != FORMAT:
