@@ -38,8 +38,8 @@ def special(name: str) -> Callable[[Array], Array]:
     return function
 
 
-erf = in_float64(special("erf"))
-erfc = in_float64(special("erfc"))
+erf = in_float64(special("erf"), 2)
+erfc = in_float64(special("erfc"), 4)
 Formula = Callable[..., Array]
 
 
