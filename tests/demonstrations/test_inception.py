@@ -44,7 +44,7 @@ def test_reductions_save_work_parameters_and_room_but_not_what_is_held() -> None
 
 
 @pytest.mark.spec("INC-I6")
-def test_a_pooling_beside_a_convolution_costs_least_and_squeezes_nothing() -> None:
+def test_a_pooling_beside_a_convolution_costs_least_and_has_no_place_narrower_than_its_result() -> None:
     assert ways() == {
         POOL_FIRST: Way(231_211_008, 50_176),
         CONVOLVE_FIRST: Way(924_844_032, 100_352),
