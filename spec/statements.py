@@ -174,8 +174,11 @@ _BY_CONCEPT: dict[str, list[tuple[str, str, tuple[str, ...]] | tuple[str, str, t
         ),
         (
             "a feature filters the image: its unit answers strongly where it is, which tells the class",
-            "FL-S5 FL-D3",
-            ("variance between exciting patches, as a share",),
+            "FL-S5 FL-D3 FL-S2",
+            (
+                "variance between exciting patches, as a share",
+                "read wrong by logistic regression on its features",
+            ),
         ),
         (
             "features are mostly hard to read, those of recurrent units and LSTM above all",
@@ -307,7 +310,7 @@ _BY_CONCEPT: dict[str, list[tuple[str, str, tuple[str, ...]] | tuple[str, str, t
         ),
         (
             "it applies the sigmoid to weighted inputs, and of two classes tells one",
-            "LR-S2 LR-I3",
+            "LR-S2:sigmoid_is_a LR-S2:odds_are",
             ("largest distance of σ(x) + σ(−x) from 1", "share of tumours told right"),
         ),
         (
@@ -381,7 +384,7 @@ _BY_CONCEPT: dict[str, list[tuple[str, str, tuple[str, ...]] | tuple[str, str, t
     "unit": [
         (
             "a unit is mostly the activation function of a layer",
-            "UNIT-D4",
+            "UNIT-D4:activation_is UNIT-D4:units_say",
             ("weighted sums of an activation",),
         ),
         (
@@ -446,7 +449,7 @@ _BY_CONCEPT: dict[str, list[tuple[str, str, tuple[str, ...]] | tuple[str, str, t
         ),
         (
             "weighted data are the product of the matrices of inputs and weights",
-            "NEURON-S1 LAYER-S1 GEMM-S1",
+            "NEURON-S1 LAYER-S1 GEMM-S1:sum_of_products",
             ("neuron: values equal, neuron by neuron",),
         ),
         (
@@ -602,7 +605,7 @@ _BY_CONCEPT: dict[str, list[tuple[str, str, tuple[str, ...]] | tuple[str, str, t
         ),
         (
             "reversing the kernel turns one into the other",
-            "CONV-S10:correlation CONV-S9",
+            "CONV-S10:correlation CONV-S9:reversed_kernel",
             ("largest difference of the definition and correlation with the reversed kernel",),
         ),
     ],
@@ -632,7 +635,7 @@ _BY_CONCEPT: dict[str, list[tuple[str, str, tuple[str, ...]] | tuple[str, str, t
         ),
         (
             "larger regions condense more and take less memory",
-            "POOL-S12:memory POOL-D2",
+            "POOL-S12:memory",
             (
                 "values of an image without pooling",
                 "values of an image with regions of 4×4",
@@ -681,7 +684,7 @@ _BY_CONCEPT: dict[str, list[tuple[str, str, tuple[str, ...]] | tuple[str, str, t
         ),
         (
             "it saves memory, and so makes room for more layers",
-            "CNN-S7 CNN-D2",
+            "CNN-S7 CNN-D2:numbers_held",
             ("numbers held forward", "numbers held forward without pooling"),
         ),
         (
@@ -705,7 +708,7 @@ _BY_CONCEPT: dict[str, list[tuple[str, str, tuple[str, ...]] | tuple[str, str, t
     "inception": [
         (
             "kernels of 1×1 make 192 maps of 28×28 to 64, and so larger kernels can follow",
-            "INC-I5 INC-D1",
+            "INC-I5:reductions_save INC-D1",
             ("multiplications of 5×5 on 192 maps", "multiplications of 1×1 to 64 maps, and 5×5"),
         ),
         (

@@ -57,6 +57,7 @@ def test_a_feature_is_found_under_noise_where_it_was_cut_out() -> None:
     assert np.abs(found.response).max() <= 1 + 1e-12
 
 
+@pytest.mark.spec("CONV-S9")
 def test_detecting_a_feature_is_a_convolution_with_the_reversed_kernel() -> None:
     found = convolution.feature_detection()
     n = found.kernel.size

@@ -34,6 +34,7 @@ def test_the_numbers_are_those_of_the_page() -> None:
     assert shown["multiplications of two modules without reduction"] == 1_691_533_312
 
 
+@pytest.mark.spec("INC-I5")
 def test_reductions_save_work_parameters_and_room_but_not_what_is_held() -> None:
     assert reduction().times("multiplications") >= 2.4
     assert module().times("multiplications") >= 2.3
