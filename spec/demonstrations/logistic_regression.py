@@ -182,7 +182,7 @@ def little_data() -> LittleData:
     return LittleData(tuple(shares.mean(axis=1).tolist()), tuple(shares.min(axis=1).tolist()), guess)
 
 
-EXAMPLES, REPEATS, NEW = 40, 30, 1000
+EXAMPLES, REPEATS, NEW = 40, 50, 1000
 WEIGHTS = np.array([1.0, -1.0])
 """Of two features in the logarithm of the odds, where it is linear."""
 

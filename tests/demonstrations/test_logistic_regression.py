@@ -80,7 +80,7 @@ def test_a_large_set_takes_no_more_steps_than_a_small_one() -> None:
     found = shown.much_data()
     assert found.examples == 54_656
     assert found.model.converged
-    assert found.model.steps <= 10
+    assert found.model.steps <= shown.medical().model.steps
     assert found.accuracy >= 0.7
 
 
@@ -97,7 +97,7 @@ def test_digits_are_read_as_well_as_scikit_learn_reads_them() -> None:
 
 @pytest.mark.spec("LR-S12")
 def test_few_examples_are_enough_where_the_log_odds_are_linear() -> None:
-    """0.99, and 0.71 of 0.73, when this was written."""
+    """0.95, and 0.70 of 0.73, when this was written."""
     found = shown.condition(linear=True)
     assert found.covered >= 0.9
     assert found.possible - 0.05 <= found.told <= found.possible
