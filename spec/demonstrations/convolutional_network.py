@@ -223,7 +223,7 @@ def filters_picture() -> Picture:
         "The kernels of the first layer before training and after it: grey is 0, white positive, black "
         "negative."
     )
-    return Picture("filters", caption, draw, size=(6.4, 3.6))
+    return Picture("filters", caption, draw, size=(5.8, 3.3))
 
 
 def history_picture() -> Picture:

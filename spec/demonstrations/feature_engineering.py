@@ -344,7 +344,7 @@ def animals_picture() -> Picture:
             row[0].set_ylabel(animal)
 
     caption = "Real surroundings, synthetic animals: the first held-out pictures of each."
-    return Picture("animals", caption, draw, size=(6.4, 3.4))
+    return Picture("animals", caption, draw, size=(5.8, 3.1))
 
 
 def counts_picture() -> Picture:

@@ -126,7 +126,7 @@ def flips_picture() -> Picture:
         "Back and forth: in each round adjustments turn wrong predictions for training digits right (up), "
         "and right ones wrong (down). Logarithmic away from zero."
     )
-    return Picture("flips", caption, draw, size=(6.4, 3.2))
+    return Picture("flips", caption, draw, size=(5.8, 3.0))
 
 
 PICTURES: Mapping[str, Callable[[], Picture]] = {"history": history_picture, "flips": flips_picture}
