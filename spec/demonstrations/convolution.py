@@ -323,7 +323,7 @@ def sliding_patch_picture() -> Picture:
         "The kernel (small numbers) slides over the image; at each step the patch below it is multiplied by "
         "it, and the sum becomes one pixel of the result."
     )
-    return Picture("sliding-patch", caption, draw, size=(5.0, 4.9))
+    return Picture("sliding-patch", caption, draw, size=(4.4, 4.3))
 
 
 def _show_step(axes: Axes, found: SlidingPatch, step: int, corner: tuple[int, int]) -> None:
@@ -380,7 +380,7 @@ def feature_picture() -> Picture:
         "A corner of the roof as a kernel: cross-correlated with the photograph under noise, and divided by "
         "the contrast there, it responds strongest (white) where it was cut out."
     )
-    return Picture("feature-detection", caption, draw, size=(4.2, 4.8))
+    return Picture("feature-detection", caption, draw, size=(3.8, 4.0))
 
 
 def _mark(axes: Axes, corner: tuple[int, int], size: tuple[int, int]) -> None:
