@@ -11,7 +11,12 @@ _ABOVE = {r"\hat": "\N{COMBINING CIRCUMFLEX ACCENT}", r"\bar": "\N{COMBINING MAC
 
 #: Stands, while a row is read, where no space may follow.
 _TIGHT = "\0"
-_FORMULA = re.compile(r"(```.*?```|`[^`]*`)|\$\$(.+?)\$\$|\$([^$]+)\$", re.DOTALL)
+_PIECE = re.compile(
+    r"```\w*\n(?P<block>.*?)```|`(?P<code>[^`]*)`"
+    r"|\$\$(?P<displayed>.+?)\$\$|\$(?P<formula>[^$]+)\$|(?P<prose>[^`$]+)",
+    re.DOTALL,
+)
+_LINK = re.compile(r"\[([^\]]*)\]\([^)]*\)")
 
 _SIGNS: Mapping[str, str] = {
     **dict(zip((r"\alpha", r"\beta", r"\gamma", r"\delta", r"\varepsilon", r"\eta"), "αβγδεη", strict=True)),
@@ -41,24 +46,34 @@ _CLOSING = frozenset((r"\rvert", r"\rVert", r"\rangle", r"\rfloor", r"\rceil", r
 #: What needs no brackets in a fraction or under a root: a number, a letter with its indices, a length.
 _TOGETHER = re.compile(r"[\d.]+|∂?[^\W\d_][\u0302\u0304′₀-₉ₐ-ₜ⁰-⁹²³₊₋]*|[|‖⌊][^ ]*[|‖⌋]")
 
-_RAISED = str.maketrans("0123456789+−=()niT*", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁼⁽⁾ⁿⁱᵀ*")
+_RAISED = str.maketrans(
+    "0123456789+−=()abcdefghijklmnoprstuvwxyzABDEGHIJKLMNOPRTUVW*",
+    "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁼⁽⁾ᵃᵇᶜᵈᵉᶠᵍʰⁱʲᵏˡᵐⁿᵒᵖʳˢᵗᵘᵛʷˣʸᶻᴬᴮᴰᴱᴳᴴᴵᴶᴷᴸᴹᴺᴼᴾᴿᵀᵁⱽᵂ*",
+)
 _LOWERED = str.maketrans("0123456789+−=()aehijklmnoprstuvxβγρφ", "₀₁₂₃₄₅₆₇₈₉₊₋₌₍₎ₐₑₕᵢⱼₖₗₘₙₒₚᵣₛₜᵤᵥₓᵦᵧᵨᵩ")
 
 
 def plain(markdown: str) -> str:
-    r"""Return a text with its formulas in Unicode, and those that are displayed on lines of their own.
+    r"""Return a text without its marks, with formulas in Unicode, displayed ones on lines of their own.
 
     Examples
     --------
-    >>> print(plain(r"A sum is $\sum_k x_k^2$, and `$HOME` is code."))
-    A sum is ∑ₖ xₖ², and `$HOME` is code.
+    >>> print(plain(r"**A sum** is $\sum_k x_k^2$, and `$HOME` is code."))
+    A sum is ∑ₖ xₖ², and $HOME is code.
     """
 
     def shown(found: re.Match[str]) -> str:
-        code, displayed, inline = found.groups()
-        return code or (f"    {formula(displayed)}" if displayed else formula(inline))
+        piece: str = found[found.lastgroup or 0]
+        match found.lastgroup:
+            case "displayed":
+                return f"    {formula(piece)}"
+            case "formula":
+                return formula(piece)
+            case "prose":
+                return _LINK.sub(r"\1", piece).replace("*", "")
+        return piece
 
-    return _FORMULA.sub(shown, markdown)
+    return _PIECE.sub(shown, markdown)
 
 
 def formula(tex: str) -> str:

@@ -252,6 +252,28 @@ def thousand_layers() -> ThousandLayers:
 
 
 # ------------------------------------------------------------------------------------------------------------
+# Layer by layer more complex.
+
+FOLDS = 10
+TENT = (_exact([(2, 4)]), np.array([Fraction(0), Fraction(-2)], dtype=object), _exact([(1,), (-1,)]))
+"""Weights and biases of two units, and what is taken of them: rectified they fold the numbers from 0 to 1."""
+
+
+@cache
+def folds(rectified: bool) -> tuple[int, ...]:
+    """Count the straight pieces that are made of one straight line by 1 to `FOLDS` layers of two units."""
+    weights, bias, taken = TENT
+    line = _exact([(Fraction(step, 2**FOLDS),) for step in range(2**FOLDS + 1)])
+    counts = []
+    for _ in range(FOLDS):
+        units = gemm(line, weights, bias, beta=1.0)
+        line = gemm(relu(units) if rectified else units, taken)
+        slopes = np.diff(line[:, 0])
+        counts.append(1 + int(np.sum(slopes[1:] != slopes[:-1])))
+    return tuple(counts)
+
+
+# ------------------------------------------------------------------------------------------------------------
 # Pictures.
 
 
@@ -264,13 +286,14 @@ def curves_picture() -> Picture:
             axes.axhline(0.0, color=QUIET, linewidth=0.5, linestyle="-")
             axes.plot(curve.x, curve.y, color=LINES[0], linestyle="-", label="f(x)")
             axes.plot(curve.x, curve.slope, color=ACCENT, linestyle=DASHES[1], linewidth=1.2, label="f′(x)")
-            axes.set(title=curve.label, xlim=(-8, 8), xticks=(-8, -4, 0, 4, 8))
+            axes.set(xlim=(-8, 8), xticks=(-8, 0, 8))
+            axes.set_title(curve.label, fontsize=8)
         for axes in panels[-1]:
             axes.set_xlabel("x")
         panels[0, 0].legend()
 
     caption = "Every activation function of the reference (solid) and its derivative (dashed)."
-    return Picture("curves", caption, draw, size=(8.0, 7.0))
+    return Picture("curves", caption, draw, size=(6.2, 6.6))
 
 
 def four_points_picture() -> Picture:
@@ -279,8 +302,9 @@ def four_points_picture() -> Picture:
     linear = gemm(POINTS, _exact([("1/2", "-1/4"), (1, 5)]))  # one of them, that tears both pairs
 
     def draw(figure: Figure) -> None:
-        panels = figure.subplots(1, 4, sharex=True, sharey=True)
-        panels[0].set_ylabel("second feature")
+        panels = figure.subplots(2, 2, sharex=True, sharey=True).ravel()
+        for axes in panels[::2]:
+            axes.set_ylabel("second feature")
         _show_points(panels[0], found.before, "given")
         _show_points(panels[1], linear, "a linear map")
         _show_points(panels[2], found.torn, "ReLU: A apart, B together")
@@ -290,7 +314,7 @@ def four_points_picture() -> Picture:
         "Four points. A linear map moves A1 and A2 as far apart as B1 and B2, whatever it is; one layer with "
         "a ReLU parts one pair and joins the other."
     )
-    return Picture("four-points", caption, draw, size=(9.6, 2.3))
+    return Picture("four-points", caption, draw, size=(5.8, 3.8))
 
 
 def _show_points(axes: Axes, points: Fractions, title: str) -> None:
@@ -321,6 +345,9 @@ def demonstrate(progress: Progress) -> Demonstration:
     numbers: dict[str, float | int] = {
         "activation functions": len(by_label),
         "largest gap between f(8) − f(−8) and the area under f′": max(c.gap for c in by_label.values()),
+        "largest difference of ReLU and max(0, x)": float(
+            np.abs(by_label["ReLU"].y - np.maximum(0.0, by_label["ReLU"].x)).max()
+        ),
         "steepest slope of the sigmoid": float(by_label["sigmoid"].slope.max()),
         "steepest slope of tanh": float(by_label["tanh"].slope.max()),
         "largest difference of the two forms of GELU": float(np.abs(erf_form.y - tanh_form.y).max()),
@@ -329,6 +356,8 @@ def demonstrate(progress: Progress) -> Demonstration:
     points = four_points()
     progress(0.5, "a thousand layers")
     layers = thousand_layers()
+    progress(0.9, "layer by layer")
+    bent, straight = folds(rectified=True), folds(rectified=False)
     numbers |= {
         "linear maps tried": points.linear_maps,
         "largest difference of |A1−A2|² and |B1−B2|² after a linear map": float(points.linear_difference),
@@ -344,6 +373,9 @@ def demonstrate(progress: Progress) -> Demonstration:
         "largest difference of the linear layers and one": float(layers.difference),
         "digits of the largest number in that one": layers.digits,
         "least |f(x) + f(−x)| / |f(x)| with ReLU": layers.oddness,
+        "straight pieces after 1 layer with ReLU": bent[0],
+        f"straight pieces after {FOLDS} layers with ReLU": bent[-1],
+        f"straight pieces after {FOLDS} linear layers": straight[-1],
     }
     return Demonstration.of(
         "activation", TITLE, statements=_statements(numbers), numbers=numbers, pictures=PICTURES
@@ -366,4 +398,8 @@ def _statements(n: Mapping[str, float | int]) -> list[str]:
         f"{n['digits of the largest number in that one']} digits, gives the same fractions for every iris.",
         "With a ReLU after each they are not: any linear f has f(x) + f(−x) = 0, here that sum is at least "
         f"{n['least |f(x) + f(−x)| / |f(x)| with ReLU']:g} times f(x).",
+        "Each layer can make features more complex: of a straight line two units with a ReLU make "
+        f"{n['straight pieces after 1 layer with ReLU']} straight pieces, {FOLDS} layers of two "
+        f"{n[f'straight pieces after {FOLDS} layers with ReLU']}, and without ReLU "
+        f"{n[f'straight pieces after {FOLDS} linear layers']}.",
     ]

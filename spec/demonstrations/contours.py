@@ -167,14 +167,14 @@ def picture() -> Picture:
             title = f"the {count} strongest waves" if share < 1 else "all waves"
             show_photograph(axes, np.clip(_from_waves(count), 0, 1).round(6), title=title)
         show_map(panels[1, 0], at.where.astype(float), title="contours")
-        show_map(panels[1, 1], at.moved**0.5, title="change in a step of diffusion (root)")
-        show_map(panels[1, 2], at.probability**0.5, title="a particle's probability (root)")
+        show_map(panels[1, 1], at.moved**0.5, title="change in a step of diffusion\n(square root)")
+        show_map(panels[1, 2], at.probability**0.5, title="a particle's probability\n(square root)")
 
     caption = (
         "A photograph as waves, the strongest first; and its contours, where diffusion moves most and a "
         "particle whose wave function is the edge response is most likely found."
     )
-    return Picture("contours", caption, draw, size=(7.2, 5.0))
+    return Picture("contours", caption, draw, size=(5.8, 4.5))
 
 
 def _from_waves(count: int) -> Floats:

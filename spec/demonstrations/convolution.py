@@ -86,7 +86,7 @@ def edge_detection() -> EdgeDetection:
 # The sliding patch.
 
 SLIDING_KERNEL = np.array([[0.0, 1.0, 0.0], [1.0, -4.0, 1.0], [0.0, 1.0, 0.0]])
-STEPS_SHOWN = (0, 1, 5, 15)
+STEPS_SHOWN = (0, 6)
 
 
 @dataclass(frozen=True)
@@ -304,26 +304,26 @@ def edges_picture() -> Picture:
         "A photograph, and the size of its convolution with an edge detector: 8 in the middle of eight −1. "
         "Even surfaces turn black."
     )
-    return Picture("edges", caption, draw, size=(8.0, 2.9))
+    return Picture("edges", caption, draw, size=(5.8, 2.2))
 
 
 def sliding_patch_picture() -> Picture:
-    """Return four of the sixteen steps of a convolution."""
+    """Return two of the sixteen steps of a convolution."""
 
     def draw(figure: Figure) -> None:
         found = sliding_patch()
-        panels = figure.subplots(2, len(STEPS_SHOWN))
-        for column, step in enumerate(STEPS_SHOWN):
+        panels = figure.subplots(len(STEPS_SHOWN), 2, width_ratios=(6, 4))
+        for line, step in enumerate(STEPS_SHOWN):
             row, place = divmod(step, 4)
-            _show_step(panels[0, column], found, step, (row, place))
+            _show_step(panels[line, 0], found, step, (row, place))
             done = np.where(np.arange(16) <= step, found.sums, np.nan).reshape(4, 4)
-            _show_numbers(panels[1, column], done, f"after step {step + 1}", marked={(row, place)})
+            _show_numbers(panels[line, 1], done, f"after step {step + 1}", marked={(row, place)})
 
     caption = (
         "The kernel (small numbers) slides over the image; at each step the patch below it is multiplied by "
         "it, and the sum becomes one pixel of the result."
     )
-    return Picture("sliding-patch", caption, draw, size=(8.0, 4.2))
+    return Picture("sliding-patch", caption, draw, size=(4.4, 4.3))
 
 
 def _show_step(axes: Axes, found: SlidingPatch, step: int, corner: tuple[int, int]) -> None:
@@ -340,7 +340,7 @@ def _show_step(axes: Axes, found: SlidingPatch, step: int, corner: tuple[int, in
             f"×{weight:g}".replace("-", "−"),
             ha="right",
             va="bottom",
-            fontsize=5,
+            fontsize=7,
             color=ACCENT,
             weight="bold",
         )
@@ -357,7 +357,7 @@ def _show_numbers(axes: Axes, values: Floats, title: str, *, marked: set[tuple[i
         axes.add_patch(Rectangle(corner, 1, 1, facecolor=ground, edgecolor=INK, linewidth=0.5))
         if not np.isnan(values[row, column]):
             number = f"{values[row, column]:g}".replace("-", "−")
-            axes.text(column - 0.05, row - 0.05, number, ha="center", va="center", fontsize=7)
+            axes.text(column - 0.05, row - 0.05, number, ha="center", va="center", fontsize=8)
     axes.set(xlim=(-0.55, W - 0.45), ylim=(H - 0.45, -0.55), aspect="equal", title=title)
     axes.set_axis_off()
 
@@ -368,7 +368,7 @@ def feature_picture() -> Picture:
     def draw(figure: Figure) -> None:
         found = feature_detection()
         H, W = found.kernel.shape
-        panels = figure.subplots(1, 3, width_ratios=(W, 120, 120))
+        panels = list(figure.subplot_mosaic("AB;.C", width_ratios=(W, 180)).values())
         show_map(panels[0], found.kernel, signed=True, title="kernel")
         show_photograph(panels[1], np.clip(found.photograph, 0, 1), title="photograph under noise")
         show_map(panels[2], found.response, limits=(-0.3, 1.0), title="cross-correlation")
@@ -380,7 +380,7 @@ def feature_picture() -> Picture:
         "A corner of the roof as a kernel: cross-correlated with the photograph under noise, and divided by "
         "the contrast there, it responds strongest (white) where it was cut out."
     )
-    return Picture("feature-detection", caption, draw, size=(9.6, 2.9))
+    return Picture("feature-detection", caption, draw, size=(3.8, 4.0))
 
 
 def _mark(axes: Axes, corner: tuple[int, int], size: tuple[int, int]) -> None:

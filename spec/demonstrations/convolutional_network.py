@@ -117,6 +117,28 @@ def counted() -> tuple[Cost, ...]:
     return costs(drawn(), SHAPE)
 
 
+@cache
+def counted_unpooled() -> Cost:
+    """Return what the same network costs without its pooling layers."""
+    unpooled = convolutional_network(SHAPE, CLASSES, np.random.default_rng(0), padding="same", pool=1)
+    return total(costs(unpooled, SHAPE))
+
+
+def of_classes(values: Floats, labels: npt.NDArray[np.int64]) -> float:
+    """Return the share of the variance of features that is between the means of the classes."""
+    flat = values.reshape(len(values), -1)
+    means = np.array([flat[labels == k].mean(axis=0) for k in range(CLASSES)])
+    return float(((means[labels] - flat.mean(axis=0)) ** 2).sum() / ((flat - flat.mean(axis=0)) ** 2).sum())
+
+
+@cache
+def abstraction(network: Callable[[], Network]) -> tuple[float, ...]:
+    """Return how much classes explain of the pixels of the test, and of what the pooling layers hand on."""
+    test = parts().test
+    passed = network().features(test.inputs)
+    return tuple(of_classes(values, test.wanted) for values in (test.inputs, passed[1].y, passed[3].y))
+
+
 @dataclass(frozen=True)
 class Rounded:
     """What computing in float32 may do to the predictions for the test.
@@ -176,7 +198,7 @@ def layers_picture() -> Picture:
         "A digit on its way through the network: what each layer hands on (white is much), and last the "
         "probability of every class."
     )
-    return Picture("layers", caption, draw, size=(8.0, 5.6))
+    return Picture("layers", caption, draw, size=(6.2, 5.0))
 
 
 def _show_probabilities(axes: Axes, probabilities: Floats) -> None:
@@ -201,7 +223,7 @@ def filters_picture() -> Picture:
         "The kernels of the first layer before training and after it: grey is 0, white positive, black "
         "negative."
     )
-    return Picture("filters", caption, draw, size=(6.4, 3.6))
+    return Picture("filters", caption, draw, size=(5.8, 3.3))
 
 
 def history_picture() -> Picture:
@@ -305,7 +327,7 @@ def tasks_picture() -> Picture:
         "Digits in four hues, and the filters that one network learns to tell their shapes or their colours: "
         "grey where all channels count alike, coloured where they do not."
     )
-    return Picture("tasks", caption, draw, size=(6.8, 3.2))
+    return Picture("tasks", caption, draw, size=(5.8, 2.9))
 
 
 PICTURES: Mapping[str, Callable[[], Picture]] = {
@@ -330,11 +352,14 @@ def demonstrate(progress: Progress) -> Demonstration:
     tasks = {task: shape_or_colour.fitted(task) for task in shape_or_colour.TASKS}
     progress(0.95, "bounds in float32")
     together, bounds, test = total(counted()), rounded(), parts().test
+    learned_of, drawn_of = abstraction(trained), abstraction(drawn)
     numbers: dict[str, Any] = {
         "parameters": together.parameters,
         "multiplications for a digit": together.multiplications,
         "numbers held forward": together.forward,
         "numbers held backward": together.backward,
+        "numbers held forward without pooling": counted_unpooled().forward,
+        "parameters without pooling": counted_unpooled().parameters,
         "rounds": len(learned.history),
         "best round": learned.best,
         "digits in the test": len(test),
@@ -346,6 +371,10 @@ def demonstrate(progress: Progress) -> Demonstration:
         "accuracy of logistic regression on the published parts": exercise,
         "largest bound in float32": bounds.bound,
         "predictions that float32 cannot change": bounds.decided,
+        "share of the class in the variance, pixels": learned_of[0],
+        "share of the class in the variance, first layer": learned_of[1],
+        "share of the class in the variance, second layer": learned_of[2],
+        "share of the class in the variance, second layer before training": drawn_of[2],
     }
     for task, learned_for in tasks.items():
         numbers |= {
@@ -364,7 +393,14 @@ def _statements(n: Mapping[str, Any]) -> list[str]:
     return [
         f"The network has {n['parameters']:,} parameters. For a digit it multiplies "
         f"{n['multiplications for a digit']:,} times, holds {n['numbers held forward']:,} numbers forward "
-        f"and {n['numbers held backward']:,} backward.",
+        f"and {n['numbers held backward']:,} backward. Without pooling it would hold "
+        f"{n['numbers held forward without pooling']:,} forward and have "
+        f"{n['parameters without pooling']:,} parameters.",
+        "Later layers see more of what a digit is: the class explains "
+        f"{n['share of the class in the variance, pixels']:.0%} of the variance of pixels, "
+        f"{n['share of the class in the variance, first layer']:.0%} of that of the first layer's features "
+        f"and {n['share of the class in the variance, second layer']:.0%} of that of the second's; before "
+        f"training, {n['share of the class in the variance, second layer before training']:.0%}.",
         f"It is best after round {n['best round']} of {n['rounds']}, by its error on {HELD_OUT} held-out "
         "digits.",
         f"Of {test} digits that no decision saw it reads {n['wrong']} wrong: an accuracy of "

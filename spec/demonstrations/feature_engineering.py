@@ -344,7 +344,7 @@ def animals_picture() -> Picture:
             row[0].set_ylabel(animal)
 
     caption = "Real surroundings, synthetic animals: the first held-out pictures of each."
-    return Picture("animals", caption, draw, size=(6.4, 3.4))
+    return Picture("animals", caption, draw, size=(5.8, 3.1))
 
 
 def counts_picture() -> Picture:
@@ -374,7 +374,7 @@ def counts_picture() -> Picture:
         f"Greenish and bluish pixels of held-out pictures of {SIZE}×{SIZE}. The dashed line is where the "
         "classifier of water and land animals is undecided."
     )
-    return Picture("counts", caption, draw, size=(8.0, 3.2))
+    return Picture("counts", caption, draw, size=(6.2, 2.4))
 
 
 def _scatter(axes: Axes, images: Floats, label: str, colour: str, marker: str) -> None:

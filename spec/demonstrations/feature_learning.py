@@ -240,7 +240,7 @@ def hierarchy_picture() -> Picture:
         "ink; of the kernels, white is for ink and black against it. A unit of the second layer sees 14×14 "
         "pixels, more than an image has: its patches show where in its field the image was."
     )
-    return Picture("hierarchy", caption, draw, size=(7.2, 4.6))
+    return Picture("hierarchy", caption, draw, size=(5.8, 3.9))
 
 
 def _row(figure: SubFigure, title: str, maps: Floats, signed: bool) -> None:

@@ -180,7 +180,7 @@ def module_picture() -> Picture:
         "GoogLeNet's inception module 3a. The 1×1 convolutions in orange make maps fewer: before the large "
         "kernels, and after the pooling."
     )
-    return Picture("module", caption, draw, size=(7.2, 4.2))
+    return Picture("module", caption, draw, size=(5.8, 4.2))
 
 
 def _box(axes: Axes, x: float, y: float, text: str, colour: str, *, width: float) -> None:
@@ -202,7 +202,7 @@ def savings_picture() -> Picture:
     )
 
     def draw(figure: Figure) -> None:
-        panels = figure.subplots(1, 2, sharey=True)
+        panels = figure.subplots(2, 1)
         for axes, compared, title in (
             (panels[0], module(), "module 3a"),
             (panels[1], two_modules(), "3a and 3b"),
@@ -213,10 +213,11 @@ def savings_picture() -> Picture:
                     share, at = value / max(values), place + 0.36 * side
                     label = ("without reduction", "with reduction")[side]
                     axes.barh(at, share, color=colour, height=0.32, label=label if place == 0 else None)
-                    axes.text(share + 0.02, at, f"{value:,}", va="center", fontsize=7, color=INK)
+                    axes.text(share + 0.02, at, f"{value:,}", va="center", fontsize=8, color=INK)
             axes.set(title=title, xlim=(0, 1.42), xticks=())
-        panels[0].set(yticks=np.arange(len(rows)) + 0.18, yticklabels=[name for name, _ in rows])
-        panels[0].invert_yaxis()
+        for axes in panels:
+            axes.set(yticks=np.arange(len(rows)) + 0.18, yticklabels=[name for name, _ in rows])
+            axes.invert_yaxis()
         figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower right", ncols=2)
 
     caption = (
@@ -224,7 +225,7 @@ def savings_picture() -> Picture:
         "each pair has the full length. Reductions save work, parameters and the room for patches; but the "
         "maps in between must be held for the way back."
     )
-    return Picture("savings", caption, draw, size=(8.0, 3.6))
+    return Picture("savings", caption, draw, size=(6.0, 6.0))
 
 
 def _count(cost: Cost, name: str) -> int:
@@ -286,6 +287,6 @@ def _statements(one: Compared, found: Compared, both: Compared) -> list[str]:
         f"{naive.forward:,}: the maps in between are held too.",
         "Pooling reduces too: beside a convolution with step 2 it makes 512 maps of 14×14 from 256 of 28×28 "
         f"in {ways()[SIDE_BY_SIDE].multiplications:,} multiplications; pooling first takes "
-        f"{ways()[POOL_FIRST].multiplications:,} and squeezes all through half the numbers, pooling last "
-        f"takes {ways()[CONVOLVE_FIRST].multiplications:,}.",
+        f"{ways()[POOL_FIRST].multiplications:,}, and all that is known goes through half as many numbers as "
+        f"come out; pooling last takes {ways()[CONVOLVE_FIRST].multiplications:,}.",
     ]

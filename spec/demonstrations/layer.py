@@ -132,7 +132,7 @@ def connections_picture() -> Picture:
         "column for each value handed on. Middle grey is no connection; in the convolution, equal shades are "
         "one weight."
     )
-    return Picture("connections", caption, draw, size=(8.0, 4.6))
+    return Picture("connections", caption, draw, size=(5.8, 3.7))
 
 
 PICTURES: Mapping[str, Callable[[], Picture]] = {"connections": connections_picture}

@@ -17,6 +17,7 @@ from gaugeblock.reference import sigmoid
 from gaugeblock.reference.layer import FullyConnected
 from gaugeblock.reference.logistic_regression import BinaryModel, fit, fit_binary
 from gaugeblock.reference.network import Network
+from gaugeblock.reference.neuron import Perceptron
 from gaugeblock.reference.unit import Activation
 from gaugeblock.spec.demonstrations import data, regression
 from gaugeblock.spec.demonstrations.data import Dataset
@@ -179,6 +180,60 @@ def little_data() -> LittleData:
             shares[row, column] = np.mean(model.predict(others.X) == others.labels)
     guess = float(np.mean(everyone.labels == 0))
     return LittleData(tuple(shares.mean(axis=1).tolist()), tuple(shares.min(axis=1).tolist()), guess)
+
+
+EXAMPLES, REPEATS, NEW = 40, 50, 1000
+WEIGHTS = np.array([1.0, -1.0])
+"""Of two features in the logarithm of the odds, where it is linear."""
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What fits to few examples are worth, whose classes were drawn with odds that are known.
+
+    Attributes
+    ----------
+    covered : float
+        The share of the intervals of 95% that hold the true weight.
+    told : float
+        The share of new examples that is told right.
+    possible : float
+        The share of them that is told right by who knows the odds.
+    """
+
+    covered: float
+    told: float
+    possible: float
+
+
+@cache
+def condition(linear: bool) -> Condition:
+    """Fit examples whose log-odds are linear in two features, or are twice the product of the two."""
+    draw = np.random.default_rng(0)
+    weights = WEIGHTS if linear else np.zeros(2)
+    covered, told, possible = [], [], []
+
+    def drawn(count: int) -> tuple[Floats, Floats, npt.NDArray[np.int64]]:
+        X = draw.normal(size=(count, 2))
+        log_odds = X @ WEIGHTS if linear else 2 * X[:, 0] * X[:, 1]
+        return X, log_odds, (draw.random(count) < sigmoid(log_odds)).astype(np.int64)
+
+    for _ in range(REPEATS):
+        X, _, labels = drawn(EXAMPLES)
+        model = fit_binary(X, labels)
+        low, high = model.intervals(0.95).T
+        covered += [(low <= weights) & (weights <= high)]
+        X, log_odds, labels = drawn(NEW)
+        told.append(np.mean(model.predict(X) == labels))
+        possible.append(np.mean((log_odds > 0) == labels))
+    return Condition(*(float(np.mean(share)) for share in (covered, told, possible)))
+
+
+@cache
+def like_a_perceptron() -> int:
+    """Return how many tumours a perceptron with the weights of the fit tells in another way."""
+    model, X = medical().model, tumours().X
+    return int(np.sum(Perceptron(model.weights, model.bias).predict(X) != model.predict(X)))
 
 
 @dataclass(frozen=True)
@@ -375,6 +430,8 @@ def demonstrate(progress: Progress) -> Demonstration:
     few = little_data()
     progress(0.3, "many pixels")
     many = much_data()
+    progress(0.4, "odds that are linear, and that are not")
+    holds, fails = condition(linear=True), condition(linear=False)
     progress(0.5, "digits")
     ten = digits()
     progress(0.6, "numbers instead of classes")
@@ -401,6 +458,12 @@ def demonstrate(progress: Progress) -> Demonstration:
         "size of the weights of separable irises, penalty 1e-6": apart.weights[-1],
         "share told right if all are called benign": few.guess,
         **{f"share told right from {n} patients": share for n, share in zip(PATIENTS, few.mean, strict=True)},
+        f"intervals of 95% that hold the weight, {EXAMPLES} examples": holds.covered,
+        "share told right where the log-odds are linear": holds.told,
+        "share told right there by who knows the odds": holds.possible,
+        "share told right where they are a product": fails.told,
+        "share told right of products by who knows the odds": fails.possible,
+        "tumours that a perceptron of its weights tells otherwise": like_a_perceptron(),
         "pixels": many.examples,
         "Newton steps for the pixels": many.model.steps,
         "share of pixels told right": many.accuracy,
@@ -430,6 +493,16 @@ def _statements(n: Mapping[str, float | int]) -> list[str]:
         f"Ten patients are enough to tell {n['share told right from 10 patients']:.0%} of the others right, "
         f"160 to tell {n['share told right from 160 patients']:.0%}; calling all benign is right for "
         f"{n['share told right if all are called benign']:.0%}.",
+        f"That is so where its condition holds. Where the log-odds are linear in the features, {EXAMPLES} "
+        "examples are enough for intervals of 95% that hold the weight in "
+        f"{n[f'intervals of 95% that hold the weight, {EXAMPLES} examples']:.0%} of cases, and for "
+        f"{n['share told right where the log-odds are linear']:.0%} told right, of "
+        f"{n['share told right there by who knows the odds']:.0%} that can be.",
+        f"Where they are a product of features it tells {n['share told right where they are a product']:.0%} "
+        f"right, of {n['share told right of products by who knows the odds']:.0%} that can be: it guesses, "
+        "and does not say so.",
+        "A perceptron with its weights tells "
+        f"{n['tumours that a perceptron of its weights tells otherwise']} of the tumours otherwise.",
         "Iris setosa is separable from the other irises, and with all thirty measures so are the tumours: "
         "both are refused, as no finite weights are the best; a penalty makes them finite.",
         f"It takes large data: {n['Newton steps for the pixels']} steps find the best weights for "

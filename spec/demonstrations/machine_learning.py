@@ -126,7 +126,7 @@ def flips_picture() -> Picture:
         "Back and forth: in each round adjustments turn wrong predictions for training digits right (up), "
         "and right ones wrong (down). Logarithmic away from zero."
     )
-    return Picture("flips", caption, draw, size=(6.4, 3.2))
+    return Picture("flips", caption, draw, size=(5.8, 3.0))
 
 
 PICTURES: Mapping[str, Callable[[], Picture]] = {"history": history_picture, "flips": flips_picture}
@@ -147,6 +147,8 @@ def demonstrate(progress: Progress) -> Demonstration:
         "predictions gained": sum(made.gained for made in history),
         "predictions lost": sum(made.lost for made in history),
         "rounds that lost predictions": sum(made.lost > 0 for made in history),
+        "held-out error after the first round": history[0].held_out_error,
+        "held-out error after the round that is kept": history[found.fit.best - 1].held_out_error,
         "accuracy on new digits before": found.before,
         "accuracy on new digits after": found.after,
     }
@@ -166,6 +168,9 @@ def _statements(n: Mapping[str, float | int], found: Learning, same: bool) -> li
         f"On the way it turned {n['predictions gained']} predictions for training digits right and "
         f"{n['predictions lost']} wrong: {n['rounds that lost predictions']} of {n['rounds']} rounds lost "
         "some.",
+        f"From the first round to the one that is kept the held-out error fell from "
+        f"{n['held-out error after the first round']:.2f} to "
+        f"{n['held-out error after the round that is kept']:.2f}.",
         f"It stopped after round {n['rounds']} for the reason “{found.fit.stopped}”, and the model of round "
         f"{n['the round that is kept']} was kept.",
         "A second run with the same seed was "

@@ -138,7 +138,7 @@ def regions_picture() -> Picture:
     """Return what both networks take for versicolor."""
 
     def draw(figure: Figure) -> None:
-        panels = figure.subplots(1, 3, sharey=False)
+        panels = list(figure.subplot_mosaic("AB;CC").values())
         found = trained()
         for axes, made, title in (
             (panels[0], found.single, "no hidden layer"),
@@ -158,7 +158,7 @@ def regions_picture() -> Picture:
         "Which irises are versicolor (squares)? A network without a hidden layer has a straight border and "
         "cannot tell; with one, its rectified features fold the plane."
     )
-    return Picture("regions", caption, draw, size=(9.6, 3.0))
+    return Picture("regions", caption, draw, size=(5.8, 5.0))
 
 
 def _show_regions(axes: Axes, learner: Learner, title: str) -> None:

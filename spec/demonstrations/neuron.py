@@ -124,7 +124,7 @@ def perceptron_picture() -> Picture:
     """Return the two lessons: petals, the last line, and the mistakes of each pass."""
 
     def draw(figure: Figure) -> None:
-        panels = figure.subplots(1, 3, width_ratios=(1, 1, 1))
+        panels = list(figure.subplot_mosaic("AB;CC").values())
         for axes, lesson in zip(panels, lessons(), strict=False):
             _show_line(axes, lesson)
         for index, lesson in enumerate(lessons()):
@@ -138,7 +138,7 @@ def perceptron_picture() -> Picture:
         "A perceptron and two pairs of species. Where a line separates them it finds one and rests; where "
         "none does, its line goes on moving."
     )
-    return Picture("perceptron", caption, draw, size=(9.6, 3.0))
+    return Picture("perceptron", caption, draw, size=(5.8, 5.0))
 
 
 def _show_line(axes: Axes, lesson: Lesson) -> None:

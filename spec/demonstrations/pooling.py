@@ -211,14 +211,14 @@ def maps_picture() -> Picture:
             show_map(row[0], -image[0], title=name)
             for axes, region in zip(row[1:], (1, 2, 4, 12), strict=True):
                 pooled = max_pool(edges(image), kernel=region)[0]
-                title = f"edges, maxima of {region}×{region}" if region > 1 else "edges to the right"
+                title = f"maxima\nof {region}×{region}" if region > 1 else "edges\nto the right"
                 show_map(axes, pooled[0], title=title, limits=(0.0, float(edges(image)[0, 0].max())))
 
     caption = (
         "A digit and the same digit moved by two pixels; one of four maps of edges; the maxima of ever "
         "larger regions, which change less, and tell less."
     )
-    return Picture("maps", caption, draw, size=(9.0, 3.9))
+    return Picture("maps", caption, draw, size=(5.8, 3.1))
 
 
 def invariance_picture() -> Picture:

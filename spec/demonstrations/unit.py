@@ -180,7 +180,7 @@ def memory_picture() -> Picture:
         "An LSTM unit wired by hand. At “store” its input gate opens for one step and its forget gate lets "
         "go of what was there; then the cell keeps the number, and at “show” the output gate opens."
     )
-    return Picture("memory", caption, draw, size=(8.0, 3.6))
+    return Picture("memory", caption, draw, size=(5.8, 3.6))
 
 
 PICTURES: Mapping[str, Callable[[], Picture]] = {"maxout": maxout_picture, "memory": memory_picture}

@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.text import Text
+
 from gaugeblock.conformance import planning, profiling, runner, simulating
 from gaugeblock.conformance.backend.loading import ADAPTERS, BackendError
 from gaugeblock.conformance.bench import runner as races
@@ -724,7 +726,9 @@ def show_spec(options: argparse.Namespace) -> int:
 
 def _print_clause(console: Output, clause: clauses.Clause) -> None:
     console.print(f"[bold]{clause.id}[/bold]  [dim]{clause.kind} · {clause.page}[/dim]")
-    console.print(plain(clause.text.strip()), markup=False, soft_wrap=True)
+    text = Text(plain(clause.text.strip()))
+    text.stylize("bold", 0, len(plain(clause.title)) + 1)
+    console.print(text, soft_wrap=True)
     console.print(citation.cite(clause.id), markup=False, style="dim")
 
 

@@ -154,17 +154,23 @@ def statements_page(root: Path) -> str:
 
 _STATEMENTS = """# What the source states
 
-The statements of the glossary that this began with, in our words: the clauses that make each exact, a test of
-each clause, and the numbers of `gaugeblock show` that measure it. Made by
-`python -m gaugeblock.conformance.document .` from
-[statements.py](statements.py) and the tests; a test sees that every row has a clause, a test, and a
-number or a reason why there is none. Its history and its advice are left out."""
+The statements of the glossary that this began with, in our words and in its order: the clauses that make each
+exact, a test of each clause, and the numbers that measure it, as `gaugeblock show` prints them for its
+concept unless another is named. A statement of history or opinion says that it is one, and where to read on.
+Made by `python -m gaugeblock.conformance.document .` from [statements.py](statements.py) and the tests; a
+test sees that every row has a clause, a test and a number, or says why not."""
 
 
-def _tested(clause: str, tests: Mapping[str, Sequence[str]]) -> str:
-    """Return a link to a test of a clause, or to the suite's checks where that has one."""
-    if clause in tests:
-        file, _, name = tests[clause][0].partition("::")
+def chosen(clause: str, hint: str, tests: Mapping[str, Sequence[str]]) -> str | None:
+    """Return the test of a clause that has the hint in its name, rather one of a demonstration; or none."""
+    named = [test for test in tests.get(clause, ()) if hint.replace(" ", "_") in test.partition("::")[2]]
+    return min(named, key=lambda test: "/demonstrations/" not in test, default=None)
+
+
+def _tested(clause: str, hint: str, tests: Mapping[str, Sequence[str]]) -> str:
+    """Return a link to a test of a clause, or to the suite's checks where that alone has one."""
+    if test := chosen(clause, hint, tests):
+        file, _, name = test.partition("::")
         return f"[{name.removeprefix('test_').replace('_', ' ')}]({file})"
     concept = concept_of(load()[clause].page)
     return f"[the suite's {claims()[clause][0].name}](../tests/conformance/test_{concept}.py)"
@@ -174,10 +180,17 @@ def _statement(statement: Statement, tests: Mapping[str, Sequence[str]]) -> Iter
     """Yield the cells of a statement."""
     known = load()
     yield statement.words.replace("|", "\\|")
-    yield ", ".join(f"[{id}](text/{known[id].page}#{id.lower()})" for id in statement.clauses)
-    yield ", ".join(dict.fromkeys(_tested(id, tests) for id in statement.clauses))
-    figures = [f"“{figure}”".replace("|", "\\|") for figure in statement.figures]
-    yield "; ".join([*figures, *([statement.remark] if statement.remark else [])])
+    clauses = dict.fromkeys(statement.clauses)
+    yield ", ".join(f"[{id}](text/{known[id].page}#{id.lower()})" for id in clauses) or "–"
+    yield ", ".join(dict.fromkeys(_tested(id, hint, tests) for id, hint in statement.tried)) or "–"
+    by_command: dict[str, list[str]] = {}
+    for command, figure in statement.shown:
+        by_command.setdefault(command, []).append(f"“{figure}”".replace("|", "\\|"))
+    shown = [
+        (f"`gaugeblock show {command}`: " if command != statement.concept else "") + "; ".join(figures)
+        for command, figures in by_command.items()
+    ]
+    yield "; ".join([*shown, *([statement.remark] if statement.remark else [])])
 
 
 SUITE = "this suite"

@@ -20,6 +20,14 @@ def test_the_area_under_a_derivative_is_the_rise_of_the_function(curve: Curve) -
         assert curve.gap <= STEP**2 / 12 * 2
 
 
+@pytest.mark.spec("ACT-S1")
+def test_relu_sets_all_negative_values_to_zero_and_leaves_the_others() -> None:
+    assert demonstrate("activation").numbers["largest difference of ReLU and max(0, x)"] == 0
+    curve = curves()[0]
+    assert (curve.y[curve.x <= 0] == 0).all()
+    assert (curve.y[curve.x > 0] == curve.x[curve.x > 0]).all()
+
+
 def test_every_activation_of_the_reference_is_there() -> None:
     assert demonstrate("activation").numbers["activation functions"] == 16  # 15, of which GELU has two forms
 
@@ -32,6 +40,7 @@ def test_slopes_have_their_known_maxima() -> None:
     assert 1e-4 <= numbers["largest difference of the two forms of GELU"] <= 5e-4
 
 
+@pytest.mark.spec("ACT-S31")
 def test_the_pairs_are_close_and_far_from_each_other_and_parallel() -> None:
     A1, A2, B1, B2 = POINTS
     assert (A1 - A2 == B1 - B2).all()
@@ -39,6 +48,7 @@ def test_the_pairs_are_close_and_far_from_each_other_and_parallel() -> None:
     assert far >= 8 * abs(A1 - A2).max()
 
 
+@pytest.mark.spec("ACT-S31")
 def test_no_linear_map_changes_one_distance_without_the_other_exactly() -> None:
     found = four_points()
     assert found.linear_maps == 1000
@@ -49,12 +59,14 @@ def test_no_linear_map_changes_one_distance_without_the_other_exactly() -> None:
     assert found.largest_distance >= 2
 
 
+@pytest.mark.spec("ACT-S31")
 def test_one_rectified_layer_parts_one_pair_and_joins_the_other() -> None:
     A1, A2, B1, B2 = four_points().torn
     assert (B1 == B2).all()
     assert abs(A1 - A2).max() == 5 == 10 * abs(POINTS[0] - POINTS[1]).max()
 
 
+@pytest.mark.spec("ACT-S31")
 def test_another_one_joins_a_point_of_each_pair_and_leaves_the_fourth_away() -> None:
     A1, A2, B1, B2 = four_points().matched
     assert (A1 == B1).all()
@@ -62,12 +74,19 @@ def test_another_one_joins_a_point_of_each_pair_and_leaves_the_fourth_away() -> 
     assert abs(B2 - A1).max() == Fraction(9, 2)
 
 
+@pytest.mark.spec("NET-I4")
 def test_a_thousand_linear_layers_are_one_exactly() -> None:
     found = thousand_layers()
     assert (found.layers, found.examples) == (1000, 10)
     assert isinstance(found.difference, Fraction)
     assert found.difference == 0
     assert found.digits >= 50  # nothing that a float could have held
+
+
+@pytest.mark.spec("ACT-S32")
+def test_each_rectified_layer_doubles_the_pieces_of_a_line_and_a_linear_one_adds_none() -> None:
+    assert activation.folds(rectified=True) == tuple(2**depth for depth in range(1, 11))
+    assert set(activation.folds(rectified=False)) == {1}
 
 
 def test_none_of_the_layers_is_trivial_and_all_have_determinant_1() -> None:
@@ -78,6 +97,7 @@ def test_none_of_the_layers_is_trivial_and_all_have_determinant_1() -> None:
         assert round(float(np.linalg.det(W.astype(float))), 12) == 1.0
 
 
+@pytest.mark.spec("NET-I4")
 def test_with_a_rectifier_after_each_they_are_not_linear() -> None:
     # f(x) and f(−x) are at least 0, so their sum is at least f(x), where a linear f has 0.
     assert thousand_layers().oddness >= 1

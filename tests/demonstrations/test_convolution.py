@@ -11,6 +11,7 @@ from gaugeblock.spec.demonstrations import convolution_interpretations as interp
 U = 2.0**-53
 
 
+@pytest.mark.spec("CONV-S1")
 def test_an_edge_detector_ignores_even_surfaces_and_answers_to_edges() -> None:
     found = convolution.edge_detection()
     assert found.flat <= 9 * 16 * U  # a sum of nine products, whose sizes add up to at most 16
@@ -19,6 +20,7 @@ def test_an_edge_detector_ignores_even_surfaces_and_answers_to_edges() -> None:
     assert found.palace >= 20 * found.sky
 
 
+@pytest.mark.spec("CONV-S1")
 def test_sixteen_patches_one_by_one_are_the_convolution_to_the_last_bit() -> None:
     found = convolution.sliding_patch()
     assert found.products.shape == (16, 3, 3)
@@ -27,18 +29,21 @@ def test_sixteen_patches_one_by_one_are_the_convolution_to_the_last_bit() -> Non
     assert found.result[0, 0] == (found.image[:3, :3] * convolution.SLIDING_KERNEL).sum()
 
 
+@pytest.mark.spec("CONV-S10")
 def test_a_convolution_is_a_correlation_with_the_reversed_kernel_exactly() -> None:
     reversal = convolution.identities().reversal
     assert isinstance(reversal, Fraction)
     assert reversal == 0
 
 
+@pytest.mark.spec("CONV-I8")
 def test_the_spectrum_of_a_convolution_is_the_product_of_spectra() -> None:
     found = convolution.identities()
     assert found.theorem <= found.theorem_bound <= 1e-6
     assert found.theorem > 0  # two ways, not one
 
 
+@pytest.mark.spec("CONV-S9")
 def test_a_feature_is_found_under_noise_where_it_was_cut_out() -> None:
     found = convolution.feature_detection()
     rows, columns = convolution.FEATURE
@@ -52,6 +57,7 @@ def test_a_feature_is_found_under_noise_where_it_was_cut_out() -> None:
     assert np.abs(found.response).max() <= 1 + 1e-12
 
 
+@pytest.mark.spec("CONV-S9")
 def test_detecting_a_feature_is_a_convolution_with_the_reversed_kernel() -> None:
     found = convolution.feature_detection()
     n = found.kernel.size
@@ -79,6 +85,7 @@ def test_winograd_loses_more_digits_the_larger_its_tiles() -> None:
     assert errors["winograd_6"] <= 100 * errors["direct"]
 
 
+@pytest.mark.spec("CONV-A7")
 def test_the_fourier_transform_is_within_its_bound() -> None:
     found = convolution.agreement()
     assert 0 < found.fft_error <= found.fft_bound
@@ -88,6 +95,7 @@ def test_the_fourier_transform_is_within_its_bound() -> None:
 # Other interpretations.
 
 
+@pytest.mark.spec("CONV-S13")
 def test_milk_keeps_its_mass_and_spreads_linearly_exactly() -> None:
     found = interpretations.diffusion()
     assert set(found.masses) == {Fraction(1)}
@@ -107,6 +115,7 @@ def test_the_cup_that_is_drawn_holds_that_milk(step: int) -> None:
     assert abs((cup.sum(axis=0) * places**2).sum() - shown / 2) <= 0.02 * max(shown / 2, 1)
 
 
+@pytest.mark.spec("CONV-S13")
 def test_a_blurred_particle_is_still_somewhere_and_variances_add_up() -> None:
     found = interpretations.particle()
     n = len(found.density)
@@ -117,6 +126,7 @@ def test_a_blurred_particle_is_still_somewhere_and_variances_add_up() -> None:
     assert (found.seen >= 0).all()
 
 
+@pytest.mark.spec("CONV-S9")
 def test_two_pieces_of_one_line_are_most_similar_where_they_overlap() -> None:
     found = interpretations.similarity()
     assert found.found_lag == found.true_lag == 140
@@ -126,6 +136,7 @@ def test_two_pieces_of_one_line_are_most_similar_where_they_overlap() -> None:
     assert np.nanmin(found.overlap) >= -1 - 1e-10
 
 
+@pytest.mark.spec("CONV-S10")
 def test_a_moving_average_is_an_average_and_smooths() -> None:
     found = interpretations.moving_average()
     assert found.weights.sum() == 1.0  # binomials over a power of two
@@ -152,6 +163,8 @@ def test_diffusion_moves_most_and_a_particle_is_found_most_at_contours() -> None
     assert found.found >= 3 * contours.TENTH
 
 
+@pytest.mark.spec("CONV-S11")
+@pytest.mark.spec("CONV-I8")
 def test_the_waves_of_a_photograph_add_up_to_its_pixels_and_few_make_most_of_it() -> None:
     found = contours.bridge()
     assert found.difference <= 1e-12

@@ -61,6 +61,14 @@ def test_shallow_learners_beat_deep_sigmoids_and_rectifiers_them_where_depth_is_
     assert shown.scattered_accuracy("sigmoid") <= 0.16
 
 
+@pytest.mark.spec("DL-S8")
+def test_convolutions_read_scattered_digits_that_more_weights_without_sharing_do_not() -> None:
+    """87 and 55 % when this was written."""
+    parameters, unshared = shown.unshared_accuracy()
+    assert parameters >= 9 * shown.scattered_network("relu").size
+    assert 3 * (1 - shown.scattered_accuracy("relu")) <= 1 - unshared
+
+
 @pytest.mark.spec("DL-S5")
 def test_plain_recurrence_forgets_after_ten_steps_and_open_gates_after_hundreds() -> None:
     assert 5 <= shown.memory_span(shown.PLAIN) <= 20

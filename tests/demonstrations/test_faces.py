@@ -22,15 +22,28 @@ def test_from_layer_to_layer_more_units_are_specific_for_faces() -> None:
 
 @needs_faces
 @pytest.mark.spec("FL-S7")
-def test_recurrent_units_answer_to_images_that_are_less_alike() -> None:
-    """0.37, 0.24 and 0.21 when this was written."""
+def test_recurrent_units_answer_to_images_that_are_less_alike_than_those_of_either_control() -> None:
+    """0.29 and 0.26, against 0.37 without labels and 0.46 fully connected, when this was written."""
     numbers, _ = faces.measure()
-    whole = numbers["likeness of images that excite a unit, whole images"]
-    assert whole >= numbers["likeness of images at random"] + 0.15
+    without_labels = numbers["likeness of images that excite a unit, whole images"]
+    assert without_labels >= numbers["likeness of images at random"] + 0.15
+    at_once = faces.trained(faces.AT_ONCE)
+    assert at_once.accuracy >= 0.93
     for kind in (faces.PLAIN, faces.GATED):
-        found = faces.recurring(kind)
-        assert found.alike <= whole - 0.05
-        assert found.accuracy >= 0.75
+        found = faces.trained(kind)
+        assert found.alike <= at_once.alike - 0.1
+        assert found.alike <= without_labels - 0.05
+        assert found.accuracy >= 0.8
+
+
+@needs_faces
+@pytest.mark.spec("FL-S7")
+def test_rectified_units_and_larger_steps_make_images_less_alike_without_recurrence() -> None:
+    """0.27 and 0.26 when this was written."""
+    at_once = faces.trained(faces.AT_ONCE)
+    for kind in (faces.RECTIFIED, faces.HASTY):
+        assert faces.trained(kind).alike <= at_once.alike - 0.1
+    assert faces.trained(faces.HASTY).accuracy < at_once.accuracy
 
 
 @needs_faces

@@ -66,7 +66,7 @@ def test_a_demonstration_tells_its_progress_sentences_numbers_and_pictures(conce
     assert all(type(number) in (int, float) and math.isfinite(number) for number in shown.numbers.values())
     assert [picture.name for picture in shown.pictures] == list(module(concept).PICTURES)
     assert all(picture.caption.endswith(".") for picture in shown.pictures)
-    stated = {figure for each in STATEMENTS if each.concept == concept for figure in each.figures}
+    stated = {figure for each in STATEMENTS for command, figure in each.shown if command == concept}
     needs_faces = {
         figure for figure in stated if "units specific" in figure or "likeness of images" in figure
     }

@@ -11,11 +11,13 @@ from gaugeblock.spec.demonstrations import logistic_regression as shown
 U = 2.0**-53
 
 
+@pytest.mark.spec("LR-S2")
 def test_the_sigmoid_is_a_probability_of_one_class_and_its_complement() -> None:
     # Each of the two is within 2 units of its last place, at most 2U, and the sum rounds.
     assert demonstrate("logistic_regression").numbers["largest distance of σ(x) + σ(−x) from 1"] <= 5 * U
 
 
+@pytest.mark.spec("LR-S7")
 def test_four_measures_tell_tumours_apart_with_the_odds_that_an_independent_fit_finds() -> None:
     found = shown.medical()
     assert found.model.converged
@@ -37,6 +39,7 @@ def test_its_probabilities_add_up_to_the_malignant_tumours() -> None:
     assert abs(found.calibration) <= 569 * 600 * U
 
 
+@pytest.mark.spec("LR-I4")
 def test_a_network_without_a_hidden_layer_has_the_same_probabilities() -> None:
     assert shown.medical().network_difference == 0
 
@@ -61,6 +64,7 @@ def test_separable_classes_are_refused_and_a_penalty_makes_the_weights_finite() 
     assert 10 * found.weights[0] <= found.weights[-1] < np.inf
 
 
+@pytest.mark.spec("LR-S11")
 def test_few_patients_tell_most_others_right() -> None:
     found = shown.little_data()
     assert found.guess == pytest.approx(357 / 569)
@@ -71,14 +75,16 @@ def test_few_patients_tell_most_others_right() -> None:
     assert min(found.worst) >= found.guess
 
 
+@pytest.mark.spec("LR-S11")
 def test_a_large_set_takes_no_more_steps_than_a_small_one() -> None:
     found = shown.much_data()
     assert found.examples == 54_656
     assert found.model.converged
-    assert found.model.steps <= 10
+    assert found.model.steps <= shown.medical().model.steps
     assert found.accuracy >= 0.7
 
 
+@pytest.mark.spec("LR-S3")
 def test_digits_are_read_as_well_as_scikit_learn_reads_them() -> None:
     X, labels = load_digits(return_X_y=True)
     peer = LogisticRegression(max_iter=1000).fit(X[:1617] / 16, labels[:1617])
@@ -87,6 +93,26 @@ def test_digits_are_read_as_well_as_scikit_learn_reads_them() -> None:
     # Sixty steps are not quite the optimum, and may differ from it in a digit or two of the 180.
     assert abs(shown.digits().accuracy - theirs) <= 2 / 180 + 1e-12
     assert (np.diff(shown.digits().losses) <= 0).all()
+
+
+@pytest.mark.spec("LR-S12")
+def test_few_examples_are_enough_where_the_log_odds_are_linear() -> None:
+    """0.95, and 0.70 of 0.73, when this was written."""
+    found = shown.condition(linear=True)
+    assert found.covered >= 0.9
+    assert found.possible - 0.05 <= found.told <= found.possible
+
+
+@pytest.mark.spec("LR-S12")
+def test_where_the_log_odds_are_a_product_it_guesses() -> None:
+    found = shown.condition(linear=False)
+    assert abs(found.told - 0.5) <= 0.03
+    assert found.possible >= 0.65
+
+
+@pytest.mark.spec("LR-I8")
+def test_a_perceptron_with_its_weights_tells_every_tumour_alike() -> None:
+    assert shown.like_a_perceptron() == 0
 
 
 @pytest.mark.spec("LR-S10")

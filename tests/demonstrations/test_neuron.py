@@ -8,16 +8,19 @@ from gaugeblock.reference.unit import Activation
 from gaugeblock.spec.demonstrations import neuron
 
 
+@pytest.mark.spec("NEURON-S1")
 def test_a_layer_computed_neuron_by_neuron_is_the_layer() -> None:
     assert neuron.equal_neurons() == 15 * 5
 
 
+@pytest.mark.spec("NEURON-A1")
 def test_a_perceptron_settles_where_a_line_separates_within_its_margin() -> None:
     separable, _ = neuron.lessons()
     assert separable.mistakes[-1] == 0
     assert 0 < sum(separable.mistakes) <= separable.allowed < math.inf
 
 
+@pytest.mark.spec("NEURON-I1")
 def test_a_perceptron_never_settles_where_no_line_separates() -> None:
     _, mixed = neuron.lessons()
     assert min(mixed.mistakes) > 0

@@ -29,6 +29,7 @@ def test_pooled_edges_move_less_than_edges_do(region: int) -> None:
     assert all(np.array(found.by_angle[region]) < np.array(found.by_angle[1]))
 
 
+@pytest.mark.spec("POOL-S11")
 def test_a_shift_by_one_pixel_moves_large_regions_half_as_far() -> None:
     found = pooling.invariance()
     # Of the maxima, only those at the border of a region can change; measured 0.35, 0.24 and 0.20.
@@ -36,6 +37,7 @@ def test_a_shift_by_one_pixel_moves_large_regions_half_as_far() -> None:
     assert found.by_shift[4][0] <= 0.8 * found.by_shift[1][0]
 
 
+@pytest.mark.spec("POOL-S11")
 def test_a_small_turn_moves_pooled_edges_less() -> None:
     found = pooling.invariance()
     # Near the centre a turn is a small shift, near the border a large one, so the gain is smaller.
@@ -43,6 +45,7 @@ def test_a_small_turn_moves_pooled_edges_less() -> None:
         assert found.by_angle[region][ANGLES.index(10)] <= 0.9 * found.by_angle[1][ANGLES.index(10)]
 
 
+@pytest.mark.spec("POOL-S11")
 def test_the_invariance_is_limited_and_ends_with_shifts_of_half_a_region() -> None:
     found = pooling.invariance()
     for region in (1, 4, 12):
@@ -51,11 +54,13 @@ def test_the_invariance_is_limited_and_ends_with_shifts_of_half_a_region() -> No
         assert shares[SHIFTS.index(6)] >= 0.8  # as far as another digit, or nearly
 
 
+@pytest.mark.spec("POOL-S12")
 def test_memory_shrinks_with_the_square_of_the_region() -> None:
     assert pooling.invariance().values == {1: 4 * 48 * 48, 4: 4 * 12 * 12, 12: 4 * 4 * 4}
     assert pooling.accuracy().values == tuple(4 * (12 // region) ** 2 for region in REGIONS)
 
 
+@pytest.mark.spec("POOL-S12")
 def test_too_large_a_region_reads_worse() -> None:
     found = pooling.accuracy()
     straight = dict(zip(REGIONS, found.straight, strict=True))
@@ -66,6 +71,7 @@ def test_too_large_a_region_reads_worse() -> None:
     assert 0.2 <= straight[12] <= 0.6
 
 
+@pytest.mark.spec("POOL-S12")
 def test_pooling_helps_with_digits_that_moved() -> None:
     found = pooling.accuracy()
     moved = dict(zip(REGIONS, found.moved, strict=True))

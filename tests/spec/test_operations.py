@@ -57,7 +57,8 @@ ROLES = {
 # Bounds that a declaration selects, and what only the reference offers: no check is named after them.
 NOT_ASKED = {"CONV-A6", "CONV-A7", "CONV-S9", "CONV-S10", "POOL-S8", "POOL-S9", "POOL-S10"}
 NOT_ASKED |= {"UNIT-C5", "UNIT-C6", "UNIT-C7", "UNIT-S6", "UNIT-I4"}
-NOT_ASKED |= {"CONV-C7", "CONV-S11", "CONV-S12", "CONV-A9", "CONV-I8"}
+NOT_ASKED |= {"CONV-C7", "CONV-S11", "CONV-S12", "CONV-S13", "CONV-A9", "CONV-I8"}
+NOT_ASKED |= {"POOL-S11", "POOL-S12", "ACT-S31", "ACT-S32"}
 # What the reference can do beyond what devices are asked for.
 REFERENCE_ALONE = {"conv": ["algorithm"], "avg_pool": ["dilation"], "avg_pool_backward": ["dilation"]}
 

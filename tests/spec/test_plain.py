@@ -9,9 +9,14 @@ from gaugeblock.spec.plain import formula, plain
 
 
 @pytest.mark.parametrize("page", pages())
-def test_no_formula_of_a_page_is_left_in_tex(page: str) -> None:
-    prose = re.sub(r"```.*?```|`[^`]*`", "", plain(pages()[page]), flags=re.DOTALL)
-    assert not re.search(r"[\\$\0]", prose), page
+def test_no_formula_and_no_mark_of_a_page_is_left(page: str) -> None:
+    prose = plain(re.sub(r"```.*?```|`[^`]*`", "", pages()[page], flags=re.DOTALL))
+    assert not re.search(r"[\\$\0`]|(?<!w)[*](?! )", prose), page
+
+
+@pytest.mark.parametrize("page", pages())
+def test_the_limits_of_a_sum_are_both_small_or_neither(page: str) -> None:
+    assert not re.search(r"[∑∏]([₀-₎ₐ-ₜᵢ-ᵪ]+[\^]|_(.|\(.*?\))[⁰-⁾ᴬ-ᶻ])", plain(pages()[page]))
 
 
 @pytest.mark.parametrize(
@@ -19,7 +24,7 @@ def test_no_formula_of_a_page_is_left_in_tex(page: str) -> None:
     [
         (
             r"y_{mn} = \alpha \sum_{k=1}^{K} a_{mk} b_{kn} + \beta \, c_{mn}",
-            "yₘₙ = α ∑ₖ₌₁^K aₘₖ bₖₙ + β cₘₙ",
+            "yₘₙ = α ∑ₖ₌₁ᴷ aₘₖ bₖₙ + β cₘₙ",
         ),
         (r"\frac{\partial E}{\partial w_l} = \frac{1}{2N} \lVert y - t \rVert^2", "∂E/∂wₗ = 1/(2N) ‖y − t‖²"),
         (r"e^{-x \cdot x / 2} \ge \sqrt{2 / \pi}, \quad x > 0", "e^(−x · x / 2) ≥ √(2 / π),   x > 0"),
@@ -36,7 +41,12 @@ def test_a_formula_reads_as_it_is_meant(tex: str, shown: str) -> None:
 
 
 def test_code_is_no_formula_and_a_displayed_one_stands_apart() -> None:
-    assert plain("`$a$` is $a$:\n\n$$a_1$$") == "`$a$` is a:\n\n    a₁"
+    assert plain("`$a$` is $a$:\n\n$$a_1$$") == "$a$ is a:\n\n    a₁"
+
+
+def test_marks_of_emphasis_links_and_code_are_gone_and_stars_of_code_and_formulas_stay() -> None:
+    assert plain("**Bold.** *One* of [x](#y): `a * b`, $w^*$") == "Bold. One of x: a * b, w*"
+    assert plain("So:\n\n```python\nx ** 2\n```\n") == "So:\n\nx ** 2\n\n"
 
 
 def test_a_command_that_no_page_has_had_is_refused() -> None:

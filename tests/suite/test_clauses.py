@@ -36,6 +36,10 @@ NOT_ASKED = {
     "POOL-S8": "the reference alone",
     "POOL-S9": "the reference alone",
     "POOL-S10": "the reference alone",
+    "POOL-S11": "the reference alone",
+    "POOL-S12": "the reference alone",
+    "ACT-S31": "the reference alone",
+    "ACT-S32": "the reference alone",
     "UNIT-C5": "the reference alone",
     "UNIT-C6": "the reference alone",
     "UNIT-C7": "the reference alone",
@@ -44,6 +48,7 @@ NOT_ASKED = {
     "CONV-C7": "the reference alone",
     "CONV-S11": "the reference alone",
     "CONV-S12": "the reference alone",
+    "CONV-S13": "the reference alone",
     "CONV-A9": "the reference alone",
     "CONV-I8": "the reference alone",
 }

@@ -8,6 +8,7 @@ import pytest
 from gaugeblock import gpu
 from gaugeblock.conformance import training
 from gaugeblock.conformance.command import main
+from gaugeblock.spec.statements import STATEMENTS
 
 
 class Wrong:
@@ -61,6 +62,9 @@ def test_the_command_shows_it(
     assert main(["show", "convolutional-network", "--on", "gpu", "--output", str(tmp_path)]) == 0
     shown = capsys.readouterr().out
     assert "20 launches a step" in " ".join(shown.split())
+    stated = [each for row in STATEMENTS for each in row.shown if each[0] == "convolutional_network --on gpu"]
+    assert stated
+    assert all(figure in shown for _, figure in stated)
     assert (tmp_path / "convolutional_network-on-gpu.svg").exists()
     training._training.cache_clear()
     assert main(["show", "pooling", "--on", "gpu"]) == 2
