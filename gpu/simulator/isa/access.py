@@ -15,6 +15,7 @@ import numpy as np
 
 from gaugeblock.gpu.simulator.isa.action import Effect, Pure, Run
 from gaugeblock.gpu.simulator.isa.decoder import Decode, Decoder, Modifiers
+from gaugeblock.gpu.simulator.isa.kinds import same
 from gaugeblock.gpu.simulator.numbers.types import DTYPES, U16, U32, U64, Array
 from gaugeblock.gpu.simulator.ptx.operands import Arg, Extent, Lowered, ParameterOperand, Sink, Slot
 from gaugeblock.gpu.simulator.ptx.pointers import PLAIN, scope_of_fence
@@ -217,7 +218,7 @@ def _load_parameter(d: Decoder, type_: str, targets: tuple[Arg, ...], address: P
     for number, (slot, extend) in enumerate(zip(slots, extensions, strict=True)):
         place = ParameterOperand(address.name, address.offset + number * SIZES[type_], address.kernel)
         source = d.parameter(place, type_)
-        d.emit(Pure(extend or (lambda x: x), (source,), (DTYPES[type_],), slot), guarded=True)
+        d.emit(Pure(extend or same, (source,), (DTYPES[type_],), slot), guarded=True)
 
 
 def store(d: Decoder) -> None:
@@ -258,7 +259,7 @@ def _store_parameter(d: Decoder, type_: str, values: tuple[Arg, ...], address: A
     for number, arg in enumerate(values):
         place = ParameterOperand(address.name, address.offset + number * SIZES[type_], False)
         slot = d.parameter(place, type_)
-        d.emit(Pure(lambda x: x, (d.source(arg, type_),), (DTYPES[type_],), slot), guarded=True)
+        d.emit(Pure(same, (d.source(arg, type_),), (DTYPES[type_],), slot), guarded=True)
 
 
 # What moves nothing.

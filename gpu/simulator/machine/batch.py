@@ -9,6 +9,7 @@ import numpy as np
 from gaugeblock.gpu.simulator.checks.global_races import GlobalRaces
 from gaugeblock.gpu.simulator.checks.races import Races
 from gaugeblock.gpu.simulator.errors import LaneFault
+from gaugeblock.gpu.simulator.machine.invariant import RUNTIME
 from gaugeblock.gpu.simulator.machine.program import Program
 from gaugeblock.gpu.simulator.machine.settings import Settings
 from gaugeblock.gpu.simulator.numbers.types import Array
@@ -85,11 +86,26 @@ class Batch:
         self.frame = Frame(self, None, self._registers(dynamic_shared, parameters), self.count)
 
     def _registers(self, dynamic_shared: int, parameters: bytes) -> dict[int, Array]:
-        registers = dict(enumerate(self.program.registers))
-        for slot, offset, dtype in self.program.parameters:
+        program = self.program
+        key = program.invariants.key(
+            (self.grid, self.block, self.first, self.blocks, dynamic_shared), parameters
+        )
+        fixed = program.invariants.find(key)
+        if fixed is None:
+            registers = dict(enumerate(program.registers))
+            for slot, offset, dtype in program.invariants.sizes:
+                registers[slot] = np.frombuffer(parameters, dtype, 1, offset)
+            for name, slot in program.specials.items():
+                registers[slot] = self._special(name, dynamic_shared)
+            fixed = program.invariants.keep(key, registers, self.count)
+        self.fixed, registers = fixed, dict(fixed.registers)
+        for slot, offset, dtype in program.invariants.others:
             registers[slot] = np.frombuffer(parameters, dtype, 1, offset)
-        for name, slot in self.program.specials.items():
-            registers[slot] = self._special(name, dynamic_shared)
+        for name in RUNTIME:
+            if name in program.specials:
+                registers[program.specials[name]] = self._special(name, dynamic_shared)
+        for target, source in program.invariants.copies:
+            registers[target] = registers[source]
         return registers
 
     def _special(self, name: str, dynamic_shared: int) -> Array:

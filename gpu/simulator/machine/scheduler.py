@@ -13,7 +13,7 @@ kernel is stuck, and the fault says who waits for whom.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, cast
 
 import numpy as np
@@ -67,7 +67,6 @@ class Scheduler:
         self.undefined_may_wait = batch.settings.uninitialised == "fault"
         self.at_collective: list[_Place] = []
         self.tired: dict[int, int] = {}  # units of which a counter spun when their slice ended, and which
-        self.random = np.random.default_rng(batch.settings.seed + batch.first)
         order = batch.settings.order
         if order == "lockstep":
             self.unit_of: Index | None = None
@@ -77,6 +76,11 @@ class Scheduler:
             self.unit_of = batch.warp_place // WARP if by_warps else batch.all_lanes
             lanes = np.split(batch.all_lanes, np.flatnonzero(np.diff(self.unit_of)) + 1)
             self.units = [{0: part if len(part) < batch.count else None} for part in lanes]
+
+    @cached_property
+    def random(self) -> np.random.Generator:
+        """Who chooses among units."""
+        return np.random.default_rng(self.batch.settings.seed + self.batch.first)
 
     def run(self) -> None:
         """Run until every lane has left."""
@@ -169,10 +173,12 @@ class Scheduler:
             if why is not None and self._release():
                 self.watchdog.rest(self.issued)
             elif why is not None:
-                source = segment.source or next(iter(segment.origins.values()), None)
+                source = segment.source or next((step.source for step in segment.line), None)
                 raise Stopped(why, source, int(frame.lanes[0]))
         if self.batch.counters is not None:
             self.batch.counters.segment(segment, frame)
+        if segment.settles and number not in self.batch.fixed.filled:
+            self.batch.fixed.fill(number, segment, self.batch.frame)
         registers = frame.registers
         operations = iter(segment.operations)
         while not self.undefined.slots:
@@ -181,7 +187,7 @@ class Scheduler:
                     operation(registers, frame)
                 return
             except LaneFault as fault:
-                self._go_on(fault, operation, segment.origins[id(operation)], frame)
+                self._go_on(fault, operation, segment.steps[id(operation)][0].source, frame)
         self._carefully(operations, segment, frame)
 
     def _carefully(self, operations: Iterator[Operation], segment: Segment, frame: Frame) -> None:
@@ -297,7 +303,7 @@ class Scheduler:
             return segment.targets[0] if chosen else number + 1
         if segment.targets[0] == number + 1:
             return number + 1
-        return [(segment.targets[0], np.flatnonzero(chosen)), (number + 1, np.flatnonzero(~chosen))]
+        return [(segment.targets[0], chosen.nonzero()[0]), (number + 1, (~chosen).nonzero()[0])]
 
     def _table(
         self, segment: Segment, number: int, frame: Frame, chosen: NDArray[np.bool_] | bool
@@ -326,7 +332,7 @@ class Scheduler:
             return None
         self.alive[frame.lanes[chosen]] = False
         self.watchdog.rest(self.issued)
-        return [(number + 1, np.flatnonzero(~chosen))]
+        return [(number + 1, (~chosen).nonzero()[0])]
 
     # Barriers.
 

@@ -260,7 +260,7 @@ def _fma32(a: Array, b: Array, c: Array, rounding: Direction) -> Array:
     result: Array = total.astype(FLOAT32)
     ties = total.view(INT64) << 35
     magnitude = (result.view(UINT32) << 1) - 1
-    if ties.min() == _LOWEST64 or magnitude.min() < 0x01000000:
+    if np.minimum.reduce(ties, None) == _LOWEST64 or np.minimum.reduce(magnitude, None) < 0x01000000:
         doubtful = (ties == _LOWEST64) | (magnitude < 0x01000000)
         exact = odd_sum(
             np.broadcast_to(product, total.shape)[doubtful],

@@ -75,13 +75,44 @@ Snapshot: TypeAlias = tuple[Allocation, Array, "Array | None", bool]
 
 @dataclass(eq=False, slots=True)
 class Prepared:
-    """Addresses of one register, analysed once and used by every access through that register."""
+    """Addresses of one register, analysed once and used by every access through that register.
+
+    No offset is below `low` or above `high`, which often are the least and the greatest, and always where it
+    is `exact`; `plain` are those of which that is said: of windows the owner's part is not in them.
+    """
 
     source: Array
     offset: NDArray[np.intp]
+    plain: NDArray[np.intp]
     low: int
     high: int
     low_bits: int
+    exact: bool = False
+
+    def tighten(self) -> bool:
+        """Find the least and the greatest; say whether they were not known."""
+        if self.exact:
+            return False
+        self.low, self.high, self.exact = int(self.plain.min()), int(self.plain.max()), True
+        return True
+
+    def leaves(self, begin: int, end: int, offset: int, nbytes: int) -> bool:
+        """Say whether an access leaves a range."""
+        out = self.low + offset < begin or self.high + offset + nbytes > end
+        return out and (not self.tighten() or self.leaves(begin, end, offset, nbytes))
+
+
+def _prepared(source: Array, plain: NDArray[np.intp]) -> Prepared:
+    """Analyse offsets by the bits in which they differ: that is one pass, and exact for aligned ranges."""
+    first = plain.item(0)
+    if len(plain) == 1:
+        return Prepared(source, plain, plain, first, first, first & 15, True)
+    differing = int(_or(plain ^ plain[0]))
+    high = first | differing
+    return Prepared(source, plain, plain, first & ~differing, high, high & 15)
+
+
+_or = np.bitwise_or.reduce
 
 
 class Bytes:
@@ -163,6 +194,9 @@ class Gap:
     def open(self) -> None:
         """Take it for what it was again."""
         self.bytes.shadow[self.columns] = self.before
+
+
+_NOTHING = Bytes(np.zeros(0, np.uint8), np.zeros(0, np.uint8))
 
 
 def first_false(good: NDArray[np.bool_]) -> int:
@@ -346,6 +380,13 @@ class GlobalMemory:
                 return allocation
         return None
 
+    def holding(self, prepared: Prepared, offset: int, nbytes: int) -> Allocation | None:
+        """Return the live allocation that holds all that is accessed."""
+        found = self.containing(prepared.low + offset, prepared.high + offset + nbytes)
+        if found is None and prepared.tighten():
+            return self.containing(prepared.low + offset, prepared.high + offset + nbytes)
+        return found
+
     def live(self) -> tuple[Allocation, ...]:
         """Return all live allocations: garbage may free others while these are looked at."""
         return tuple(self._live.values())
@@ -408,10 +449,7 @@ class GlobalMemory:
 
     def prepare(self, addresses: Array) -> Prepared:
         """Analyse a register of addresses."""
-        offset = addresses.view(np.int64) - BASE
-        return Prepared(
-            addresses, offset, int(offset.min()), int(offset.max()), int(np.bitwise_or.reduce(offset)) & 15
-        )
+        return _prepared(addresses, addresses.view(np.int64) - BASE)
 
     def _bounds(self, prepared: Prepared, offset: int, nbytes: int) -> None:
         if (prepared.low_bits | offset) & (nbytes - 1) and ((prepared.offset + offset) & (nbytes - 1)).any():
@@ -459,7 +497,7 @@ class GlobalMemory:
         Allocation or None
             The one that all lanes read, if it is one.
         """
-        allocation = self.containing(prepared.low + offset, prepared.high + offset + nbytes)
+        allocation = self.holding(prepared, offset, nbytes)
         aligned = not (prepared.low_bits | offset) & (nbytes - 1)
         if aligned and allocation is not None and allocation.written:
             return allocation
@@ -471,7 +509,7 @@ class GlobalMemory:
 
     def check_write(self, prepared: Prepared, offset: int, nbytes: int) -> Allocation | None:
         """Raise unless every lane may write; note what is being written. Return as `check_read` does."""
-        allocation = self.containing(prepared.low + offset, prepared.high + offset + nbytes)
+        allocation = self.holding(prepared, offset, nbytes)
         aligned = not (prepared.low_bits | offset) & (nbytes - 1)
         if not aligned or allocation is None or not allocation.writable:
             self._bounds(prepared, offset, nbytes)
@@ -495,27 +533,24 @@ class Window:
     def __init__(self, name: str, size: int, owners: int, base: NDArray[np.intp] | None) -> None:
         self.name, self.size = name, size
         self.stride = (size + 15) // 16 * 16 + 16
-        total = self.stride * owners
-        shadow = np.full(total, _ALLOCATED, np.uint8)
-        self.bytes = Bytes(np.zeros(total, np.uint8), shadow)
+        total = self.stride * owners if size else 0
+        self.bytes = Bytes(np.zeros(total, np.uint8), np.ones(total, np.uint8)) if total else _NOTHING
         self.base = base
         self.all_written = self.copied_to = False
         self._barriers = 0
 
     def prepare(self, addresses: Array, lanes: NDArray[np.intp] | None) -> Prepared:
         """Analyse a register of offsets into the window, for these lanes of the batch."""
-        plain = addresses.astype(np.intp)
-        low, high = int(plain.min()), int(plain.max())
-        bits = int(np.bitwise_or.reduce(plain)) & 15
+        prepared = _prepared(addresses, addresses.astype(np.intp))
         if self.base is not None:
-            plain = plain + (self.base if lanes is None else self.base[lanes])
-        return Prepared(addresses, plain, low, high, bits)
+            prepared.offset = prepared.plain + (self.base if lanes is None else self.base[lanes])
+        return prepared
 
     def check_bounds(self, prepared: Prepared, offset: int, nbytes: int) -> None:
         """Raise unless every lane's access is aligned and inside the window."""
         if (prepared.low_bits | offset) & (nbytes - 1) and ((prepared.offset + offset) & (nbytes - 1)).any():
             raise misaligned(prepared, offset, nbytes, 0, self.name)
-        if prepared.low + offset < 0 or prepared.high + offset + nbytes > self.size:
+        if prepared.leaves(0, self.size, offset, nbytes):
             own = prepared.source.astype(np.int64) + offset
             good = (own >= 0) & (own + nbytes <= self.size)
             lane = first_false(good)
@@ -531,8 +566,8 @@ class Window:
 
     def leaving(self, prepared: Prepared, offset: int, nbytes: int, variable: Extent) -> LaneFault | None:
         """Name the first lane that leaves, inside the window, the variable that its address comes from."""
-        low, high = prepared.low + offset, prepared.high + offset + nbytes
-        if (low >= variable.start and high <= variable.end) or low < 0 or high > self.size:
+        inside = not prepared.leaves(variable.start, variable.end, offset, nbytes)
+        if inside or prepared.leaves(0, self.size, offset, nbytes):
             return None
         own = prepared.source.astype(np.int64) + offset
         lane = first_false((own >= variable.start) & (own + nbytes <= variable.end))
