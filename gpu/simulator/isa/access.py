@@ -16,6 +16,7 @@ import numpy as np
 from gaugeblock.gpu.simulator.isa.action import Effect, Pure, Run
 from gaugeblock.gpu.simulator.isa.decoder import Decode, Decoder, Modifiers
 from gaugeblock.gpu.simulator.isa.kinds import same
+from gaugeblock.gpu.simulator.numbers.lanes import every
 from gaugeblock.gpu.simulator.numbers.types import DTYPES, U16, U32, U64, Array
 from gaugeblock.gpu.simulator.ptx.operands import Arg, Extent, Lowered, ParameterOperand, Sink, Slot
 from gaugeblock.gpu.simulator.ptx.pointers import PLAIN, scope_of_fence
@@ -76,7 +77,7 @@ def _generic(
     def run(registers: Registers, frame: Frame) -> None:
         value = registers[slot].view(U64)
         windows = (value + np.uint64(offset & (2**64 - 1))) >> np.uint64(32)
-        if (windows == windows[0]).all() or (windows > 2).all():
+        if every(windows == windows[0]) or every(windows > 2):
             space, base = generic_space(int(windows[0]) << 32)
             if not base:
                 access(registers, frame, "global", slot)

@@ -15,6 +15,7 @@ import numpy as np
 
 from gaugeblock.gpu.simulator.isa.action import Action, Effect, Pure, Step
 from gaugeblock.gpu.simulator.numbers.integer import truncate
+from gaugeblock.gpu.simulator.numbers.lanes import some
 from gaugeblock.gpu.simulator.numbers.types import DTYPES, PREDICATE, Array
 from gaugeblock.gpu.simulator.ptx.lowering import Flat
 from gaugeblock.gpu.simulator.ptx.operands import (
@@ -287,7 +288,7 @@ class Decoder:
             return
 
         def run(registers: Registers, frame: Frame) -> None:
-            if odd(registers[slot].view(dtype)).any():
+            if some(odd(registers[slot].view(dtype))):
                 frame.batch.remark(source, what)
 
         self.emit(Effect(run, (slot,), ()), guarded=True)

@@ -15,6 +15,7 @@ import numpy as np
 
 from gaugeblock.gpu.simulator.isa.action import Effect, Pure, Step
 from gaugeblock.gpu.simulator.numbers import floating, integer
+from gaugeblock.gpu.simulator.numbers.lanes import every, some
 from gaugeblock.gpu.simulator.numbers.types import Array
 from gaugeblock.gpu.simulator.state.frame import Frame, Registers
 from gaugeblock.gpu.simulator.state.geometry import Index
@@ -165,12 +166,12 @@ def _guarded_pure(action: Pure, guard: tuple[int, bool]) -> Operation:
 
     def run(registers: Registers, frame: Frame) -> None:
         chosen = registers[slot]
-        if not (negated ^ chosen).any():
+        taken = ~chosen if negated else chosen
+        if not some(taken):
             return
         new = function(*(registers[s].view(t) for s, t in pairs))
-        if not (negated ^ chosen).all():
-            old = registers[d].view(new.dtype)
-            new = np.where(chosen, old, new) if negated else np.where(chosen, new, old)
+        if not every(taken):
+            new = np.where(taken, new, registers[d].view(new.dtype))
         registers[d] = new
 
     return run

@@ -115,7 +115,7 @@ class Invariants:
 
 
 def _written_once(segments: list[Segment], flow: Flow) -> tuple[set[int], set[int]]:
-    """Return the slots that one instruction writes, which all readers have passed; and all that are written."""
+    """Return the slots that one instruction writes, and all readers have passed; and all that are written."""
     times = Counter(slot for segment in segments for step in segment.everything() for slot in writes(step))
     home = {
         slot: number

@@ -27,6 +27,7 @@ from gaugeblock.gpu.simulator.machine.batch import Batch
 from gaugeblock.gpu.simulator.machine.compose import Operation
 from gaugeblock.gpu.simulator.machine.segment import Segment, ending_reads
 from gaugeblock.gpu.simulator.machine.watchdog import Watchdog
+from gaugeblock.gpu.simulator.numbers.lanes import every
 from gaugeblock.gpu.simulator.numbers.types import Array
 from gaugeblock.gpu.simulator.ptx.operands import Lowered
 from gaugeblock.gpu.simulator.state.frame import Frame
@@ -130,8 +131,7 @@ class Scheduler:
         """Run the group at a program counter until it changes, or has had its share: then return True."""
         lanes = groups.pop(number)
         frame = self._frame(lanes)
-        later = [other for other in groups if other > number]
-        limit = min(later) if later else len(self.segments)
+        limit = min((other for other in groups if other > number), default=len(self.segments))
         written: set[int] = set()
         alone = not (groups or self.barriers.waiting or self.at_collective) and len(self.units) == 1
         end = self.issued + self._share()
@@ -180,6 +180,8 @@ class Scheduler:
         if segment.settles and number not in self.batch.fixed.filled:
             self.batch.fixed.fill(number, segment, self.batch.frame)
         registers = frame.registers
+        if not segment.operations:
+            return
         operations = iter(segment.operations)
         while not self.undefined.slots:
             try:
@@ -324,6 +326,10 @@ class Scheduler:
         chosen = self._chosen(segment, frame)
         if chosen is False:
             return number + 1
+        if chosen is True and frame.index is None:
+            self.alive = np.zeros(self.batch.count, np.bool_)
+            self.watchdog.rest(self.issued)
+            return None
         if self.alive is None:
             self.alive = np.ones(self.batch.count, np.bool_)
         if chosen is True:
@@ -397,9 +403,9 @@ class Scheduler:
         if ending.members is None:
             return True
         masks = frame.registers[ending.members]
-        if frame.index is None and (len(masks) == 1 or bool((masks == masks[0]).all())):
+        if frame.index is None and (len(masks) == 1 or every(masks == masks[0])):
             return True
-        return bool(self._ready(ending, number, frame).all())
+        return every(self._ready(ending, number, frame))
 
     def _ready(self, ending: Collective, number: int, frame: Frame) -> NDArray[np.bool_]:
         """Say per lane whether everyone is here, with the same mask, whom it names and who has not left.
@@ -446,8 +452,8 @@ class Scheduler:
         masks = frame.registers[ending.members].view(np.uint32)
         if len(masks) == 1 and int(masks[0]) == _EVERYONE:
             return
-        own = (frame.expand(masks) >> self.batch.lane_of[frame.lanes].view(np.uint32)) & 1
-        if not own.all():
+        own = frame.expand(masks) >> self.batch.lane_of[frame.lanes].view(np.uint32) & 1 == 1
+        if not every(own):
             lane = int(np.argmin(own))
             mask = int(frame.expand(masks)[lane])
             raise LaneFault(

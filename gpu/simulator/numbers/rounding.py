@@ -68,14 +68,19 @@ def to_float64(a: Array) -> Array:
     return widen(a).astype(FLOAT64)
 
 
+_FEW = 1 << 13
+"""Numbers up to which a product of vectors is one thread's work."""
+
+
 def canonical(a: Array) -> Array:
     """Replace every NaN by the one that the hardware produces, in place; float64 keeps its payloads.
 
     PTX ISA 9.7.3: single-precision instructions give NaN 0x7fffffff; half precision 0x7fff (9.7.4).
     """
     if a.dtype == FLOAT32:
-        largest = np.maximum.reduce(a, axis=None)  # propagates NaN; cheaper than isnan and any
-        if largest != largest:
+        # Each propagates NaN, and only that can make a sum of squares one; cheaper than isnan and any.
+        square = np.vdot(a, a) if a.size <= _FEW else np.maximum.reduce(a, axis=None)
+        if square != square:
             a.view(UINT32)[np.isnan(a)] = 0x7FFFFFFF
     elif a.dtype != FLOAT64:
         magnitude = a.view(UINT16) << 1

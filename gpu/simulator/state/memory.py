@@ -47,6 +47,7 @@ _LARGE = 1 << 20
 _FAR = 1 << 12
 _LEAST = 1 << 26
 _ALLOCATED, _WRITTEN = 1, 3
+_WRITTEN_BYTE = bytes([_WRITTEN])
 _FULL = {size: int.from_bytes(bytes([_WRITTEN]) * size, "little") for size in (1, 2, 4, 8)}
 _HALF = {size: int.from_bytes(bytes([_ALLOCATED]) * size, "little") for size in (1, 2, 4, 8)}
 _UNSIGNED: dict[int, np.dtype[Any]] = {
@@ -161,6 +162,12 @@ class Bytes:
         good: NDArray[np.bool_] = states == _FULL[size]
         return good if nbytes <= 8 else np.logical_and.reduce(good, axis=1)
 
+    def whole(self, offset: NDArray[np.intp], nbytes: int) -> bool:
+        """Say whether all bytes of all lanes are allocated and written."""
+        size = min(nbytes, 8)
+        states = self.view(True, size, nbytes // size).take(offset >> nbytes.bit_length() - 1, 0).tobytes()
+        return states == _WRITTEN_BYTE * len(states)
+
     def allocated(self, offset: NDArray[np.intp], nbytes: int) -> NDArray[np.bool_]:
         """Say per lane whether all bytes are allocated."""
         size = min(nbytes, 8)
@@ -209,7 +216,7 @@ def misaligned(prepared: Prepared, offset: int, nbytes: int, base: int, window: 
     where = prepared.offset + offset
     good = (where & (nbytes - 1)) == 0
     lane = first_false(good)
-    address = int(prepared.source[min(lane, len(prepared.source) - 1)]) + offset
+    address = int(prepared.plain[lane]) + base + offset
     return LaneFault(
         "misaligned address",
         f"{nbytes}-byte access to {window} address {address:#x}, "
@@ -499,8 +506,11 @@ class GlobalMemory:
         """
         allocation = self.holding(prepared, offset, nbytes)
         aligned = not (prepared.low_bits | offset) & (nbytes - 1)
-        if aligned and allocation is not None and allocation.written:
-            return allocation
+        if aligned and allocation is not None:
+            if allocation.written:
+                return allocation
+            if self.bytes.whole(prepared.offset + (offset - self._first), nbytes):
+                return allocation
         self._bounds(prepared, offset, nbytes)
         good = self._good(prepared.offset + offset, nbytes, write=False)
         if not good.all():
@@ -541,7 +551,8 @@ class Window:
 
     def prepare(self, addresses: Array, lanes: NDArray[np.intp] | None) -> Prepared:
         """Analyse a register of offsets into the window, for these lanes of the batch."""
-        prepared = _prepared(addresses, addresses.astype(np.intp))
+        signed = addresses.view(f"i{addresses.itemsize}")  # an offset may take it back to zero
+        prepared = _prepared(addresses, signed.astype(np.intp))
         if self.base is not None:
             prepared.offset = prepared.plain + (self.base if lanes is None else self.base[lanes])
         return prepared
@@ -551,7 +562,7 @@ class Window:
         if (prepared.low_bits | offset) & (nbytes - 1) and ((prepared.offset + offset) & (nbytes - 1)).any():
             raise misaligned(prepared, offset, nbytes, 0, self.name)
         if prepared.leaves(0, self.size, offset, nbytes):
-            own = prepared.source.astype(np.int64) + offset
+            own = prepared.plain + offset
             good = (own >= 0) & (own + nbytes <= self.size)
             lane = first_false(good)
             where = int(own[lane])
@@ -569,7 +580,7 @@ class Window:
         inside = not prepared.leaves(variable.start, variable.end, offset, nbytes)
         if inside or prepared.leaves(0, self.size, offset, nbytes):
             return None
-        own = prepared.source.astype(np.int64) + offset
+        own = prepared.plain + offset
         lane = first_false((own >= variable.start) & (own + nbytes <= variable.end))
         where = int(own[lane])
         far = where - variable.end if where >= variable.start else variable.start - where
@@ -586,12 +597,12 @@ class Window:
     def check_read(self, prepared: Prepared, offset: int, nbytes: int) -> None:
         """Raise unless every lane may read `nbytes` at its address plus `offset`."""
         self.check_bounds(prepared, offset, nbytes)
-        if self.all_written:
+        if self.all_written or self.bytes.whole(prepared.offset + offset, nbytes):
             return
         good = self.bytes.written(prepared.offset + offset, nbytes)
         if not good.all():
             lane = first_false(good)
-            where = int(prepared.source[min(lane, len(prepared.source) - 1)]) + offset
+            where = int(prepared.plain[min(lane, len(prepared.plain) - 1)]) + offset
             detail = f"{nbytes}-byte read at {self.name} address {where:#x}, which no thread has written"
             detail += " or to which a copy was on its way" if self.copied_to else ""
             gap = Gap(self.bytes, prepared.offset + offset, nbytes)
