@@ -34,7 +34,7 @@ from gaugeblock.gpu.simulator.state.memory import Allocation
 
 _LONG = 1 << 22
 """Noted (thread, place) pairs after which a batch is looked at before it ends."""
-_FEW = 8
+_FEW = 64
 """Notes of a batch up to which it is tried whether their places rise evenly."""
 
 

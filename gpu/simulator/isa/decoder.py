@@ -100,6 +100,7 @@ class Decoder:
         self.constant_values: dict[int, Array] = {}
         self.specials: dict[str, int] = {}
         self.parameters: dict[tuple[int, str], int] = {}
+        self.parameter_addresses: dict[int, int] = {}
         self.arguments: dict[tuple[str, int], int] = {}
         self.steps: list[Step] = []
         self.instruction: Lowered = Lowered("", (), (), None, None)  # type: ignore[arg-type]
@@ -180,6 +181,7 @@ class Decoder:
         """Return a slot with a kernel parameter's address: parameters then lie in memory for the launch."""
         base, address, distance = self.special("%parameters"), self.temporary("u64"), np.uint64(offset)
         self.emit(Pure(lambda x: x + distance, (base,), (DTYPES["u64"],), address))
+        self.parameter_addresses[address] = offset
         return address
 
     def _register(self, arg: Slot, type_: str) -> int:

@@ -106,18 +106,26 @@ def _bound(action: Pure, constants: Mapping[int, Array]) -> Pure:
         constants[slot].view(dtype).reshape(()) if slot in constants else None
         for slot, dtype in zip(action.sources, action.dtypes, strict=True)
     ]
-    if len(values) == 2:
-        a, b = values
-        whole = partial(function, a) if b is None else lambda x: function(x, b)
-    else:
-
-        def whole(*given: Array) -> Array:
-            left = iter(given)
-            return function(*(next(left) if value is None else value for value in values))
-
+    whole = _filled(function, values)
     left = [number for number, value in enumerate(values) if value is None]
     sources = tuple(action.sources[number] for number in left)
     return Pure(whole, sources, tuple(action.dtypes[number] for number in left), action.destination)
+
+
+def _filled(function: Callable[..., Array], values: list[Array | None]) -> Callable[..., Array]:
+    """Fill in operands from the front, then what is left one by one: no call may cost more than it saves."""
+    match values:
+        case [None, b]:
+            return lambda x: function(x, b)
+        case [None, None, c]:
+            return lambda x, y: function(x, y, c)
+        case [None, b, None]:
+            return lambda x, z: function(x, b, z)
+        case [None, b, c]:
+            return lambda x: function(x, b, c)
+        case [a, None, c] if c is not None:
+            return lambda y: function(a, y, c)
+    return partial(function, *(value for value in values if value is not None))
 
 
 def _pure(action: Pure) -> Operation:

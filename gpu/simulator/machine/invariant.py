@@ -11,18 +11,20 @@ from __future__ import annotations
 
 import struct
 from collections import Counter
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
 import numpy as np
 
-from gaugeblock.gpu.simulator.isa.action import Pure, Step
+from gaugeblock.gpu.simulator.isa.action import ParameterLoad, Pure, Step
+from gaugeblock.gpu.simulator.isa.decoder import Decoder
 from gaugeblock.gpu.simulator.isa.kinds import same
 from gaugeblock.gpu.simulator.machine.compose import compose
 from gaugeblock.gpu.simulator.machine.flow import Flow
 from gaugeblock.gpu.simulator.machine.segment import Segment, reads, writes
 from gaugeblock.gpu.simulator.numbers.types import Array
+from gaugeblock.gpu.simulator.ptx.syntax import SIZES
 from gaugeblock.gpu.simulator.state.frame import Frame
 
 RUNTIME: Final = ("%parameters", "%envreg1", "%envreg2")
@@ -60,22 +62,31 @@ class Invariants:
         Registers that hold what another does from the beginning.
     """
 
-    def __init__(
-        self, segments: list[Segment], flow: Flow, parameters: list[Parameter], floats: set[int],
-        changing: set[int], slots: int, constants: Mapping[int, Array],
-    ) -> None:  # fmt: skip
+    def __init__(self, segments: list[Segment], flow: Flow, decoder: Decoder) -> None:
         once, written = _written_once(segments, flow)
-        pointers = floats | _pointers(segments, once)
+        loads = _parameter_loads(segments, once, decoder)
+        parameters = [
+            (slot, offset, np.dtype(f"u{SIZES[type_]}"))
+            for (offset, type_), slot in decoder.parameters.items()
+        ]
+        parameters += [each for found in loads.values() for each in found]
+        pointers = _pointers(segments, once)
+        pointers |= {slot for (_, type_), slot in decoder.parameters.items() if "f" in type_}
         self.sizes = [each for each in parameters if each[0] not in pointers]
         self.others = [each for each in parameters if each[0] in pointers]
-        changing = changing | {slot for slot, _, _ in self.others}
-        known = set(range(slots)) - written - changing
+        changing = {slot for name, slot in decoder.specials.items() if name in RUNTIME}
+        changing |= {slot for slot, _, _ in self.others}
+        known = set(range(len(decoder.types))) - written | {slot for slot, _, _ in parameters}
+        known -= changing
+        constants = decoder.constant_values
         self.copies: list[tuple[int, int]] = []
         for segment in segments:
             settled: list[Step] = []
             left: list[Step] = []
             for step in segment.line:
                 action = step.action
+                if id(step) in loads:
+                    continue
                 if not isinstance(action, Pure) or step.guard is not None or action.destination not in once:
                     left.append(step)
                 elif known.issuperset(action.sources) and all(each.kind in "biu" for each in action.dtypes):
@@ -149,6 +160,28 @@ def _pointers(segments: list[Segment], once: set[int]) -> set[int]:
                     found.add(source)
                 if action.destination in once:
                     origin[action.destination] = source
+    return found
+
+
+def _parameter_loads(segments: list[Segment], once: set[int], decoder: Decoder) -> dict[int, list[Parameter]]:
+    """Return which parameters are loaded, by the id of a step, from addresses that are known."""
+    places = dict(decoder.parameter_addresses)
+    nbytes = max((offset + size for offset, size in decoder.flat.parameters.values()), default=0)
+    found: dict[int, list[Parameter]] = {}
+    for segment in segments:
+        for step in segment.line:
+            action = step.action
+            if step.guard is not None or not once.issuperset(writes(step)):
+                continue
+            if isinstance(action, Pure) and action.function is same and action.sources[0] in places:
+                places[action.destination] = places[action.sources[0]]
+            elif isinstance(action, ParameterLoad) and action.address in places:
+                at, dtype = places[action.address] + action.offset, np.dtype(f"u{action.size}")
+                width = action.size * len(action.writes)
+                if at % width == 0 and 0 <= at <= nbytes - width:
+                    found[id(step)] = [
+                        (slot, at + number * action.size, dtype) for number, slot in enumerate(action.writes)
+                    ]
     return found
 
 

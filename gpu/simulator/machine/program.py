@@ -18,7 +18,7 @@ from gaugeblock.gpu.simulator.isa.action import Barrier, Branch, Collective, Eff
 from gaugeblock.gpu.simulator.isa.decoder import Decoder, Modifiers
 from gaugeblock.gpu.simulator.isa.table import TABLE
 from gaugeblock.gpu.simulator.machine.flow import Flow
-from gaugeblock.gpu.simulator.machine.invariant import RUNTIME, Invariants
+from gaugeblock.gpu.simulator.machine.invariant import Invariants
 from gaugeblock.gpu.simulator.machine.segment import Segment, reads, writes
 from gaugeblock.gpu.simulator.numbers.types import Array
 from gaugeblock.gpu.simulator.ptx.lowering import Flat
@@ -86,18 +86,7 @@ def decode(flat: Flat, text: str = "") -> Program:
                 raise PtxError(f"kernel {flat.name}: unknown label {missing[0]}")
             segment.targets = tuple(starts[labels[label]] for label in segment.ending.labels)
     flow = Flow(segments)
-    invariants = Invariants(
-        segments,
-        flow,
-        parameters=[
-            (slot, offset, np.dtype(f"u{SIZES[type_]}"))
-            for (offset, type_), slot in decoder.parameters.items()
-        ],
-        floats={slot for (_, type_), slot in decoder.parameters.items() if type_[0] in "bf" and "f" in type_},
-        changing={slot for name, slot in decoder.specials.items() if name in RUNTIME},
-        slots=len(decoder.types),
-        constants=decoder.constant_values,
-    )
+    invariants = Invariants(segments, flow, decoder)
     return Program(
         name=flat.name,
         segments=segments,

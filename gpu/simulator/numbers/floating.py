@@ -22,7 +22,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from gaugeblock.gpu.simulator.numbers.lanes import every, some
+from gaugeblock.gpu.simulator.numbers.lanes import FEW, every, some
 from gaugeblock.gpu.simulator.numbers.rounding import (
     BFLOAT16,
     BITS,
@@ -261,7 +261,11 @@ def _fma32(a: Array, b: Array, c: Array, rounding: Direction) -> Array:
     result: Array = total.astype(FLOAT32)
     ties = total.view(INT64) << 35
     magnitude = (result.view(UINT32) << 1) - 1
-    if some(ties == _LOWEST64) or some(magnitude < 0x01000000):
+    if total.size <= FEW:
+        sure = not (some(ties == _LOWEST64) or some(magnitude < 0x01000000))
+    else:
+        sure = ties.min() != _LOWEST64 and magnitude.min() >= 0x01000000
+    if not sure:
         doubtful = (ties == _LOWEST64) | (magnitude < 0x01000000)
         exact = odd_sum(
             np.broadcast_to(product, total.shape)[doubtful],

@@ -8,6 +8,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+FEW = 1 << 12
+"""Numbers for which beginning costs more than looking."""
+
 
 def every(mask: NDArray[np.bool_]) -> bool:
     """Say whether a boolean array is true everywhere."""

@@ -21,6 +21,8 @@ import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 
+from gaugeblock.gpu.simulator.numbers.lanes import FEW
+
 Array: TypeAlias = npt.NDArray[Any]
 Direction: TypeAlias = Literal["rn", "rz", "rm", "rp"]
 
@@ -68,10 +70,6 @@ def to_float64(a: Array) -> Array:
     return widen(a).astype(FLOAT64)
 
 
-_FEW = 1 << 13
-"""Numbers up to which a product of vectors is one thread's work."""
-
-
 def canonical(a: Array) -> Array:
     """Replace every NaN by the one that the hardware produces, in place; float64 keeps its payloads.
 
@@ -79,7 +77,7 @@ def canonical(a: Array) -> Array:
     """
     if a.dtype == FLOAT32:
         # Each propagates NaN, and only that can make a sum of squares one; cheaper than isnan and any.
-        square = np.vdot(a, a) if a.size <= _FEW else np.maximum.reduce(a, axis=None)
+        square = np.vdot(a, a) if a.size <= FEW else np.maximum.reduce(a, axis=None)
         if square != square:
             a.view(UINT32)[np.isnan(a)] = 0x7FFFFFFF
     elif a.dtype != FLOAT64:

@@ -89,6 +89,7 @@ class Prepared:
     high: int
     low_bits: int
     exact: bool = False
+    holder: Allocation | None = None
 
     def tighten(self) -> bool:
         """Find the least and the greatest; say whether they were not known."""
@@ -389,9 +390,14 @@ class GlobalMemory:
 
     def holding(self, prepared: Prepared, offset: int, nbytes: int) -> Allocation | None:
         """Return the live allocation that holds all that is accessed."""
-        found = self.containing(prepared.low + offset, prepared.high + offset + nbytes)
+        low, high = prepared.low + offset, prepared.high + offset + nbytes
+        found = prepared.holder
+        if found is not None and found.start <= low and high <= found.start + found.size:
+            return found
+        found = self.containing(low, high)
         if found is None and prepared.tighten():
-            return self.containing(prepared.low + offset, prepared.high + offset + nbytes)
+            found = self.containing(prepared.low + offset, prepared.high + offset + nbytes)
+        prepared.holder = found
         return found
 
     def live(self) -> tuple[Allocation, ...]:
@@ -504,8 +510,8 @@ class GlobalMemory:
         Allocation or None
             The one that all lanes read, if it is one.
         """
-        allocation = self.holding(prepared, offset, nbytes)
         aligned = not (prepared.low_bits | offset) & (nbytes - 1)
+        allocation = self.holding(prepared, offset, nbytes)
         if aligned and allocation is not None:
             if allocation.written:
                 return allocation
