@@ -194,7 +194,7 @@ class Kernel:
         for (value, alignment), parameter in zip(values, self.parameters or (), strict=True):
             alignment = max(parameter.alignment, alignment)
             packed += bytes(-len(packed) % alignment) + bytes(value)
-        self._function.prepare(f"{len(packed)}s").prepared_call(grid, block, packed, shared_size=shared)
+        self._function.launch(grid, block, packed, shared)
 
     def check(self, grid: Sequence[int], block: Sequence[int], shared: int = 0) -> None:
         """Refuse a launch beyond the limits of the kernel or of the device.
@@ -221,8 +221,8 @@ class Kernel:
         """Hold arguments against the parameters."""
         if self.parameters is None:
             return
-        types = ", ".join(parameter.type for parameter in self.parameters)
         if len(values) != len(self.parameters):
+            types = ", ".join(parameter.type for parameter in self.parameters)
             raise LaunchError(
                 f"{self.name} takes {len(self.parameters)} arguments ({types}), got {len(values)}"
             )
@@ -246,10 +246,9 @@ def check_limits(
     """
     limits = dict(_LIMITS) if on is None else on.limits()
     for what, sizes in (("block", block), ("grid", grid)):
-        for axis, size in zip("xyz", sizes, strict=False):
-            most = limits[f"MAX_{what.upper()}_DIM_{axis.upper()}"]
-            if not 1 <= size <= most:
-                raise LaunchError(f"{name}: {what}.{axis} is {size}, allowed are 1 to {most}")
+        for (axis, limit), size in zip(_AXES[what], sizes, strict=False):
+            if not 1 <= size <= limits[limit]:
+                raise LaunchError(f"{name}: {what}.{axis} is {size}, allowed are 1 to {limits[limit]}")
     threads = math.prod(block)
     if threads > limits["MAX_THREADS_PER_BLOCK"]:
         raise LaunchError(
@@ -271,6 +270,9 @@ _LIMITS: Final[Mapping[str, int]] = {
     "MAX_GRID_DIM_Z": 65535,
 }
 """The largest of any device so far, by the names of ``device_attribute``."""
+_AXES: Final = {
+    what: tuple((axis, f"MAX_{what}_DIM_{axis}".upper()) for axis in "xyz") for what in ("block", "grid")
+}
 
 
 def _three(name: str, what: str, sizes: Sequence[int]) -> tuple[int, int, int]:
@@ -283,7 +285,9 @@ def _three(name: str, what: str, sizes: Sequence[int]) -> tuple[int, int, int]:
 def _value(name: str, place: int, argument: Any) -> tuple[Any, int]:
     """Return an argument as an object of :mod:`ctypes`, and the alignment of its type."""
     if isinstance(argument, np.generic):
-        argument = Struct(argument.tobytes(), argument.dtype.alignment)
+        return (ctypes.c_char * argument.nbytes).from_buffer_copy(
+            argument.tobytes()
+        ), argument.dtype.alignment
     if isinstance(argument, Struct):
         return (ctypes.c_char * len(argument.data)).from_buffer_copy(argument.data), argument.alignment
     if isinstance(argument, ctypes._SimpleCData | ctypes.Structure | ctypes.Array | ctypes.Union):

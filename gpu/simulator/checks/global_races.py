@@ -26,6 +26,7 @@ from gaugeblock.gpu.simulator.checks.grounds import Grounds, Plan
 from gaugeblock.gpu.simulator.checks.history import ANY, SAME, STALE, Access, Clash, Columns, History
 from gaugeblock.gpu.simulator.checks.knowledge import Knowledge
 from gaugeblock.gpu.simulator.errors import LaneFault
+from gaugeblock.gpu.simulator.numbers.lanes import every, some
 from gaugeblock.gpu.simulator.ptx.operands import Lowered
 from gaugeblock.gpu.simulator.ptx.pointers import PLAIN, Manner
 from gaugeblock.gpu.simulator.state.geometry import Index
@@ -33,7 +34,7 @@ from gaugeblock.gpu.simulator.state.memory import Allocation
 
 _LONG = 1 << 22
 """Noted (thread, place) pairs after which a batch is looked at before it ends."""
-_FEW = 8
+_FEW = 64
 """Notes of a batch up to which it is tried whether their places rise evenly."""
 
 
@@ -122,7 +123,7 @@ class GlobalRaces:
         if id(source) in self.vague:
             places = np.broadcast_to(places, len(lanes))
             inside = self.grounds.holds(places)
-            if not inside.all():
+            if not every(inside):
                 values = tuple(np.broadcast_to(each, len(lanes))[inside] for each in values)
                 lanes, places = lanes[inside], places[inside]
             if not len(lanes):
@@ -240,7 +241,7 @@ class GlobalRaces:
             return None
         step = int(places[1]) - low
         high = low + step * (count - 1)
-        if step < note.nbytes or int(places[-1]) != high or not (places[1:] - places[:-1] == step).all():
+        if step < note.nbytes or int(places[-1]) != high or not every(places[1:] - places[:-1] == step):
             return None
         return _Even(low, high + note.nbytes, step, count, self.first + first, note.nbytes, note)
 
@@ -259,19 +260,19 @@ class GlobalRaces:
             rows, marks = access.marks
             for known in (history.writer, history.reader):
                 before = known[rows]
-                good &= not ((before != 0) & (before != marks)).any()
+                good &= not some((before != 0) & (before != marks))
             undo.append((history.writer, rows, history.writer[rows]))
             history.mark(access)
         for access in writes if good else ():
             rows, marks = access.marks
-            good &= bool((history.writer[rows] == marks).all())
+            good &= every(history.writer[rows] == marks)
         for note in notes if good else ():
             if note.manner.write or (id(note.places), id(note.lanes), note.nbytes) in written:
                 continue
             access = self._access(note, self.first)
             rows, marks = access.marks
             wrote = history.writer[rows]
-            good &= not ((wrote != 0) & (wrote != marks)).any()
+            good &= not some((wrote != 0) & (wrote != marks))
             undo.append((history.reader, rows, history.reader[rows]))
             history.mark(access)  # one reader is enough: those who will find it are of other blocks
         for access in writes if good else ():

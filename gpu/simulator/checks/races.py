@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from gaugeblock.gpu.simulator.checks.history import ANY, SAME, Access, Clash, History
 from gaugeblock.gpu.simulator.checks.knowledge import Knowledge, names_all
 from gaugeblock.gpu.simulator.errors import LaneFault
+from gaugeblock.gpu.simulator.numbers.lanes import some
 from gaugeblock.gpu.simulator.ptx.operands import Lowered
 from gaugeblock.gpu.simulator.ptx.pointers import BLOCK, PLAIN, Manner
 from gaugeblock.gpu.simulator.state.frame import Blocks, Frame
@@ -244,16 +245,26 @@ class Races:
 
     def _clash(self, notes: list[_Note], writes: list[_Note], code: NDArray[np.uint16]) -> LaneFault | None:
         """Return the first race."""
+        known: dict[tuple[int, int], NDArray[np.uint64]] = {}
+
+        def marks(note: _Note) -> NDArray[np.uint64]:
+            if note.atomic or note.agreed is not None:
+                return self._marks(note, code)
+            key = id(note.lanes), note.nbytes
+            if key not in known:
+                known[key] = self._marks(note, code)
+            return known[key]
+
         for note in writes:
-            self._view(note.nbytes)[_rows(note)] = self._marks(note, code)
+            self._view(note.nbytes)[_rows(note)] = marks(note)
         try:
             for note in notes:
                 found = self._view(note.nbytes)[_rows(note)]
-                wanted = self._marks(note, code)
+                wanted = marks(note)
                 clash = found != wanted
                 if not note.write:
                     clash &= found != 0
-                if clash.any() and (fault := self._explain(note, clash, notes, code)) is not None:
+                if some(clash) and (fault := self._explain(note, clash, notes, code)) is not None:
                     return fault
             return None
         finally:

@@ -13,8 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from gaugeblock.gpu.simulator.isa.action import Effect, Pure, Run
+from gaugeblock.gpu.simulator.isa.action import Effect, ParameterLoad, Pure, Run
 from gaugeblock.gpu.simulator.isa.decoder import Decode, Decoder, Modifiers
+from gaugeblock.gpu.simulator.isa.kinds import same
+from gaugeblock.gpu.simulator.numbers.lanes import every
 from gaugeblock.gpu.simulator.numbers.types import DTYPES, U16, U32, U64, Array
 from gaugeblock.gpu.simulator.ptx.operands import Arg, Extent, Lowered, ParameterOperand, Sink, Slot
 from gaugeblock.gpu.simulator.ptx.pointers import PLAIN, scope_of_fence
@@ -75,7 +77,7 @@ def _generic(
     def run(registers: Registers, frame: Frame) -> None:
         value = registers[slot].view(U64)
         windows = (value + np.uint64(offset & (2**64 - 1))) >> np.uint64(32)
-        if (windows == windows[0]).all() or (windows > 2).all():
+        if every(windows == windows[0]) or every(windows > 2):
             space, base = generic_space(int(windows[0]) << 32)
             if not base:
                 access(registers, frame, "global", slot)
@@ -165,20 +167,21 @@ def load(d: Decoder) -> None:
     nbytes = size * count
     slots, extensions = _load_targets(d, targets, type_)
     plain = not any(extensions)
-    source = d.instruction
+    source, key = d.instruction, id(d.instruction)
     slot, offset, space = find_address(d, address, space)
 
     def access(registers: Registers, frame: Frame, where: str, slot: int) -> None:
+        batch = frame.batch
         memory, prepared = locate(frame, where, slot)
         holder = memory.check_read(prepared, offset, nbytes)
-        if where == "global":
-            frame.batch.confine(frame, source, prepared, offset, nbytes, holder)
+        if where == "global" and key in batch.holders:
+            batch.confine(frame, source, prepared, offset, nbytes, holder)
         places = prepared.offset + offset if offset else prepared.offset
         values = memory.bytes.gather(places, size, count)
-        if frame.batch.watching:
+        if batch.watching and (where != "global" or batch.heard is None or key in batch.heard):
             if acquires and where == "shared":
-                frame.batch.meet(frame.lanes)
-            frame.batch.watch(frame, source, where, places, nbytes, write=False, atomic=acquires)
+                batch.meet(frame.lanes)
+            batch.watch(frame, source, where, places, nbytes, write=False, atomic=acquires)
         if plain:
             for place, value in zip(slots, values, strict=True):
                 registers[place] = value
@@ -186,6 +189,20 @@ def load(d: Decoder) -> None:
             for place, value, extend in zip(slots, values, extensions, strict=True):
                 registers[place] = extend(value) if extend else value
 
+    if space == "param" and plain:
+        anywhere = in_space(access, slot, offset, space, tuple(slots))
+
+        def run(registers: Registers, frame: Frame) -> None:
+            address = registers[slot]
+            data = frame.batch.parameter(int(address[0]) + offset, nbytes) if len(address) == 1 else None
+            if data is None:
+                anywhere(registers, frame)
+                return
+            for number, place in enumerate(slots):
+                registers[place] = np.frombuffer(data, _UNSIGNED[size], 1, number * size)
+
+        d.emit(ParameterLoad(run, (slot,), tuple(slots), slot, offset, size), guarded=True)
+        return
     emit(d, within(access, source, d.extent(address), offset, nbytes), slot, offset, space, (), tuple(slots))
 
 
@@ -217,7 +234,7 @@ def _load_parameter(d: Decoder, type_: str, targets: tuple[Arg, ...], address: P
     for number, (slot, extend) in enumerate(zip(slots, extensions, strict=True)):
         place = ParameterOperand(address.name, address.offset + number * SIZES[type_], address.kernel)
         source = d.parameter(place, type_)
-        d.emit(Pure(extend or (lambda x: x), (source,), (DTYPES[type_],), slot), guarded=True)
+        d.emit(Pure(extend or same, (source,), (DTYPES[type_],), slot), guarded=True)
 
 
 def store(d: Decoder) -> None:
@@ -235,19 +252,20 @@ def store(d: Decoder) -> None:
     nbytes = size * count
     slots = [d.source(arg, type_) for arg in values]
     unsigned = _UNSIGNED[size]
-    source = d.instruction
+    source, key = d.instruction, id(d.instruction)
     slot, offset, space = find_address(d, address, space)
 
     def access(registers: Registers, frame: Frame, where: str, slot: int) -> None:
+        batch = frame.batch
         memory, prepared = locate(frame, where, slot)
         holder = memory.check_write(prepared, offset, nbytes)
-        if where == "global":
-            frame.batch.confine(frame, source, prepared, offset, nbytes, holder)
+        if where == "global" and key in batch.holders:
+            batch.confine(frame, source, prepared, offset, nbytes, holder)
         places = prepared.offset + offset if offset else prepared.offset
         values = [registers[s].view(unsigned) for s in slots]
         memory.bytes.scatter(places, size, values)
-        if frame.batch.watching:
-            frame.batch.watch(frame, source, where, places, nbytes, write=True, values=values)
+        if batch.watching and (where != "global" or batch.heard is None or key in batch.heard):
+            batch.watch(frame, source, where, places, nbytes, write=True, values=values)
 
     emit(d, within(access, source, d.extent(address), offset, nbytes), slot, offset, space, tuple(slots), ())
 
@@ -258,7 +276,7 @@ def _store_parameter(d: Decoder, type_: str, values: tuple[Arg, ...], address: A
     for number, arg in enumerate(values):
         place = ParameterOperand(address.name, address.offset + number * SIZES[type_], False)
         slot = d.parameter(place, type_)
-        d.emit(Pure(lambda x: x, (d.source(arg, type_),), (DTYPES[type_],), slot), guarded=True)
+        d.emit(Pure(same, (d.source(arg, type_),), (DTYPES[type_],), slot), guarded=True)
 
 
 # What moves nothing.

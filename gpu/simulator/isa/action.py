@@ -35,6 +35,15 @@ class Effect:
 
 
 @dataclass(frozen=True, slots=True)
+class ParameterLoad(Effect):
+    """A load from the kernel's parameters: elements of `size` bytes, `offset` behind an address in a slot."""
+
+    address: int
+    offset: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class Collective:
     """Runs once all lanes have arrived that the mask in slot `members` names (None: whoever is there).
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from gaugeblock.gpu.simulator.isa.action import Pure
 from gaugeblock.gpu.simulator.isa.decoder import Decode, Decoder
-from gaugeblock.gpu.simulator.isa.kinds import FLOATS, HALF, HALVES, INTEGERS, PAIRS, packed, same
+from gaugeblock.gpu.simulator.isa.kinds import FLOATS, HALF, HALVES, INTEGERS, PAIRS, packed, same, unsigned
 from gaugeblock.gpu.simulator.numbers import approximate, floating, integer
 from gaugeblock.gpu.simulator.numbers.types import DTYPES, Array
 
@@ -55,7 +55,7 @@ def add_sub(d: Decoder) -> None:
         sum_, difference = (
             (integer.add_saturated, integer.sub_saturated) if clamped else (np.add, np.subtract)
         )
-        _integer(d, sum_ if name == "add" else difference, type_, 2)
+        _integer(d, sum_ if name == "add" else difference, type_ if clamped else unsigned(type_), 2)
         return
     function = floating.add if name == "add" else floating.sub
     rounding = _rounding(d, type_)
@@ -69,16 +69,16 @@ def _carry(d: Decoder, *, carry_in: bool, carry_out: bool) -> None:
     product = d.modifiers.one_of("lo", "hi") if d.instruction.opcode.startswith("mad") else None
     type_ = d.modifiers.type("u32", "s32", "u64", "s64", "b32", "b64")
     d.modifiers.done()
-    unsigned = "u32" if type_.endswith("32") else "u64"
+    bits = "u32" if type_.endswith("32") else "u64"
     operands = d.instruction.operands
-    a, b, *addend = (d.source(arg, unsigned) for arg in operands[1:])
+    a, b, *addend = (d.source(arg, bits) for arg in operands[1:])
     carry = d.carry
     if product is not None:
         multiply = np.multiply if product == "lo" else integer.mul_hi
         factors, (b,) = (a, b), addend
-        a = d.temporary(unsigned)
+        a = d.temporary(bits)
         d.emit(Pure(multiply, factors, (DTYPES[type_],) * 2, a))
-    dtype = DTYPES[unsigned]
+    dtype = DTYPES[bits]
     subtract = d.instruction.opcode.startswith("sub")
 
     def total(x: Array, y: Array, c: Array) -> Array:
@@ -98,7 +98,7 @@ def _carry(d: Decoder, *, carry_in: bool, carry_out: bool) -> None:
     source_types = (dtype, dtype, DTYPES["pred"])
     new_carry = d.temporary("pred")
     d.emit(Pure(overflow, (a, b, carry), source_types, new_carry))
-    d.emit(Pure(total, (a, b, carry), source_types, d.destination(operands[0], unsigned)), guarded=True)
+    d.emit(Pure(total, (a, b, carry), source_types, d.destination(operands[0], bits)), guarded=True)
     if carry_out:
         d.emit(Pure(same, (new_carry,), (DTYPES["pred"],), carry), guarded=True)
 
@@ -118,7 +118,8 @@ def mul(d: Decoder) -> None:
         m.done()
         function = {"lo": np.multiply, "hi": integer.mul_hi, "wide": integer.mul_wide}[part]
         result = _widened(type_) if part == "wide" else type_
-        d.pure(cast(Callable[..., Array], function), operands, (type_, type_), result)
+        taken = unsigned(type_) if part == "lo" else type_
+        d.pure(cast(Callable[..., Array], function), operands, (taken, taken), result)
         return
     rounding, options = _rounding(d, type_), d.modifiers.flags("ftz", "sat")
     m.done()
@@ -145,6 +146,7 @@ def mad(d: Decoder) -> None:
     m.done()
     function = {"lo": integer.mad_lo, "hi": integer.mad_hi, "wide": integer.mad_wide}[part]
     function = integer.mad_hi_saturated if clamped else function
+    type_ = unsigned(type_) if part == "lo" else type_
     result = _widened(type_) if part == "wide" else type_
     d.pure(function, d.instruction.operands, (type_, type_, result), result)
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gaugeblock.gpu.simulator.isa.decoder import Decode, Decoder
-from gaugeblock.gpu.simulator.isa.kinds import BITS, INTEGERS
+from gaugeblock.gpu.simulator.isa.kinds import BITS, INTEGERS, unsigned
 from gaugeblock.gpu.simulator.numbers import integer
 from gaugeblock.gpu.simulator.numbers.types import DTYPES
 from gaugeblock.gpu.simulator.ptx.operands import Slot
@@ -36,7 +36,8 @@ def shift(d: Decoder) -> None:
     left = d.instruction.opcode == "shl"
     count = d.instruction.operands[2]
     if not isinstance(count, Slot) and 0 <= getattr(count, "value", -1) < 8 * DTYPES[type_].itemsize:
-        amount = np.array([getattr(count, "value", 0)]).astype(DTYPES[type_])
+        type_ = unsigned(type_) if left else type_
+        amount = np.array(getattr(count, "value", 0)).astype(DTYPES[type_])
         operator = np.left_shift if left else np.right_shift
         d.pure(lambda a: operator(a, amount), d.instruction.operands[:2], (type_,), type_)
         return

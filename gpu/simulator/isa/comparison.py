@@ -9,7 +9,7 @@ import numpy as np
 
 from gaugeblock.gpu.simulator.isa.action import Pure
 from gaugeblock.gpu.simulator.isa.decoder import Decode, Decoder
-from gaugeblock.gpu.simulator.isa.kinds import BITS, FLOATS, HALF, HALVES, INTEGERS, packed, same
+from gaugeblock.gpu.simulator.isa.kinds import BITS, FLOATS, HALF, HALVES, INTEGERS, packed, same, unsigned
 from gaugeblock.gpu.simulator.numbers.rounding import flush
 from gaugeblock.gpu.simulator.numbers.types import BF16, DTYPES, U16, U32, Array
 from gaugeblock.gpu.simulator.ptx.operands import Sink, Two
@@ -71,6 +71,7 @@ def setp(d: Decoder) -> None:
         _setp_packed(d, compare, type_, boolean)
         return
     targets = (target.first, target.second) if isinstance(target, Two) else (target,)
+    type_ = unsigned(type_) if name in ("eq", "ne") else type_
     slots = [d.source(arg, type_) for arg in sources[:2]]
     dtypes = [DTYPES[type_]] * 2
     combine: Any = None

@@ -15,6 +15,7 @@ import numpy as np
 
 from gaugeblock.gpu.simulator.isa.action import Action, Effect, Pure, Step
 from gaugeblock.gpu.simulator.numbers.integer import truncate
+from gaugeblock.gpu.simulator.numbers.lanes import some
 from gaugeblock.gpu.simulator.numbers.types import DTYPES, PREDICATE, Array
 from gaugeblock.gpu.simulator.ptx.lowering import Flat
 from gaugeblock.gpu.simulator.ptx.operands import (
@@ -99,6 +100,7 @@ class Decoder:
         self.constant_values: dict[int, Array] = {}
         self.specials: dict[str, int] = {}
         self.parameters: dict[tuple[int, str], int] = {}
+        self.parameter_addresses: dict[int, int] = {}
         self.arguments: dict[tuple[str, int], int] = {}
         self.steps: list[Step] = []
         self.instruction: Lowered = Lowered("", (), (), None, None)  # type: ignore[arg-type]
@@ -179,6 +181,7 @@ class Decoder:
         """Return a slot with a kernel parameter's address: parameters then lie in memory for the launch."""
         base, address, distance = self.special("%parameters"), self.temporary("u64"), np.uint64(offset)
         self.emit(Pure(lambda x: x + distance, (base,), (DTYPES["u64"],), address))
+        self.parameter_addresses[address] = offset
         return address
 
     def _register(self, arg: Slot, type_: str) -> int:
@@ -287,7 +290,7 @@ class Decoder:
             return
 
         def run(registers: Registers, frame: Frame) -> None:
-            if odd(registers[slot].view(dtype)).any():
+            if some(odd(registers[slot].view(dtype))):
                 frame.batch.remark(source, what)
 
         self.emit(Effect(run, (slot,), ()), guarded=True)

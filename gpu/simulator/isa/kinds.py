@@ -31,3 +31,8 @@ def packed(function: Callable[..., Array], element: np.dtype[Any]) -> Callable[.
 def same(x: Array) -> Array:
     """Return a register as it is."""
     return x
+
+
+def unsigned(type_: str) -> str:
+    """Return the type in which registers mostly lie, for what does not ask for the sign of an integer."""
+    return type_.replace("s", "u")

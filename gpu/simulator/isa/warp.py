@@ -13,6 +13,7 @@ from gaugeblock.gpu.simulator.errors import LaneFault
 from gaugeblock.gpu.simulator.isa.action import Collective, Pure
 from gaugeblock.gpu.simulator.isa.decoder import Decode, Decoder
 from gaugeblock.gpu.simulator.isa.kinds import same
+from gaugeblock.gpu.simulator.numbers.lanes import every
 from gaugeblock.gpu.simulator.numbers.types import DTYPES, S32, U32, Array
 from gaugeblock.gpu.simulator.ptx.operands import Arg, Lowered, Sink, Slot, Two
 from gaugeblock.gpu.simulator.state.frame import POISON, Frame, Registers
@@ -121,7 +122,7 @@ def _check_sources(frame: Frame, source: Lowered, mode: str, masks: Array, warp:
         return
     masks = frame.expand(masks)
     good = (masks >> place.astype(U32) & 1 == 1) & active(frame).reshape(-1)[warp + place]
-    if good.all():
+    if every(good):
         return
     own = frame.batch.lane_of[frame.lanes].view(U32)
     bit = np.uint32(1) << own

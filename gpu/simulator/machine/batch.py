@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 import numpy as np
 
 from gaugeblock.gpu.simulator.checks.global_races import GlobalRaces
 from gaugeblock.gpu.simulator.checks.races import Races
 from gaugeblock.gpu.simulator.errors import LaneFault
+from gaugeblock.gpu.simulator.machine.invariant import RUNTIME
 from gaugeblock.gpu.simulator.machine.program import Program
 from gaugeblock.gpu.simulator.machine.settings import Settings
 from gaugeblock.gpu.simulator.numbers.types import Array
@@ -49,7 +50,7 @@ class Batch:
     ) -> None:
         self.program, self.memory, self.settings = program, memory, settings
         self.grid, self.block, self.first, self.blocks = grid, block, first, blocks
-        self.addresses, self.ticks, self.resting = addresses, 0, False
+        self.parameters, self.addresses, self.ticks, self.resting = parameters, addresses, 0, False
         self.place = place = geometry(block, blocks)
         self.count = len(place.lanes)
         self.all_lanes, self.lane_of = place.lanes, place.lane_of
@@ -82,14 +83,32 @@ class Batch:
         self.counters, self.tensor_core = settings.counters, settings.tensor_core
         self.remarks: dict[tuple[Location, str], tuple[Lowered, Lowered | None]] = {}
         self.watching = bool(self.watchers) or self.counters is not None
+        self.heard: Container[int] | None = () if global_races is None else global_races.watched
+        if self.counters is not None:
+            self.heard = None
         self.frame = Frame(self, None, self._registers(dynamic_shared, parameters), self.count)
 
     def _registers(self, dynamic_shared: int, parameters: bytes) -> dict[int, Array]:
-        registers = dict(enumerate(self.program.registers))
-        for slot, offset, dtype in self.program.parameters:
+        program = self.program
+        key = program.invariants.key(
+            (self.grid, self.block, self.first, self.blocks, dynamic_shared), parameters
+        )
+        fixed = program.invariants.find(key)
+        if fixed is None:
+            registers = dict(enumerate(program.registers))
+            for slot, offset, dtype in program.invariants.sizes:
+                registers[slot] = np.frombuffer(parameters, dtype, 1, offset)
+            for name, slot in program.specials.items():
+                registers[slot] = self._special(name, dynamic_shared)
+            fixed = program.invariants.keep(key, registers, self.count)
+        self.fixed, registers = fixed, dict(fixed.registers)
+        for slot, offset, dtype in program.invariants.others:
             registers[slot] = np.frombuffer(parameters, dtype, 1, offset)
-        for name, slot in self.program.specials.items():
-            registers[slot] = self._special(name, dynamic_shared)
+        for name in RUNTIME:
+            if name in program.specials:
+                registers[program.specials[name]] = self._special(name, dynamic_shared)
+        for target, source in program.invariants.copies:
+            registers[target] = registers[source]
         return registers
 
     def _special(self, name: str, dynamic_shared: int) -> Array:
@@ -182,6 +201,13 @@ class Batch:
         """Keep a note about an instruction for the user, once; ``{other}`` in it is another's line."""
         self.remarks.setdefault((source.location, what), (source, other))
 
+    def parameter(self, address: int, nbytes: int) -> bytes | None:
+        """Return what lies at an address in the kernel's parameters; None if it has to be looked at."""
+        at = address - self.addresses.get("%parameters", 0)
+        if at % nbytes or not 0 <= at <= len(self.parameters) - nbytes or self.counters is not None:
+            return None
+        return self.parameters[at : at + nbytes]
+
     def watch(
         self,
         frame: Frame,
@@ -198,7 +224,7 @@ class Batch:
         if space == "shared":
             if self.races is not None:
                 self.races.note(frame, source, places, nbytes, write, atomic, tuple(values))
-        elif self.global_races is not None and id(source) in self.global_races.watched and space == "global":
+        elif space == "global" and self.global_races is not None and id(source) in self.global_races.watched:
             self.global_races.note(frame.lanes, source, places, nbytes, tuple(values))
         if self.counters is not None:
             self.counters.access(self, frame, space, places, nbytes, write)
@@ -208,12 +234,12 @@ class Batch:
         holder: Allocation | None,
     ) -> None:  # fmt: skip
         """Hold an access to the allocations that its address was computed from; `holder` is where it went."""
-        numbers = self.holders.get(id(source))
-        if numbers is None:
-            return
+        numbers = self.holders.get(id(source), ())
         for number in numbers:
             if self.allocations[number] is holder:
                 return
+        if not numbers:
+            return
         fault = misplaced(prepared, offset, nbytes, [self.allocations[number] for number in numbers])
         if fault is not None:
             frame.report(fault, source)

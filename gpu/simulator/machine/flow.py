@@ -26,15 +26,31 @@ class Flow:
         self.segments = segments
         self.leaves = [0] * len(segments)
         self.passed_by = cache(self._passed_by)
-        before: dict[int, list[int]] = {}
+        self.before: list[list[int]] = [[] for _ in segments]
         for number in range(len(segments)):
             for follower in self._followers(number):
-                before.setdefault(follower, []).append(number)
+                self.before[follower].append(number)
         for kind, what in ((Barrier, NO_BARRIER), (Collective, NO_COLLECTIVE)):
             meetings = [n for n, segment in enumerate(segments) if isinstance(segment.ending, kind)]
-            leading = _reached(meetings, lambda number: before.get(number, []))
+            leading = _reached(meetings, self.before.__getitem__)
             for number in range(len(segments)) if meetings else ():
                 self.leaves[number] |= 0 if number in leading else what
+
+    def dominators(self) -> list[int]:
+        """Return for each segment those that every thread has passed when it comes there, as bits."""
+        everywhere = (1 << len(self.segments)) - 1
+        found = [1, *[everywhere] * (len(self.segments) - 1)]
+        changed = True
+        while changed:
+            changed = False
+            for number in range(1, len(found)):
+                passed = everywhere
+                for each in self.before[number]:
+                    passed &= found[each]
+                passed |= 1 << number
+                changed |= passed != found[number]
+                found[number] = passed
+        return found
 
     def waits_for_blocks(self) -> bool:
         """Whether a loop looks again and again at global memory, as for what another block writes there."""
@@ -46,7 +62,7 @@ class Flow:
         return next((each for n in loop if (each := self._looking(n)) is not None), None)
 
     def _looking(self, number: int) -> Lowered | None:
-        return next(filter(_looks, self.segments[number].origins.values()), None)
+        return next(filter(_looks, (step.source for step in self.segments[number].line)), None)
 
     def _after(self, number: int) -> set[int]:
         return _reached(self._followers(number), self._followers)

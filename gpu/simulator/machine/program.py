@@ -7,9 +7,9 @@ order, so that "run the smallest program counter" is "run the smallest segment n
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -17,9 +17,9 @@ from gaugeblock.gpu.simulator.errors import UNSUPPORTED, LaneFault
 from gaugeblock.gpu.simulator.isa.action import Barrier, Branch, Collective, Effect, Exit, Pure, Step
 from gaugeblock.gpu.simulator.isa.decoder import Decoder, Modifiers
 from gaugeblock.gpu.simulator.isa.table import TABLE
-from gaugeblock.gpu.simulator.machine.compose import compose
 from gaugeblock.gpu.simulator.machine.flow import Flow
-from gaugeblock.gpu.simulator.machine.segment import Segment
+from gaugeblock.gpu.simulator.machine.invariant import Invariants
+from gaugeblock.gpu.simulator.machine.segment import Segment, reads, writes
 from gaugeblock.gpu.simulator.numbers.types import Array
 from gaugeblock.gpu.simulator.ptx.lowering import Flat
 from gaugeblock.gpu.simulator.ptx.operands import Lowered
@@ -35,10 +35,10 @@ class Program:
     name: str
     segments: list[Segment]
     flow: Flow
+    invariants: Invariants
     waits_for_blocks: bool
     traffic: Traffic
     registers: list[Array]
-    parameters: list[tuple[int, int, np.dtype[Any]]]
     layout: tuple[tuple[int, int], ...]
     specials: Mapping[str, int]
     shared: int
@@ -86,17 +86,15 @@ def decode(flat: Flat, text: str = "") -> Program:
                 raise PtxError(f"kernel {flat.name}: unknown label {missing[0]}")
             segment.targets = tuple(starts[labels[label]] for label in segment.ending.labels)
     flow = Flow(segments)
+    invariants = Invariants(segments, flow, decoder)
     return Program(
         name=flat.name,
         segments=segments,
         flow=flow,
+        invariants=invariants,
         waits_for_blocks=flow.waits_for_blocks(),
         traffic=traffic(flat.instructions),
         registers=_initial_registers(decoder),
-        parameters=[
-            (slot, offset, np.dtype(f"u{SIZES[type_]}"))
-            for (offset, type_), slot in decoder.parameters.items()
-        ],
         layout=tuple(flat.parameters.values()),
         specials=decoder.specials,
         shared=flat.layout.shared,
@@ -173,14 +171,13 @@ def _cut(steps: list[list[Step]], labelled: set[int]) -> tuple[list[Segment], di
         whole = [*line, step] if step is not None else list(line)
         written: set[int] = set()
         for each in whole:
-            exposed.update(slot for slot in _reads(each) if slot not in written)
-            written.update(_writes(each))
+            exposed.update(slot for slot in reads(each) if slot not in written)
+            written.update(writes(each))
         if step is not None and isinstance(step.action, Collective | Barrier):
-            exposed.update(_reads(step))  # lanes that had to wait read their operands again
+            exposed.update(reads(step))  # lanes that had to wait read their operands again
         acts = any(isinstance(each.action, Effect) for each in line)
-        segment = Segment(writes=tuple(written), cost=len(whole), acts=acts)
-        segment.operations, segment.steps, segment.kinds = compose(line)
-        segment.origins = {number: run[0].source for number, run in segment.steps.items()}
+        kinds = Counter(each.source.spelling for each in line)
+        segment = Segment([*line], writes=tuple(written), cost=len(whole), acts=acts, kinds=kinds)
         line.clear()
         if step is not None:
             assert not isinstance(step.action, Pure | Effect)
@@ -204,30 +201,3 @@ def _cut(steps: list[list[Step]], labelled: set[int]) -> tuple[list[Segment], di
     for segment in segments:
         segment.writes = tuple(slot for slot in segment.writes if slot in exposed)
     return segments, starts
-
-
-def _reads(step: Step) -> tuple[int, ...]:
-    action = step.action
-    found: tuple[int, ...] = ()
-    if isinstance(action, Pure):
-        found = action.sources
-    elif isinstance(action, Effect | Collective):
-        found = action.reads
-    elif isinstance(action, Barrier):
-        found = (action.number,) if action.count is None else (action.number, action.count)
-        if action.reduction is not None:
-            found = (*found, action.reduction[1])
-    elif isinstance(action, Branch) and action.index is not None:
-        found = (action.index,)
-    if step.guard is not None:  # where the predicate is false, the destination keeps its old value
-        found = (*found, step.guard[0], *_writes(step))
-    return found
-
-
-def _writes(step: Step) -> tuple[int, ...]:
-    action = step.action
-    if isinstance(action, Pure):
-        return (action.destination,)
-    if isinstance(action, Barrier):
-        return () if action.reduction is None else (action.reduction[2],)
-    return action.writes if isinstance(action, Effect | Collective) else ()

@@ -13,7 +13,7 @@ kernel is stuck, and the fault says who waits for whom.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, cast
 
 import numpy as np
@@ -27,6 +27,7 @@ from gaugeblock.gpu.simulator.machine.batch import Batch
 from gaugeblock.gpu.simulator.machine.compose import Operation
 from gaugeblock.gpu.simulator.machine.segment import Segment, ending_reads
 from gaugeblock.gpu.simulator.machine.watchdog import Watchdog
+from gaugeblock.gpu.simulator.numbers.lanes import every
 from gaugeblock.gpu.simulator.numbers.types import Array
 from gaugeblock.gpu.simulator.ptx.operands import Lowered
 from gaugeblock.gpu.simulator.state.frame import Frame
@@ -67,7 +68,6 @@ class Scheduler:
         self.undefined_may_wait = batch.settings.uninitialised == "fault"
         self.at_collective: list[_Place] = []
         self.tired: dict[int, int] = {}  # units of which a counter spun when their slice ended, and which
-        self.random = np.random.default_rng(batch.settings.seed + batch.first)
         order = batch.settings.order
         if order == "lockstep":
             self.unit_of: Index | None = None
@@ -77,6 +77,11 @@ class Scheduler:
             self.unit_of = batch.warp_place // WARP if by_warps else batch.all_lanes
             lanes = np.split(batch.all_lanes, np.flatnonzero(np.diff(self.unit_of)) + 1)
             self.units = [{0: part if len(part) < batch.count else None} for part in lanes]
+
+    @cached_property
+    def random(self) -> np.random.Generator:
+        """Who chooses among units."""
+        return np.random.default_rng(self.batch.settings.seed + self.batch.first)
 
     def run(self) -> None:
         """Run until every lane has left."""
@@ -126,8 +131,7 @@ class Scheduler:
         """Run the group at a program counter until it changes, or has had its share: then return True."""
         lanes = groups.pop(number)
         frame = self._frame(lanes)
-        later = [other for other in groups if other > number]
-        limit = min(later) if later else len(self.segments)
+        limit = min((other for other in groups if other > number), default=len(self.segments))
         written: set[int] = set()
         alone = not (groups or self.barriers.waiting or self.at_collective) and len(self.units) == 1
         end = self.issued + self._share()
@@ -169,11 +173,15 @@ class Scheduler:
             if why is not None and self._release():
                 self.watchdog.rest(self.issued)
             elif why is not None:
-                source = segment.source or next(iter(segment.origins.values()), None)
+                source = segment.source or next((step.source for step in segment.line), None)
                 raise Stopped(why, source, int(frame.lanes[0]))
         if self.batch.counters is not None:
             self.batch.counters.segment(segment, frame)
+        if segment.settles and number not in self.batch.fixed.filled:
+            self.batch.fixed.fill(number, segment, self.batch.frame)
         registers = frame.registers
+        if not segment.operations:
+            return
         operations = iter(segment.operations)
         while not self.undefined.slots:
             try:
@@ -181,7 +189,7 @@ class Scheduler:
                     operation(registers, frame)
                 return
             except LaneFault as fault:
-                self._go_on(fault, operation, segment.origins[id(operation)], frame)
+                self._go_on(fault, operation, segment.steps[id(operation)][0].source, frame)
         self._carefully(operations, segment, frame)
 
     def _carefully(self, operations: Iterator[Operation], segment: Segment, frame: Frame) -> None:
@@ -297,7 +305,7 @@ class Scheduler:
             return segment.targets[0] if chosen else number + 1
         if segment.targets[0] == number + 1:
             return number + 1
-        return [(segment.targets[0], np.flatnonzero(chosen)), (number + 1, np.flatnonzero(~chosen))]
+        return [(segment.targets[0], chosen.nonzero()[0]), (number + 1, (~chosen).nonzero()[0])]
 
     def _table(
         self, segment: Segment, number: int, frame: Frame, chosen: NDArray[np.bool_] | bool
@@ -318,6 +326,10 @@ class Scheduler:
         chosen = self._chosen(segment, frame)
         if chosen is False:
             return number + 1
+        if chosen is True and frame.index is None:
+            self.alive = np.zeros(self.batch.count, np.bool_)
+            self.watchdog.rest(self.issued)
+            return None
         if self.alive is None:
             self.alive = np.ones(self.batch.count, np.bool_)
         if chosen is True:
@@ -326,7 +338,7 @@ class Scheduler:
             return None
         self.alive[frame.lanes[chosen]] = False
         self.watchdog.rest(self.issued)
-        return [(number + 1, np.flatnonzero(~chosen))]
+        return [(number + 1, (~chosen).nonzero()[0])]
 
     # Barriers.
 
@@ -391,9 +403,9 @@ class Scheduler:
         if ending.members is None:
             return True
         masks = frame.registers[ending.members]
-        if frame.index is None and (len(masks) == 1 or bool((masks == masks[0]).all())):
+        if frame.index is None and (len(masks) == 1 or every(masks == masks[0])):
             return True
-        return bool(self._ready(ending, number, frame).all())
+        return every(self._ready(ending, number, frame))
 
     def _ready(self, ending: Collective, number: int, frame: Frame) -> NDArray[np.bool_]:
         """Say per lane whether everyone is here, with the same mask, whom it names and who has not left.
@@ -440,8 +452,8 @@ class Scheduler:
         masks = frame.registers[ending.members].view(np.uint32)
         if len(masks) == 1 and int(masks[0]) == _EVERYONE:
             return
-        own = (frame.expand(masks) >> self.batch.lane_of[frame.lanes].view(np.uint32)) & 1
-        if not own.all():
+        own = frame.expand(masks) >> self.batch.lane_of[frame.lanes].view(np.uint32) & 1 == 1
+        if not every(own):
             lane = int(np.argmin(own))
             mask = int(frame.expand(masks)[lane])
             raise LaneFault(

@@ -22,6 +22,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from gaugeblock.gpu.simulator.numbers.lanes import FEW, every, some
 from gaugeblock.gpu.simulator.numbers.rounding import (
     BFLOAT16,
     BITS,
@@ -170,7 +171,7 @@ def minimum(
         a, b = flush(a), flush(b)
     smaller = _select(np.minimum if nan else np.fmin, a, b)
     bits = smaller.view(BITS[smaller.dtype])
-    if bits.min() == 0:  # a +0 that may have won against −0: where equal, the signs are or-ed
+    if some(bits == 0):  # a +0 that may have won against −0: where equal, the signs are or-ed
         equal = a == b
         bits |= equal * (a.view(bits.dtype) | b.view(bits.dtype))
     return canonical(smaller)
@@ -193,7 +194,7 @@ def maximum(
     larger = _select(np.maximum if nan else np.fmax, a, b)
     bits = larger.view(BITS[larger.dtype])
     sign = 1 << (8 * larger.itemsize - 1)
-    if (bits ^ sign).min() == 0:  # a −0 that may have won against +0
+    if some(bits == sign):  # a −0 that may have won against +0
         zeros = (bits == sign) & ~(np.signbit(widen(a)) & np.signbit(widen(b)))
         bits[zeros & (a == b)] = 0
     return canonical(larger)
@@ -260,7 +261,11 @@ def _fma32(a: Array, b: Array, c: Array, rounding: Direction) -> Array:
     result: Array = total.astype(FLOAT32)
     ties = total.view(INT64) << 35
     magnitude = (result.view(UINT32) << 1) - 1
-    if ties.min() == _LOWEST64 or magnitude.min() < 0x01000000:
+    if total.size <= FEW:
+        sure = not (some(ties == _LOWEST64) or some(magnitude < 0x01000000))
+    else:
+        sure = ties.min() != _LOWEST64 and magnitude.min() >= 0x01000000
+    if not sure:
         doubtful = (ties == _LOWEST64) | (magnitude < 0x01000000)
         exact = odd_sum(
             np.broadcast_to(product, total.shape)[doubtful],
@@ -283,14 +288,14 @@ def _directed_sum(x: Array, y: Array, dtype: np.dtype[Any], rounding: Direction)
         result = total.astype(FLOAT32)
         back = result.astype(FLOAT64)
         suspects = back == total
-        if suspects.any():
+        if some(suspects):
             total[suspects] = odd_sum(
                 np.broadcast_to(x, total.shape)[suspects], np.broadcast_to(y, total.shape)[suspects]
             )
         redirect(result, back, total, rounding)
     if rounding == "rm":  # an exact zero sum of numbers of different sign is −0 when rounding down
         zeros = total == 0
-        if zeros.any():
+        if some(zeros):
             result[zeros & (np.signbit(x) | np.signbit(y))] = -0.0
     return result
 
@@ -332,9 +337,9 @@ def _fma64(a: Array, b: Array, c: Array) -> Array:
     room = (np.abs(product) >= 2.0**-900) | exact_zero
     room &= np.maximum(np.abs(a), np.abs(b)) < 2.0**900
     room &= (np.abs(product) < 2.0**900) & (np.abs(c) < 2.0**1000)
-    if exact_zero.any():
+    if some(exact_zero):
         result = np.where(exact_zero, product + c, result)  # keeps the sign of zero
-    if not room.all():
+    if not every(room):
         exact = _exactly(lambda x, y, z: _multiply_add(x, y, z, "rn"), a, b, c, where=~room)
         result = np.where(room, result, exact)
     return result

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from gaugeblock.gpu.simulator.numbers.lanes import every
 from gaugeblock.gpu.simulator.numbers.types import S32, S64, U8, U32, U64, Array
 
 _WIDE: dict[np.dtype[Any], np.dtype[Any]] = {
@@ -69,6 +70,8 @@ def mad24(a: Array, b: Array, c: Array) -> Array:
 
 def div(a: Array, b: Array) -> Array:
     """Return the quotient truncated toward zero; by zero all bits are set, as on the hardware."""
+    if every(b > 0) and (a.dtype.kind == "u" or every(a >= 0)):
+        return a // b
     ones = np.array(-1).astype(a.dtype)
     safe = np.where(b == 0, 1, b).astype(b.dtype)
     if a.dtype.kind == "u":
@@ -83,6 +86,8 @@ def div(a: Array, b: Array) -> Array:
 
 def rem(a: Array, b: Array) -> Array:
     """Return the remainder, with the sign of a; by zero, a itself."""
+    if every(b > 0) and (a.dtype.kind == "u" or every(a >= 0)):
+        return a % b
     safe = np.where(b == 0, 1, b).astype(b.dtype)
     return np.where(b == 0, a, a - div(a, safe) * safe)
 

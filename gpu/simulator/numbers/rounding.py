@@ -21,6 +21,8 @@ import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 
+from gaugeblock.gpu.simulator.numbers.lanes import FEW
+
 Array: TypeAlias = npt.NDArray[Any]
 Direction: TypeAlias = Literal["rn", "rz", "rm", "rp"]
 
@@ -74,8 +76,9 @@ def canonical(a: Array) -> Array:
     PTX ISA 9.7.3: single-precision instructions give NaN 0x7fffffff; half precision 0x7fff (9.7.4).
     """
     if a.dtype == FLOAT32:
-        largest = np.maximum.reduce(a, axis=None)  # propagates NaN; cheaper than isnan and any
-        if largest != largest:
+        # Each propagates NaN, and only that can make a sum of squares one; cheaper than isnan and any.
+        square = np.vdot(a, a) if a.size <= FEW else np.maximum.reduce(a, axis=None)
+        if square != square:
             a.view(UINT32)[np.isnan(a)] = 0x7FFFFFFF
     elif a.dtype != FLOAT64:
         magnitude = a.view(UINT16) << 1

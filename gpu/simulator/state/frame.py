@@ -6,7 +6,7 @@ whose registers are gathered on first use and scattered back when the frame ends
 
 from __future__ import annotations
 
-from collections.abc import Iterable, MutableMapping, Sequence
+from collections.abc import Container, Iterable, MutableMapping, Sequence
 from typing import Literal, Protocol, TypeAlias
 
 import numpy as np
@@ -45,6 +45,8 @@ class Blocks(Protocol):
     whole_warps: bool
     tensor_core: Literal["truncating", "exact"]
     watching: bool
+    heard: Container[int] | None
+    holders: dict[int, tuple[int, ...]]
     copies: Copies
 
     def meet(self, lanes: Index) -> None:
@@ -61,6 +63,9 @@ class Blocks(Protocol):
 
     def remark(self, source: Lowered, what: str) -> None:
         """Keep a note about an instruction for the user."""
+
+    def parameter(self, address: int, nbytes: int) -> bytes | None:
+        """Return what lies at an address in the kernel's parameters; None if it has to be looked at."""
 
     def watch(
         self,

@@ -47,6 +47,7 @@ _LARGE = 1 << 20
 _FAR = 1 << 12
 _LEAST = 1 << 26
 _ALLOCATED, _WRITTEN = 1, 3
+_WRITTEN_BYTE = bytes([_WRITTEN])
 _FULL = {size: int.from_bytes(bytes([_WRITTEN]) * size, "little") for size in (1, 2, 4, 8)}
 _HALF = {size: int.from_bytes(bytes([_ALLOCATED]) * size, "little") for size in (1, 2, 4, 8)}
 _UNSIGNED: dict[int, np.dtype[Any]] = {
@@ -75,13 +76,45 @@ Snapshot: TypeAlias = tuple[Allocation, Array, "Array | None", bool]
 
 @dataclass(eq=False, slots=True)
 class Prepared:
-    """Addresses of one register, analysed once and used by every access through that register."""
+    """Addresses of one register, analysed once and used by every access through that register.
+
+    No offset is below `low` or above `high`, which often are the least and the greatest, and always where it
+    is `exact`; `plain` are those of which that is said: of windows the owner's part is not in them.
+    """
 
     source: Array
     offset: NDArray[np.intp]
+    plain: NDArray[np.intp]
     low: int
     high: int
     low_bits: int
+    exact: bool = False
+    holder: Allocation | None = None
+
+    def tighten(self) -> bool:
+        """Find the least and the greatest; say whether they were not known."""
+        if self.exact:
+            return False
+        self.low, self.high, self.exact = int(self.plain.min()), int(self.plain.max()), True
+        return True
+
+    def leaves(self, begin: int, end: int, offset: int, nbytes: int) -> bool:
+        """Say whether an access leaves a range."""
+        out = self.low + offset < begin or self.high + offset + nbytes > end
+        return out and (not self.tighten() or self.leaves(begin, end, offset, nbytes))
+
+
+def _prepared(source: Array, plain: NDArray[np.intp]) -> Prepared:
+    """Analyse offsets by the bits in which they differ: that is one pass, and exact for aligned ranges."""
+    first = plain.item(0)
+    if len(plain) == 1:
+        return Prepared(source, plain, plain, first, first, first & 15, True)
+    differing = int(_or(plain ^ plain[0]))
+    high = first | differing
+    return Prepared(source, plain, plain, first & ~differing, high, high & 15)
+
+
+_or = np.bitwise_or.reduce
 
 
 class Bytes:
@@ -130,6 +163,12 @@ class Bytes:
         good: NDArray[np.bool_] = states == _FULL[size]
         return good if nbytes <= 8 else np.logical_and.reduce(good, axis=1)
 
+    def whole(self, offset: NDArray[np.intp], nbytes: int) -> bool:
+        """Say whether all bytes of all lanes are allocated and written."""
+        size = min(nbytes, 8)
+        states = self.view(True, size, nbytes // size).take(offset >> nbytes.bit_length() - 1, 0).tobytes()
+        return states == _WRITTEN_BYTE * len(states)
+
     def allocated(self, offset: NDArray[np.intp], nbytes: int) -> NDArray[np.bool_]:
         """Say per lane whether all bytes are allocated."""
         size = min(nbytes, 8)
@@ -165,6 +204,9 @@ class Gap:
         self.bytes.shadow[self.columns] = self.before
 
 
+_NOTHING = Bytes(np.zeros(0, np.uint8), np.zeros(0, np.uint8))
+
+
 def first_false(good: NDArray[np.bool_]) -> int:
     """Index of the first lane that is not good."""
     return int(np.argmin(good))
@@ -175,7 +217,7 @@ def misaligned(prepared: Prepared, offset: int, nbytes: int, base: int, window: 
     where = prepared.offset + offset
     good = (where & (nbytes - 1)) == 0
     lane = first_false(good)
-    address = int(prepared.source[min(lane, len(prepared.source) - 1)]) + offset
+    address = int(prepared.plain[lane]) + base + offset
     return LaneFault(
         "misaligned address",
         f"{nbytes}-byte access to {window} address {address:#x}, "
@@ -346,6 +388,18 @@ class GlobalMemory:
                 return allocation
         return None
 
+    def holding(self, prepared: Prepared, offset: int, nbytes: int) -> Allocation | None:
+        """Return the live allocation that holds all that is accessed."""
+        low, high = prepared.low + offset, prepared.high + offset + nbytes
+        found = prepared.holder
+        if found is not None and found.start <= low and high <= found.start + found.size:
+            return found
+        found = self.containing(low, high)
+        if found is None and prepared.tighten():
+            found = self.containing(prepared.low + offset, prepared.high + offset + nbytes)
+        prepared.holder = found
+        return found
+
     def live(self) -> tuple[Allocation, ...]:
         """Return all live allocations: garbage may free others while these are looked at."""
         return tuple(self._live.values())
@@ -408,10 +462,7 @@ class GlobalMemory:
 
     def prepare(self, addresses: Array) -> Prepared:
         """Analyse a register of addresses."""
-        offset = addresses.view(np.int64) - BASE
-        return Prepared(
-            addresses, offset, int(offset.min()), int(offset.max()), int(np.bitwise_or.reduce(offset)) & 15
-        )
+        return _prepared(addresses, addresses.view(np.int64) - BASE)
 
     def _bounds(self, prepared: Prepared, offset: int, nbytes: int) -> None:
         if (prepared.low_bits | offset) & (nbytes - 1) and ((prepared.offset + offset) & (nbytes - 1)).any():
@@ -459,10 +510,13 @@ class GlobalMemory:
         Allocation or None
             The one that all lanes read, if it is one.
         """
-        allocation = self.containing(prepared.low + offset, prepared.high + offset + nbytes)
         aligned = not (prepared.low_bits | offset) & (nbytes - 1)
-        if aligned and allocation is not None and allocation.written:
-            return allocation
+        allocation = self.holding(prepared, offset, nbytes)
+        if aligned and allocation is not None:
+            if allocation.written:
+                return allocation
+            if self.bytes.whole(prepared.offset + (offset - self._first), nbytes):
+                return allocation
         self._bounds(prepared, offset, nbytes)
         good = self._good(prepared.offset + offset, nbytes, write=False)
         if not good.all():
@@ -471,7 +525,7 @@ class GlobalMemory:
 
     def check_write(self, prepared: Prepared, offset: int, nbytes: int) -> Allocation | None:
         """Raise unless every lane may write; note what is being written. Return as `check_read` does."""
-        allocation = self.containing(prepared.low + offset, prepared.high + offset + nbytes)
+        allocation = self.holding(prepared, offset, nbytes)
         aligned = not (prepared.low_bits | offset) & (nbytes - 1)
         if not aligned or allocation is None or not allocation.writable:
             self._bounds(prepared, offset, nbytes)
@@ -495,28 +549,26 @@ class Window:
     def __init__(self, name: str, size: int, owners: int, base: NDArray[np.intp] | None) -> None:
         self.name, self.size = name, size
         self.stride = (size + 15) // 16 * 16 + 16
-        total = self.stride * owners
-        shadow = np.full(total, _ALLOCATED, np.uint8)
-        self.bytes = Bytes(np.zeros(total, np.uint8), shadow)
+        total = self.stride * owners if size else 0
+        self.bytes = Bytes(np.zeros(total, np.uint8), np.ones(total, np.uint8)) if total else _NOTHING
         self.base = base
         self.all_written = self.copied_to = False
         self._barriers = 0
 
     def prepare(self, addresses: Array, lanes: NDArray[np.intp] | None) -> Prepared:
         """Analyse a register of offsets into the window, for these lanes of the batch."""
-        plain = addresses.astype(np.intp)
-        low, high = int(plain.min()), int(plain.max())
-        bits = int(np.bitwise_or.reduce(plain)) & 15
+        signed = addresses.view(f"i{addresses.itemsize}")  # an offset may take it back to zero
+        prepared = _prepared(addresses, signed.astype(np.intp))
         if self.base is not None:
-            plain = plain + (self.base if lanes is None else self.base[lanes])
-        return Prepared(addresses, plain, low, high, bits)
+            prepared.offset = prepared.plain + (self.base if lanes is None else self.base[lanes])
+        return prepared
 
     def check_bounds(self, prepared: Prepared, offset: int, nbytes: int) -> None:
         """Raise unless every lane's access is aligned and inside the window."""
         if (prepared.low_bits | offset) & (nbytes - 1) and ((prepared.offset + offset) & (nbytes - 1)).any():
             raise misaligned(prepared, offset, nbytes, 0, self.name)
-        if prepared.low + offset < 0 or prepared.high + offset + nbytes > self.size:
-            own = prepared.source.astype(np.int64) + offset
+        if prepared.leaves(0, self.size, offset, nbytes):
+            own = prepared.plain + offset
             good = (own >= 0) & (own + nbytes <= self.size)
             lane = first_false(good)
             where = int(own[lane])
@@ -531,10 +583,10 @@ class Window:
 
     def leaving(self, prepared: Prepared, offset: int, nbytes: int, variable: Extent) -> LaneFault | None:
         """Name the first lane that leaves, inside the window, the variable that its address comes from."""
-        low, high = prepared.low + offset, prepared.high + offset + nbytes
-        if (low >= variable.start and high <= variable.end) or low < 0 or high > self.size:
+        inside = not prepared.leaves(variable.start, variable.end, offset, nbytes)
+        if inside or prepared.leaves(0, self.size, offset, nbytes):
             return None
-        own = prepared.source.astype(np.int64) + offset
+        own = prepared.plain + offset
         lane = first_false((own >= variable.start) & (own + nbytes <= variable.end))
         where = int(own[lane])
         far = where - variable.end if where >= variable.start else variable.start - where
@@ -551,12 +603,12 @@ class Window:
     def check_read(self, prepared: Prepared, offset: int, nbytes: int) -> None:
         """Raise unless every lane may read `nbytes` at its address plus `offset`."""
         self.check_bounds(prepared, offset, nbytes)
-        if self.all_written:
+        if self.all_written or self.bytes.whole(prepared.offset + offset, nbytes):
             return
         good = self.bytes.written(prepared.offset + offset, nbytes)
         if not good.all():
             lane = first_false(good)
-            where = int(prepared.source[min(lane, len(prepared.source) - 1)]) + offset
+            where = int(prepared.plain[min(lane, len(prepared.plain) - 1)]) + offset
             detail = f"{nbytes}-byte read at {self.name} address {where:#x}, which no thread has written"
             detail += " or to which a copy was on its way" if self.copied_to else ""
             gap = Gap(self.bytes, prepared.offset + offset, nbytes)
