@@ -27,7 +27,7 @@ from gaugeblock.conformance.engine import PROFILES
 from gaugeblock.conformance.problems import factors, shapes
 from gaugeblock.conformance.problems.layers import LayerCall
 from gaugeblock.conformance.problems.shapes import ShapesError
-from gaugeblock.conformance.recording.log import RecordError
+from gaugeblock.conformance.recording.log import Log, RecordError
 from gaugeblock.conformance.reports import badge, bench, difference, files, junit, page, profile, replaying
 from gaugeblock.conformance.reports.data import LEVELS
 from gaugeblock.conformance.reports.report import versions
@@ -584,18 +584,25 @@ def record_problems(options: argparse.Namespace) -> int:
         raise UsageError(f"--output: {error}") from error
     if not Path(options.target).is_file():
         raise UsageError(f"there is no file {options.target}")
-    status = CONFORMING
-    if options.target.endswith(".onnx"):
-        from gaugeblock.conformance.recording.onnx_run import record_model
-
-        log = record_model(Path(options.target), dict(map(_input, options.input)))
-    else:
-        from gaugeblock.conformance.recording.torch_run import record_program
-
-        log, status = record_program(options.target, options.arguments)
+    log, status = _recorded(options)
     print(f"gaugeblock: {log.in_words()}", file=sys.stderr)
     log.write(options.output)
     return status
+
+
+def _recorded(options: argparse.Namespace) -> tuple[Log, int]:
+    """Return what a run met, and its exit status."""
+    try:
+        if options.target.endswith(".onnx"):
+            from gaugeblock.conformance.recording.onnx_run import record_model
+
+            return record_model(Path(options.target), dict(map(_input, options.input))), CONFORMING
+        from gaugeblock.conformance.recording.torch_run import record_program
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f"{options.target}: {error.name} is not installed: pip install {error.name}"
+        ) from error
+    return record_program(options.target, options.arguments)
 
 
 def _input(text: str) -> tuple[str, tuple[int, ...]]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -57,6 +58,8 @@ file = "shapes.jsonl"
 """
 
 CELLS = 4
+
+README = Path(__file__).parents[1] / "conformance" / "campaign" / "README.md"
 
 SHAPES = [{"operation": "relu", "dtype": "float16", "shapes": {"x": [n]}} for n in (3, 4, 3, 5000)]
 
@@ -211,6 +214,27 @@ def test_a_plan_without_cells_is_refused(folder: Path) -> None:
     (folder / "plan.toml").write_text("backends = ['good kernels.py']\n[[sweep]]\noperations = ['gelu']")
     with pytest.raises(CampaignError, match="no cells: its backends have none of its operations"):
         campaign(folder, "store")
+
+
+def test_the_example_of_a_plan_is_one(tmp_path: Path) -> None:
+    (example,) = re.findall(r"```toml\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    (tmp_path / "plan.toml").write_text(example)
+    (tmp_path / "shapes.jsonl").write_text(json.dumps(SHAPES[0]))
+    found = plan.read(tmp_path / "plan.toml")
+    assert [str(target) for target in found.targets] == [
+        "my_kernels.py", "gpu (num_gpus = 1, accelerator_type = H100)",
+    ]  # fmt: skip
+    kinds = [cell.kind for cell in cut(found)]
+    assert [kinds.count(kind) for kind in ("conform", "shapes", "sweep")] == [36, 1, 12]
+
+
+def test_the_example_of_a_question_is_answered(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    campaign(folder, "plan.campaign")
+    (example,) = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    monkeypatch.chdir(folder)
+    printed: list[Any] = []
+    exec(example, {"print": printed.append})
+    assert {row[0] for row in printed[0].fetchall()} == {"good kernels.py", "wrong.py"}
 
 
 # Verdicts --------------------------------------------------------------------------------------------------
@@ -493,8 +517,8 @@ def test_a_campaign_that_is_killed_goes_on_where_it_was(number: signal.Signals, 
     assert started.returncode == (-9 if number == signal.SIGKILL else 130), said
     kept = {file.name: file.stat().st_mtime_ns for file in cells.glob("*.parquet")}
     assert 0 < len(kept) < CELLS
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=120)
-    assert f"{CELLS} of {CELLS} cells ({len(kept)} from before)" in done.stdout, done.stderr
+    state, store, _ = campaign(folder, "plan.campaign")
+    assert (state.found, state.finished) == (len(kept), CELLS)
     assert kept.items() <= {file.name: file.stat().st_mtime_ns for file in cells.glob("*.parquet")}.items()
     _, other, _ = campaign(folder, "other")
-    assert Store(f"{folder}/plan.campaign").content() == other.content()
+    assert store.content() == other.content()

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from gaugeblock.conformance.campaign import plan as plans
 from gaugeblock.conformance.campaign.engines.engine import Engine
-from gaugeblock.conformance.campaign.errors import CampaignError
+from gaugeblock.conformance.campaign.errors import CampaignError, needing
 from gaugeblock.conformance.reports import files
 from gaugeblock.conformance.stopping import stoppable
 
@@ -25,8 +25,9 @@ EVERY = 30.0
 
 def run(options: argparse.Namespace, console: Console) -> int:
     """Run a campaign, print its verdict, and return 0 if nothing violates and nothing was lost or left."""
-    from gaugeblock.conformance.campaign import forms, report, running
-    from gaugeblock.conformance.campaign.store import Store
+    with needing("campaign"):
+        from gaugeblock.conformance.campaign import forms, report, running
+        from gaugeblock.conformance.campaign.store import Store
 
     forms_of: Mapping[str, Callable[[dict[str, Any]], str]] = {
         "report": files.as_json, "junit": forms.as_junit, "html": forms.as_page,
@@ -63,7 +64,8 @@ def run(options: argparse.Namespace, console: Console) -> int:
 
 def _engine(options: argparse.Namespace, plan: plans.Plan) -> Engine:
     if options.engine == "ray":
-        from gaugeblock.conformance.campaign.engines.ray import Cluster
+        with needing("ray"):
+            from gaugeblock.conformance.campaign.engines.ray import Cluster
 
         return Cluster(options.address, plan.runtime_env)
     from gaugeblock.conformance.campaign.engines.local import Local

@@ -15,15 +15,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gaugeblock.conformance.campaign.errors import CampaignError
+import duckdb
+import fsspec
 
-try:
-    import duckdb
-    import fsspec
-except ModuleNotFoundError as error:
-    raise CampaignError(
-        f"{error.name} is not installed, which the store needs: pip install 'gaugeblock[campaign]'"
-    ) from error
+from gaugeblock.conformance.campaign.errors import CampaignError
 
 FORMAT = 1
 

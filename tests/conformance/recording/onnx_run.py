@@ -7,17 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
+import onnxruntime
 from numpy.typing import NDArray
 
 from gaugeblock.conformance.doors.onnx_model import OPERATORS, OPSET, Unlike
 from gaugeblock.conformance.recording.log import Log, RecordError
 from gaugeblock.spec.formats import FORMATS
-
-try:
-    import onnx
-    import onnxruntime
-except ModuleNotFoundError as error:
-    raise RecordError(f"{error.name} is not installed: pip install onnxruntime onnx") from error
 
 __all__ = ["record_model"]
 

@@ -8,13 +8,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gaugeblock.conformance.recording.log import Log, RecordError
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
-try:
-    import torch
-    from torch.utils._python_dispatch import TorchDispatchMode
-except ModuleNotFoundError as error:
-    raise RecordError(f"{error.name} is not installed: pip install torch") from error
+from gaugeblock.conformance.recording.log import Log
 
 __all__ = ["Recorder", "record_program"]
 

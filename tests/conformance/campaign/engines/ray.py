@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 from collections.abc import Mapping
 from typing import Any
+
+import ray
+from ray.exceptions import RayError, RayTaskError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from gaugeblock.conformance.backend.loading import BackendError
 from gaugeblock.conformance.campaign import trying
@@ -13,17 +18,11 @@ from gaugeblock.conformance.campaign.engines.engine import Done
 from gaugeblock.conformance.campaign.errors import CampaignError
 from gaugeblock.conformance.campaign.plan import Target
 
-try:
-    import ray
-    from ray.exceptions import RayError, RayTaskError
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-except ModuleNotFoundError as error:
-    raise CampaignError(
-        f"{error.name} is not installed, which --engine ray needs: pip install 'gaugeblock[ray]'"
-    ) from error
-
 PATIENCE = 120.0
 """Seconds to wait for a machine that has what a target asks for."""
+
+LISTENING = 10.0
+"""Seconds to wait for an answer at the address of a cluster."""
 
 WAITING = 4
 """Cells that are handed to Ray for each of its processors: it has enough to do, and little to forget."""
@@ -50,6 +49,7 @@ class Cluster:
         self._joined = not ray.is_initialized()
         try:
             if self._joined:
+                _expect_listener(address)
                 ray.init(
                     address,
                     runtime_env=dict(runtime_env) or None,
@@ -132,6 +132,13 @@ class Cluster:
                 ray.cancel(task, force=True)
         if self._joined:
             ray.shutdown()
+
+
+def _expect_listener(address: str | None) -> None:
+    """Refuse an address where nobody listens: Ray itself takes minutes to say so."""
+    host, colon, port = (address or "").removeprefix("ray://").rpartition(":")
+    if colon and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=LISTENING).close()
 
 
 def _outcome(identity: str, task: Any) -> Done:
