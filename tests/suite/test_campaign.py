@@ -210,6 +210,14 @@ def test_the_identity_of_a_cell_is_that_of_what_it_tries_and_of_its_backend(fold
     assert len({identity(one, described), identity(other, described), identity(one, again)}) == 3
 
 
+def test_a_plan_may_be_mended_before_its_first_cell(folder: Path) -> None:
+    (folder / "plan.toml").write_text("backends = ['gone.py']\n[[sweep]]\noperations = ['relu']")
+    with pytest.raises(BackendError, match="there is no file"):
+        campaign(folder, "store")
+    (folder / "plan.toml").write_text(PLAN)
+    assert campaign(folder, "store")[0].complete
+
+
 def test_a_plan_without_cells_is_refused(folder: Path) -> None:
     (folder / "plan.toml").write_text("backends = ['good kernels.py']\n[[sweep]]\noperations = ['gelu']")
     with pytest.raises(CampaignError, match="no cells: its backends have none of its operations"):
@@ -250,6 +258,8 @@ def test_a_campaign_finds_what_is_wrong_once_and_at_its_smallest(folder: Path) -
     assert violation.size == 1  # of 32768 patterns in a cell
     assert len(violation.cells) == 1
     assert "replay" in (violation.reproduce or "")
+    (other,) = [each for each in found.violations if each.clause == "GEN-S12"]
+    assert other.size == 1  # of 3, 4 and 5000 elements
     sql = "SELECT count(*) AS n FROM cells WHERE kind = 'shapes' AND target = 'good kernels.py'"
     assert list(store.query(sql)) == [{"n": 3}]  # one for each different problem
 
@@ -369,6 +379,11 @@ def _changed(folder: Path) -> None:
     (folder / "wrong.py").write_text(KERNELS.format(**GOOD | {"above": 2}))
 
 
+def _other_version(folder: Path) -> None:
+    manifest = folder / "store" / "manifest.json"
+    manifest.write_text(re.sub('"gaugeblock": ".*"', '"gaugeblock": "0.0.9"', manifest.read_text()))
+
+
 def _other_plan(folder: Path) -> None:
     (folder / "plan.toml").write_text(PLAN.replace("32768", "16384"))
 
@@ -391,6 +406,7 @@ def _owned(folder: Path) -> None:
     ("change", "words"),
     [
         (_changed, "has results of another wrong.py: files, wrong.py was .* do not mix"),
+        (_other_version, "has results of another good kernels.py: versions, gaugeblock was 0.0.9, is"),
         (_other_plan, "is the store of another plan: cells was"),
         (_other_format, "is a store of format 7, expected 1"),
         (_no_manifest, "and no manifest that can be read"),

@@ -128,7 +128,9 @@ def read(file: Path) -> Plan:
     """
     try:
         content = tomllib.loads(file.read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except OSError as error:
+        raise CampaignError(f"{file}: {error.strerror}") from None
+    except ValueError as error:  # no UTF-8, or no TOML
         raise CampaignError(f"{file}: {error}") from None
     table = _Table(str(file), "", content)
     folder = file.resolve().parent

@@ -157,6 +157,9 @@ class Store:
             raise CampaignError(
                 f"{self.place} is a store of format {form}, expected {FORMAT}: use another --store"
             )
+        if not manifest["targets"]:  # its backends could not be described: there is nothing in it yet
+            self._keep({"format": FORMAT, "plan": plan, "targets": {}})
+            return {}
         for key in {**manifest["plan"], **plan}:
             if manifest["plan"].get(key) != plan.get(key):
                 was, now = (_short(each.get(key)) for each in (manifest["plan"], plan))

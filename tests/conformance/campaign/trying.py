@@ -25,9 +25,11 @@ from gaugeblock.conformance.backend.loading import BackendError
 from gaugeblock.conformance.backend.subject import Subject
 from gaugeblock.conformance.campaign.cells import Cell, source
 from gaugeblock.conformance.campaign.plan import Target
+from gaugeblock.conformance.campaign.shrinking import shrunk
 from gaugeblock.conformance.checks.layers import listed
-from gaugeblock.conformance.engine import Case, Examiner, Outcome, cases
+from gaugeblock.conformance.engine import SHRINK_SECONDS, Case, Examiner, Outcome, cases
 from gaugeblock.conformance.planning import Plan
+from gaugeblock.conformance.problems.layers import LayerCall
 from gaugeblock.conformance.problems.problem import Array, Problem
 from gaugeblock.conformance.problems.shapes import Given
 from gaugeblock.conformance.reports.report import versions
@@ -35,7 +37,8 @@ from gaugeblock.spec.operations import OPERATIONS
 
 DRIVER = Path("/proc/driver/nvidia/version")
 
-Trials = Iterable[tuple[Case, Iterable[Problem] | None]]
+Trials = Iterable[tuple[Case, Iterable[Problem] | None, LayerCall | None]]
+"""Cases, problems where these are not the clause's own, and the listed call that these are of."""
 
 
 class _Late(BaseException):
@@ -146,24 +149,26 @@ def _expect(target: Target, expected: Mapping[str, Any], found: Mapping[str, Any
         raise BackendError(f"{where}: {part} is {now}, was {was}")
 
 
-def _trials(cell: Cell, subject: Subject) -> Iterator[tuple[Case, Iterable[Problem] | None]]:
-    """Yield the cases of a cell, with problems where these are not the clause's own."""
+def _trials(cell: Cell, subject: Subject) -> Trials:
+    """Yield what is tried in a cell."""
     tried = cases([cell.operation], [cell.dtype])
     match cell.kind:
         case "conform":
-            yield from ((case, None) for case in tried)
+            yield from ((case, None, None) for case in tried)
         case "shapes":
             (case,) = (case for case in tried if case.check.role == "layers")
-            arithmetic = subject.declared.arithmetic_of(cell.operation, cell.dtype)
-            for call in cell.calls:
-                given = Given(call, (cell.dtype,))
-                yield case, listed([given], OPERATIONS[cell.operation], cell.dtype, arithmetic)
+            yield from ((case, _of_call(cell, call, subject), call) for call in cell.calls)
         case "sweep":
             (case,) = (case for case in tried if case.check.role == "sweep")
             arrays = {"x": Array((cell.count,), "every", seed=cell.first)}
             if "dy" in OPERATIONS[cell.operation].arrays:
                 arrays = {"dy": Array((cell.count,), "ones"), **arrays}
-            yield case, [Problem(cell.operation, cell.dtype, arrays)]
+            yield case, [Problem(cell.operation, cell.dtype, arrays)], None
+
+
+def _of_call(cell: Cell, call: LayerCall, subject: Subject) -> Iterator[Problem]:
+    arithmetic = subject.declared.arithmetic_of(cell.operation, cell.dtype)
+    return listed([Given(call, (cell.dtype,))], OPERATIONS[cell.operation], cell.dtype, arithmetic)
 
 
 def _outcomes(
@@ -171,8 +176,10 @@ def _outcomes(
 ) -> Iterator[tuple[str, Outcome]]:
     """Examine case by case; behind clauses, climb the ladder of sizes that a budget is for."""
     examiner, seen = Examiner(subject, cell.effort), []
-    for case, problems in trials:
+    for case, problems, call in trials:
         outcome = examiner.go_on(case, problems)
+        if call is not None and outcome.verdict == "violating" and cell.effort.shrink:
+            outcome = _smallest(cell, examiner, case, call, outcome)
         seen.append(case)
         yield case.clause, outcome
     if cell.budget and cell.operation in subject.operations:
@@ -182,6 +189,22 @@ def _outcomes(
         for entry in report.entries.values():
             yield from ((case.clause, outcome) for case, outcome in entry.cases.items())
         reached |= report.ladder.as_data() if report.ladder else {}
+
+
+def _smallest(cell: Cell, examiner: Examiner, case: Case, call: LayerCall, outcome: Outcome) -> Outcome:
+    """Return the failure of a listed call as the smallest call shows it that was found in a time."""
+    end, found = time.monotonic() + SHRINK_SECONDS, outcome
+
+    def fails(smaller: LayerCall) -> bool:
+        nonlocal found
+        if examiner.lost or time.monotonic() > end:
+            return False
+        now = examiner.go_on(case, _of_call(cell, smaller, examiner.subject))
+        found = now if now.verdict == "violating" and now.reproduce else found
+        return found is now
+
+    shrunk(call, cell.dtype, fails)
+    return replace(outcome, message=found.message, problem=found.problem, reproduce=found.reproduce)
 
 
 @contextlib.contextmanager
