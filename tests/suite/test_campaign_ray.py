@@ -11,6 +11,7 @@ import pytest
 pytest.importorskip("ray")
 pytest.importorskip("duckdb")
 
+import ray
 from ray.cluster_utils import Cluster as Machines
 
 from gaugeblock.conformance.campaign import plan, running
@@ -77,19 +78,22 @@ def test_a_cluster_that_loses_a_node_gives_what_one_process_gives(machines: Any,
     leaving = machines.add_node(num_cpus=1, resources={"second": 1})
 
     class Shrinking(engines.Cluster):
-        """A cluster of which a node is killed while it tries its second cell."""
+        """A cluster of which a node is killed while it tries a cell."""
 
-        cells = 0
+        cells, killed = 0, False
 
         def wait(self, seconds: float) -> list[Done]:
-            """Kill the node once both nodes have something to do, and wait."""
-            done = super().wait(seconds)
-            if self.cells == 0 and len(done) > 0:
+            """Kill the node once some cells are done and all processors are busy, and wait."""
+            if not self.killed and self.cells >= 4 and not ray.available_resources().get("CPU"):
                 machines.remove_node(leaving, allow_graceful=False)
+                self.killed = True
+            done = super().wait(seconds)
             self.cells += len(done)
             return done
 
-    state, there = campaign(folder, "cluster", Shrinking(machines.address, {}))
+    engine = Shrinking(machines.address, {})
+    state, there = campaign(folder, "cluster", engine)
+    assert engine.killed
     assert (state.finished, state.total, state.lost) == (14, 14, 0)
     _, here = campaign(folder, "here", Local(1))
     assert there.content() == here.content()
@@ -116,7 +120,7 @@ def test_what_no_machine_has_is_said(machines: Any, folder: Path, monkeypatch: p
     monkeypatch.setattr(engines, "PATIENCE", 30.0)
     engine = engines.Cluster(machines.address, {})
     monkeypatch.setattr(engines, "PATIENCE", 2.0)
-    (folder / "plan.toml").write_text(PLAN.replace("num_cpus = 1", "num_gpus = 1"))
+    (folder / "plan.toml").write_text(PLAN.replace("num_cpus = 1", "num_gpus = 1").replace('"good.py", ', ""))
     with pytest.raises(CampaignError, match=r"wrong.py \(num_gpus = 1\): no machine had room for it in 2 s"):
         campaign(folder, "store", engine)
 
