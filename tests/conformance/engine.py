@@ -270,6 +270,18 @@ class Examiner:
         self.subject = subject
         self.effort = effort
         self.notes: dict[tuple[str, str], Notebook] = {}
+        self.lost: dict[tuple[str, str], str] = {}
+
+    def go_on(self, case: Case, problems: Iterable[Problem] | None = None) -> Outcome:
+        """Examine, unless the process was lost before: each further try would cost a time limit."""
+        key = (case.operation, case.dtype)
+        if key in self.lost:
+            return Outcome("violating", message=f"not tried: {self.lost[key]}")
+        losses = self.subject.losses
+        outcome = self.examine(case, problems)
+        if self.subject.losses > losses:
+            self.lost[key] = (outcome.message or "").partition("\n")[0]
+        return outcome
 
     def examine(self, case: Case, problems: Iterable[Problem] | None = None) -> Outcome:
         """Hold the backend to one clause, on these problems alone if there are any."""

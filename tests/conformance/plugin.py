@@ -38,9 +38,6 @@ SUBJECT = pytest.StashKey[Subject]()
 EXAMINER = pytest.StashKey[Examiner]()
 """Where it keeps what has come of the backend's calls so far."""
 
-LOST = pytest.StashKey[dict[tuple[str, str], str]]()
-"""Where it keeps the operations whose process was lost: each further try would cost a time limit."""
-
 STOPPED = pytest.StashKey[str]()
 """Why a run could not go on, in one line."""
 
@@ -224,7 +221,6 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 @pytest.fixture
 def conforms(request: pytest.FixtureRequest) -> Callable[[Case], None]:
     """Return a function that tries a case and turns its outcome into the test's."""
-    lost = request.config.stash.setdefault(LOST, {})
     try:
         subject = _load(request.config)
     except BackendError as error:
@@ -232,14 +228,7 @@ def conforms(request: pytest.FixtureRequest) -> Callable[[Case], None]:
     examiner = request.config.stash.setdefault(EXAMINER, _examiner(subject, request.config.option))
 
     def run(case: Case) -> None:
-        key = (case.operation, case.dtype)
-        if key in lost:
-            outcome = Outcome("violating", message=f"not tried: {lost[key]}")
-        else:
-            losses = subject.losses
-            outcome = examiner.examine(case)
-            if subject.losses > losses:
-                lost[key] = (outcome.message or "").splitlines()[0]
+        outcome = examiner.go_on(case)
         request.node.user_properties.append((PROPERTY, {**vars(case), **outcome.as_data()}))
         if outcome.verdict == "violating":
             pytest.fail(f"{case.clause}: {outcome.message}\n\n{outcome.reproduce or ''}", pytrace=False)

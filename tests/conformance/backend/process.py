@@ -372,7 +372,7 @@ def _memory(processes: Collection[int]) -> int:
 
 def _environment(folder: str) -> dict[str, str]:
     """Return the child's environment: nothing of the run's in it, and a temporary folder of its own."""
-    ours = ("GAUGEBLOCK_", "PYTEST_", "HYPOTHESIS_")
+    ours = ("GAUGEBLOCK_", "PYTEST_", "HYPOTHESIS_", "RAY_")
     kept = {k: v for k, v in os.environ.items() if not k.startswith(ours) or k == "GAUGEBLOCK_DEVICE"}
     return {**kept, **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), folder)}
 

@@ -22,13 +22,13 @@ from gaugeblock.conformance.doors.torch_modules import ModuleError, fixed
 from gaugeblock.spec.domain import axes_of
 from gaugeblock.spec.operations import OPERATIONS
 
-__all__ = ["OPERATORS", "load"]
+__all__ = ["OPERATORS", "OPSET", "Unlike", "load"]
 
 Attributes = dict[str, Any]
 Parameters = dict[str, Any]
 
 
-class _Unlike(Exception):
+class Unlike(Exception):
     """An operator does what the spec's operation does not; the message says in what."""
 
 
@@ -39,14 +39,14 @@ def _only(attributes: Attributes, name: str, *values: Any) -> None:
         value == each or (isinstance(each, float) and math.isclose(value, each, rel_tol=1e-6))
         for each in values
     ):
-        raise _Unlike(f"{name} is {value}, expected {values[0]}")
+        raise Unlike(f"{name} is {value}, expected {values[0]}")
 
 
 def _steps(attributes: Attributes, **defaults: Any) -> Parameters:
     """Return the parameters of a sliding window, one number each."""
     auto = attributes.pop("auto_pad", "NOTSET")
     if auto not in ("NOTSET", "VALID"):
-        raise _Unlike(f"auto_pad is {auto}, which is more than one number of cells")
+        raise Unlike(f"auto_pad is {auto}, which is more than one number of cells")
     found = {
         "stride": attributes.pop("strides", [1]),
         "padding": attributes.pop("pads", [0]),
@@ -54,7 +54,7 @@ def _steps(attributes: Attributes, **defaults: Any) -> Parameters:
     } | {name: attributes.pop(name, [value]) for name, value in defaults.items()}
     for name, values in found.items():
         if len(set(values)) > 1:
-            raise _Unlike(f"{name} is {', '.join(map(str, values))}, which no domain can say")
+            raise Unlike(f"{name} is {', '.join(map(str, values))}, which no domain can say")
     return {name: values[0] for name, values in found.items()}
 
 
@@ -74,7 +74,7 @@ def _conv(attributes: Attributes) -> Parameters:
 
 def _conv_transpose(attributes: Attributes) -> Parameters:
     if "output_shape" in attributes:
-        raise _Unlike("output_shape is given, expected output_padding")
+        raise Unlike("output_shape is given, expected output_padding")
     attributes.pop("kernel_shape", None)
     return _steps(attributes, output_padding=0) | {"groups": attributes.pop("group", 1)}
 
@@ -102,7 +102,7 @@ def _renamed(**names: tuple[str, Any]) -> Callable[[Attributes], Parameters]:
 def _hard_sigmoid(attributes: Attributes) -> Parameters:
     alpha = attributes.pop("alpha", 0.2)
     if not math.isclose(alpha, 1 / 6, rel_tol=1e-6):
-        raise _Unlike(f"alpha is {alpha:g}, expected 1/6")
+        raise Unlike(f"alpha is {alpha:g}, expected 1/6")
     _only(attributes, "beta", 0.5)
     return {}
 
@@ -152,7 +152,7 @@ def load(name: str) -> Any:
         raise BackendError(f"{name} is no model of ONNX: {error}") from error
     try:
         return _Model(onnx, model).backend()
-    except (_Unlike, ModuleError) as error:
+    except (Unlike, ModuleError) as error:
         raise BackendError(f"{name}: {error}") from error
 
 
@@ -170,15 +170,15 @@ class _Model:
         nodes = [node for node in graph.node if node.op_type != "Constant"]
         if len(nodes) != 1:
             names = ", ".join(node.op_type for node in nodes[:4])
-            raise _Unlike(f"it has {len(nodes)} operators ({names}), this door is for one")
+            raise Unlike(f"it has {len(nodes)} operators ({names}), this door is for one")
         (self.node,) = nodes
         if self.node.op_type not in OPERATORS or self.node.domain not in ("", "ai.onnx"):
-            raise _Unlike(f"its operator is {self.node.op_type}, which is none of the spec's operations")
+            raise Unlike(f"its operator is {self.node.op_type}, which is none of the spec's operations")
         opset = max(
             (each.version for each in model.opset_import if each.domain in ("", "ai.onnx")), default=0
         )
         if opset < OPSET:
-            raise _Unlike(f"its operator set is {opset}, expected {OPSET} or newer")
+            raise Unlike(f"its operator set is {opset}, expected {OPSET} or newer")
         self.stored = {each.name: each for each in graph.initializer}
         self.given = {each.name: each for each in graph.input}
 
@@ -190,7 +190,7 @@ class _Model:
         attributes = {n: v.decode() if isinstance(v, bytes) else v for n, v in attributes.items()}
         parameters = read(attributes)
         if attributes:
-            raise _Unlike(f"its attribute {next(iter(attributes))} is none that the spec has")
+            raise Unlike(f"its attribute {next(iter(attributes))} is none that the spec has")
         inputs = {ours: theirs for ours, theirs in zip(names, self.node.input, strict=False) if theirs}
         operation = OPERATIONS[name]
         for ours in [each for each in inputs if each not in operation.arrays]:
@@ -221,7 +221,7 @@ class _Model:
 
     def _number(self, name: str, stored: str) -> float:
         if stored not in self.stored:
-            raise _Unlike(f"{stored}, its {name}, is an input, expected a constant")
+            raise Unlike(f"{stored}, its {name}, is an input, expected a constant")
         return float(self.onnx.numpy_helper.to_array(self.stored[stored]))
 
     def _clipped(self, name: str, parameters: Parameters) -> str:
@@ -229,7 +229,7 @@ class _Model:
         if self.node.op_type != "Clip":
             return name
         if set(parameters) != {"min_val", "max_val"}:
-            raise _Unlike("its Clip has not both limits")
+            raise Unlike("its Clip has not both limits")
         if (parameters["min_val"], parameters["max_val"]) == (0.0, 6.0):
             parameters.clear()
             return "relu6"
@@ -269,7 +269,7 @@ class _Model:
     def _shape(self, name: str) -> tuple[Any, ...]:
         kind = self.given[name].type.tensor_type
         if not kind.HasField("shape"):
-            raise _Unlike(f"{name} has no shape: say at least how many axes there are")
+            raise Unlike(f"{name} has no shape: say at least how many axes there are")
         return tuple(d.dim_value if d.HasField("dim_value") else None for d in kind.shape.dim)
 
     def _dtype(self, inputs: Mapping[str, str]) -> str:
@@ -277,9 +277,7 @@ class _Model:
         known = {types.FLOAT: "float32", types.FLOAT16: "float16", types.BFLOAT16: "bfloat16"}
         kind = self.given[next(iter(inputs.values()))].type.tensor_type.elem_type
         if kind not in known:
-            raise _Unlike(
-                f"its elements are {types.DataType.Name(kind)}, expected FLOAT, FLOAT16 or BFLOAT16"
-            )
+            raise Unlike(f"its elements are {types.DataType.Name(kind)}, expected FLOAT, FLOAT16 or BFLOAT16")
         return known[kind]
 
     def _runtime(self, name: str) -> tuple[str, Callable[[Any], Any], dict[str, Any], dict[str, str]]:

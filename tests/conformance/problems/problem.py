@@ -117,10 +117,10 @@ class Array:
         The distribution: ``normal`` N(0, 1); ``periodic`` the same, repeated after ``PERIOD`` elements, for
         what is about places and not about numbers; ``uniform`` [0, 1); ``wide`` both signs, magnitudes
         2⁻ˢ to 2ˢ with s = ``scale``; ``integers`` −limit to limit; ``odd`` odd integers up to limit,
-        both signs; ``signs`` −1, 0, 1; ``ones``; ``zeros``; ``every`` all bit patterns of a 16-bit
-        type in order; ``edges`` the numbers where formats change their behaviour; ``grid`` evenly
-        spaced from −scale to scale; all others, such as ``digits`` and ``photograph``, real data
-        (:mod:`gaugeblock.conformance.problems.real_data`), the first rows of it.
+        both signs; ``signs`` −1, 0, 1; ``ones``; ``zeros``; ``every`` the bit patterns of the type
+        in order, from pattern ``seed`` on; ``edges`` the numbers where formats change their behaviour;
+        ``grid`` evenly spaced from −scale to scale; all others, such as ``digits`` and ``photograph``, real
+        data (:mod:`gaugeblock.conformance.problems.real_data`), the first rows of it.
     scale
         Factor of ``normal``, ``periodic``, ``uniform`` and ``odd``, exponent range of ``wide``, half-width of
         ``grid``.
@@ -181,12 +181,12 @@ def _written(value: Any) -> str:
     return repr(value)
 
 
-@cache
-def every_value(dtype: str) -> Floats:
-    """Return the values of all 65 536 bit patterns of a 16-bit type, in the order of the patterns."""
-    bits = np.arange(1 << 16, dtype=np.uint16)
+def every_value(dtype: str, first: int = 0, count: int = 1 << 16) -> Floats:
+    """Return the values of so many bit patterns of a type, in their order from the first on, and around."""
+    form = accuracy.FORMATS[dtype].dtype
+    bits = (np.arange(first, first + count) % (1 << 8 * form.itemsize)).astype(f"u{form.itemsize}")
     with np.errstate(invalid="ignore"):  # of signalling NaNs
-        return bits.view(accuracy.FORMATS[dtype].dtype).astype(np.float64)
+        return bits.view(form).astype(np.float64)
 
 
 @cache
@@ -233,7 +233,7 @@ def _fill(array: Array, dtype: str) -> Floats:
         case "zeros":
             return np.zeros(n)
         case "every":
-            return np.resize(every_value(dtype), n)
+            return every_value(dtype, array.seed, n)
         case "edges":
             return np.resize(edge_values(dtype), n)
         case "grid":

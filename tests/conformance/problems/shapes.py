@@ -84,6 +84,22 @@ def given(where: str, cells: Mapping[str, str]) -> Given:
     return _Line(where, _sorted_out(cells)).read()
 
 
+def check(where: str, text: str) -> None:
+    """Refuse a line of JSON that is not as described: the error begins with `where`."""
+    _Line(where, json.loads(text)).read()
+
+
+def line(call: LayerCall, dtype: str) -> str:
+    """Return a call in one format as the line of JSON that it is read from.
+
+    >>> line(LayerCall("relu", {"x": (2, 3)}, {}, {}), "float32")
+    '{"operation": "relu", "dtype": "float32", "shapes": {"x": [2, 3]}}'
+    """
+    given: dict[str, Any] = {"operation": call.operation, "dtype": dtype, "shapes": dict(call.shapes)}
+    given |= {"parameters": dict(call.parameters)} if call.parameters else {}
+    return json.dumps(given | ({"layouts": dict(call.orders)} if call.orders else {}))
+
+
 class _LineError(Exception):
     """A line cannot be taken apart."""
 

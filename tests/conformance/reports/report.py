@@ -67,10 +67,13 @@ class Entry:
         The clauses that were tried, and what came of them.
     declared
         The domain, departures and arithmetic that the backend declares for it.
+    partly
+        Whether only some clauses were to be tried: the verdict is on those.
     """
 
     cases: dict[Case, Outcome] = field(default_factory=dict)
     declared: Mapping[str, Any] = field(default_factory=dict)
+    partly: bool = False
 
     @property
     def clauses(self) -> dict[str, Outcome]:
@@ -89,6 +92,9 @@ class Entry:
         verdicts = {outcome.verdict for outcome in found.values()}
         if "violating" in verdicts:
             return "violating"
+        if self.partly:
+            worst_one = worst(verdicts)
+            return "partial" if worst_one == "conforming" and "unsupported" in verdicts else worst_one
         essential = [o.verdict for case, o in found.items() if case.check.role in ESSENTIAL]
         held = [verdict in ("conforming", "partial") for verdict in essential]
         if not any(held) and not any(

@@ -1,0 +1,1 @@
+"""What runs cells: the processes of this machine, or a cluster of Ray."""
