@@ -10,7 +10,8 @@ import pytest
 
 pytest.importorskip("pytest_benchmark")
 
-from gaugeblock.conformance.command import CONFORMING, USAGE, VIOLATING, main
+from gaugeblock.conformance.command import main
+from gaugeblock.conformance.commands.options import CONFORMING, USAGE, VIOLATING
 from gaugeblock.conformance.reports import bench
 
 MINE = """

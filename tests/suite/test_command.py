@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from gaugeblock.conformance.command import DTYPES, _known, main
+from gaugeblock.conformance.command import main
+from gaugeblock.conformance.commands.options import DTYPES, one_of
 from gaugeblock.conformance.reports import files
 from gaugeblock.spec import demonstrations, document
 from gaugeblock.spec.operations import OPERATIONS
@@ -271,7 +272,7 @@ def test_the_beginning_of_an_id_or_a_concept_lists_its_clauses(
     ],
 )
 def test_names_are_known_in_any_case_and_with_hyphens(name: str, among: Iterable[str], known: str) -> None:
-    assert _known(name, among, "name") == known
+    assert one_of(name, among, "name") == known
 
 
 def test_building_without_the_extra_names_it_in_one_line(

@@ -10,7 +10,8 @@ import pytest
 
 from gaugeblock.conformance import Effort, doors, judge
 from gaugeblock.conformance.backend import loading
-from gaugeblock.conformance.command import USAGE, main
+from gaugeblock.conformance.command import main
+from gaugeblock.conformance.commands.options import USAGE
 from gaugeblock.conformance.reports import replaying
 from gaugeblock.spec.domain import Domain
 from gaugeblock.spec.operations import OPERATIONS

@@ -12,7 +12,8 @@ import pytest
 from gaugeblock.conformance import Effort, doors, judge
 from gaugeblock.conformance.backend import loading
 from gaugeblock.conformance.backend.subject import Subject
-from gaugeblock.conformance.command import USAGE, main
+from gaugeblock.conformance.command import main
+from gaugeblock.conformance.commands.options import USAGE
 
 KERNELS = Path(__file__).parent / "kernels"
 

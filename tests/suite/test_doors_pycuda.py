@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from gaugeblock.conformance import Effort, judge
-from gaugeblock.conformance.command import USAGE, main
+from gaugeblock.conformance.command import main
+from gaugeblock.conformance.commands.options import USAGE
 from gaugeblock.conformance.doors import pycuda as door
 from gaugeblock.conformance.doors import pycuda_compiler, pycuda_driver
 from gaugeblock.gpu.runtime import cuda_driver

@@ -12,7 +12,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from gaugeblock.conformance.command import USAGE, main
+from gaugeblock.conformance.command import main
+from gaugeblock.conformance.commands.options import USAGE
 from gaugeblock.conformance.reports import profile
 from gaugeblock.gpu.runtime import assembler
 from gaugeblock.gpu.runtime.assembler import AssemblerUnavailable, Resources

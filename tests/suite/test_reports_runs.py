@@ -13,7 +13,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from gaugeblock.conformance.command import FORMS, main
+from gaugeblock.conformance.command import main
+from gaugeblock.conformance.commands.options import FORMS
 from gaugeblock.conformance.reports import files
 from gaugeblock.conformance.reports.report import Report
 from gaugeblock.spec import citation
