@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from gaugeblock.gpu.runtime.arrays import Exchange
@@ -11,6 +10,7 @@ from gaugeblock.gpu.runtime.launching import (
     AXES,
     CLAUSES,
     LAYOUT,
+    by_name,
     check_algorithm,
     elements_from,
     float32,
@@ -18,6 +18,7 @@ from gaugeblock.gpu.runtime.launching import (
     steps,
 )
 from gaugeblock.gpu.runtime.layout import Layout, collapse, outer_slices
+from gaugeblock.gpu.runtime.plan import planned
 from gaugeblock.reference.activation import check_dy
 
 __all__ = ["elementwise"]
@@ -50,15 +51,13 @@ FUNCTIONS: Final = {
 }
 
 
+@planned
 def elementwise(
-    function: str,
-    arrays: Mapping[str, Any],
-    parameters: tuple[float, ...],
-    out: Any,
-    algorithm: str,
+    out: Any, function: str, parameters: tuple[float, ...], algorithm: str, *operands: Any
 ) -> Any:
-    """Check, choose, launch: one activation or its gradient."""
+    """Check, choose, launch: one activation of x, or its gradient of dy and x."""
     check_algorithm(algorithm, "auto", "naive")
+    arrays = by_name(operands)
     exchange = Exchange(CLAUSES, arrays)
     shape = exchange.shapes["x"]
     if "dy" in arrays:
@@ -69,7 +68,6 @@ def elementwise(
     x = exchange.input("x")
     dy = exchange.input("dy") if "dy" in arrays else None
     result = exchange.output()
-    exchange.before_launch()
     first, second = (float32(value) for value in (*parameters, 0.0, 0.0)[:2])
     _launch_elementwise(function, exchange.dtype, x, dy, result, (first, second), algorithm)
     return exchange.result()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import struct
-from typing import Final
+from collections.abc import Sequence
+from typing import Any, Final
 
 import numpy as np
 
@@ -15,6 +16,7 @@ __all__ = [
     "CLAUSES",
     "LAYOUT",
     "MOST_BLOCKS",
+    "by_name",
     "check_algorithm",
     "elements_from",
     "float32",
@@ -24,6 +26,12 @@ __all__ = [
 
 CLAUSES: Final = {"x": "ACT-C1", "dy": "ACT-C2"}
 """What the arrays of an activation must be."""
+
+
+def by_name(operands: Sequence[Any]) -> dict[str, Any]:
+    """Return the arrays of an activation, x alone, or those of its gradient, dy and x."""
+    return dict(zip(("dy", "x")[-len(operands) :], operands, strict=True))
+
 
 MOST_BLOCKS: Final = (1 << 31) - 1
 """CUDA's limit on the first dimension of a grid."""
