@@ -136,8 +136,8 @@ class Device:
     _limits: dict[str, int] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
-        driver = self.driver  # which gives a thread its context when it is asked for a function
-        self.memory = Pool(lambda nbytes: driver.mem_alloc(nbytes), keeps=not self.simulated)
+        # PyCUDA's memory can only be freed by the thread that asked for it.
+        self.memory = Pool(self.loader.mem_alloc, keeps=not self.simulated)
         # Before the interpreter takes the driver apart.
         weakref.finalize(self, _give_back, self.constants, self.memory)
 

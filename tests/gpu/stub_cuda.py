@@ -1,8 +1,8 @@
 """Build a driver that has every function of ``cuda.h``: those of ``stub_cuda.c``, the others refuse to work.
 
-    python tests/gpu/stub_cuda.py FOLDER
+    python tests/gpu/stub_cuda.py FOLDER [siteconf.py]
 
-puts ``libcuda.so.1`` there, and ``libcuda.so`` to link with.
+puts ``libcuda.so.1`` there, and ``libcuda.so`` to link with, and writes how PyCUDA is built with it.
 """
 
 import os
@@ -43,4 +43,7 @@ def build(folder: Path) -> Path:
 
 
 if __name__ == "__main__":
-    print(build(Path(sys.argv[1])))
+    library, *settings = build(Path(sys.argv[1])), *map(Path, sys.argv[2:])
+    for path in settings:
+        folders = f"CUDA_INC_DIR = [{str(headers())!r}]\nCUDADRV_LIB_DIR = [{str(library.parent)!r}]\n"
+        path.write_text(f"{folders}CUDA_ENABLE_CURAND = False\nCXXFLAGS = ['-O0', '-g0']\n")
