@@ -72,7 +72,6 @@ class Prepared:
     def __init__(self, function: Any, module: Any, signature: str) -> None:
         self.function = function.prepare(signature)
         self.struct = struct.Struct(f"@{signature}")
-        self.signature = signature
         self._module = module
 
     def prepared_async_call(
@@ -98,7 +97,7 @@ class Device:
         ``pycuda.driver``; without PyCUDA :mod:`gaugeblock.gpu.runtime.cuda_driver`, or the simulator's, both
         with the same names.
     loader : module
-        Which of the last two loads and launches kernels.
+        Which of the last two allocates memory, loads kernels and launches them.
     name : str
         What the device calls itself.
     simulated : bool

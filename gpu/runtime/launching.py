@@ -27,12 +27,6 @@ __all__ = [
 CLAUSES: Final = {"x": "ACT-C1", "dy": "ACT-C2"}
 """What the arrays of an activation must be."""
 
-
-def by_name(operands: Sequence[Any]) -> dict[str, Any]:
-    """Return the arrays of an activation, x alone, or those of its gradient, dy and x."""
-    return dict(zip(("dy", "x")[-len(operands) :], operands, strict=True))
-
-
 MOST_BLOCKS: Final = (1 << 31) - 1
 """CUDA's limit on the first dimension of a grid."""
 
@@ -56,6 +50,11 @@ def steps(*arrays: DeviceArray) -> tuple[tuple[int, ...], ...]:
 def elements_from(array: DeviceArray, offset: int) -> int:
     """Return the address of the element at an offset from the first."""
     return array.pointer + offset * int(array.dtype.itemsize)
+
+
+def by_name(operands: Sequence[Any]) -> dict[str, Any]:
+    """Return the arrays of an activation, x alone, or those of its gradient, dy and x."""
+    return dict(zip(("dy", "x")[-len(operands) :], operands, strict=True))
 
 
 def check_algorithm(algorithm: str, *known: str) -> None:

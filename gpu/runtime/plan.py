@@ -301,11 +301,12 @@ def _plan(
         (one, result), (other, _) = (
             _record(door, parameters, forms, pointers, twins, moved) for moved in (False, True)
         )
-        places = _places(one, other)
-    except Unrepeatable:
+        new = -1 if parameters[0] is _ARRAY else one.starts.index(result.pointer) - len(forms)
+        return Plan(one.launches, _places(one, other), one.sizes, new, result.form)
+    except (
+        Exception
+    ):  # Unrepeatable, or what shall not spoil a call that has been made: it stays a careful one
         return _REFUSED
-    new = -1 if parameters[0] is _ARRAY else one.starts.index(result.pointer) - len(forms)
-    return Plan(one.launches, places, one.sizes, new, result.form)
 
 
 def _is_exact(value: Any) -> bool:

@@ -128,6 +128,9 @@ CUresult cuModuleLoadData(CUmodule *module, const void *image) {
     (*module)->image = memcpy(malloc(size), image, size);
     return CURRENT ? 0 : INVALID_CONTEXT;
 }
+CUresult cuModuleLoadDataEx(CUmodule *module, const void *image, unsigned count, int *options, void **values) {
+    return cuModuleLoadData(module, image);
+}
 CUresult cuModuleUnload(CUmodule module) { free(module->image); free(module); return 0; }
 
 /* The section .nv.info.KERNEL is a list of attributes; one of format 4 and number 0x17 is a parameter: its ordinal,
@@ -170,6 +173,7 @@ CUresult cuFuncGetParamInfo(CUfunction function, size_t index, size_t *offset, s
     return 0;
 }
 CUresult cuFuncGetAttribute(int *value, int attribute, CUfunction function) { *value = attribute ? 0 : 1024; return 0; }
+CUresult cuFuncSetBlockShape(CUfunction function, int x, int y, int z) { return x < 1 || y < 1 || z < 1; }
 CUresult cuFuncSetAttribute(CUfunction function, int attribute, int value) { return value < 0; }
 
 typedef struct {
