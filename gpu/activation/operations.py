@@ -146,7 +146,6 @@ def leaky_relu(x: Any, *, negative_slope: float = 0.01, out: Any = None, algorit
     array
         Of the kind, shape and type of `x`.
     """
-    check_parameters(negative_slope=negative_slope)
     return elementwise(out, "leaky_relu", (negative_slope,), algorithm, x)
 
 
@@ -169,7 +168,6 @@ def leaky_relu_backward(
     array
         Of the kind, shape and type of `x`.
     """
-    check_parameters(negative_slope=negative_slope)
     return elementwise(out, "leaky_relu", (negative_slope,), algorithm, dy, x)
 
 
@@ -190,7 +188,6 @@ def elu(x: Any, *, alpha: float = 1.0, out: Any = None, algorithm: str = "auto")
     array
         Of the kind, shape and type of `x`.
     """
-    check_parameters(alpha=alpha)
     return elementwise(out, "elu", (alpha,), algorithm, x)
 
 
@@ -211,7 +208,6 @@ def elu_backward(dy: Any, x: Any, *, alpha: float = 1.0, out: Any = None, algori
     array
         Of the kind, shape and type of `x`.
     """
-    check_parameters(alpha=alpha)
     return elementwise(out, "elu", (alpha,), algorithm, dy, x)
 
 
@@ -380,7 +376,6 @@ def hard_tanh(
     array
         Of the kind, shape and type of `x`.
     """
-    check_parameters(min_val=min_val, max_val=max_val)
     return elementwise(out, "hard_tanh", (min_val, max_val), algorithm, x)
 
 
@@ -405,7 +400,6 @@ def hard_tanh_backward(
     array
         Of the kind, shape and type of `x`.
     """
-    check_parameters(min_val=min_val, max_val=max_val)
     return elementwise(out, "hard_tanh", (min_val, max_val), algorithm, dy, x)
 
 
