@@ -10,6 +10,7 @@ from gaugeblock.gpu.runtime.arrays import Exchange
 from gaugeblock.gpu.runtime.device import DTYPES, ELEMENTS, DeviceArray, device
 from gaugeblock.gpu.runtime.launching import check_algorithm, elements_from, float32, steps
 from gaugeblock.gpu.runtime.layout import Layout, collapse, outer_slices
+from gaugeblock.gpu.runtime.plan import planned
 from gaugeblock.reference.gemm import result_shape
 
 __all__ = ["ALGORITHMS", "choose", "gemm", "multiply"]
@@ -90,6 +91,21 @@ def gemm(
     array([[1., 2., 3.],
            [3., 4., 7.]], dtype=float32)
     """
+    return _gemm(out, a, b, c, alpha, beta, transpose_a, transpose_b, algorithm)
+
+
+@planned
+def _gemm(
+    out: Any,
+    a: Any,
+    b: Any,
+    c: Any,
+    alpha: float,
+    beta: float,
+    transpose_a: bool,
+    transpose_b: bool,
+    algorithm: str,
+) -> Any:
     check_algorithm(algorithm, *ALGORITHMS)
     arrays = {"a": a, "b": b} | ({} if c is None else {"c": c})
     exchange = Exchange(dict.fromkeys(("a", "b", "c"), "GEMM-C5"), arrays)
@@ -113,7 +129,6 @@ def gemm(
     used = [exchange.input(name) if reads_product else None for name in ("a", "b")]
     addend = exchange.input("c") if reads_c else None
     result = exchange.output()
-    exchange.before_launch()
     left = _matrix(used[0], shape, transpose_a) if used[0] is not None else None
     right = _matrix(used[1], shape, transpose_b) if used[1] is not None else None
     problem = _Problem(

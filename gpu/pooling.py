@@ -24,6 +24,7 @@ from typing import Any, Final
 from gaugeblock.gpu.runtime.arrays import Exchange
 from gaugeblock.gpu.runtime.device import ELEMENTS, DeviceArray, device
 from gaugeblock.gpu.runtime.launching import MOST_BLOCKS, check_algorithm, float32, steps
+from gaugeblock.gpu.runtime.plan import planned
 from gaugeblock.reference.pooling import (
     avg_pool_backward_shape,
     avg_pool_shape,
@@ -86,13 +87,7 @@ def max_pool(
     >>> gpu.max_pool(np.array([[[3, 1, 4, 1, 5, 9]]], np.float32), kernel=2)
     array([[[3., 4., 9.]]], dtype=float32)
     """
-    check_algorithm(algorithm, "auto", "naive")
-    exchange = Exchange({"x": "POOL-C1"}, {"x": x})
-    sliding = _sliding(kernel, stride, padding, dilation, ceil_mode)
-    shape = max_pool_shape(exchange.shapes["x"], **sliding)
-    windows = pool_windows(exchange.shapes["x"], **sliding)
-    exchange.set_output(shape, out, may_be=())
-    return _pool(exchange, windows, "max", 0, 0.0, algorithm)
+    return _windowed(out, "max", x, kernel, stride, padding, dilation, ceil_mode, True, None, algorithm)
 
 
 def max_pool_indices(
@@ -120,13 +115,7 @@ def max_pool_indices(
     array of int64, shape (N, C, ...)
         Indices into the flattened spatial axes of x; -1 where a window has no data.
     """
-    check_algorithm(algorithm, "auto", "naive")
-    exchange = Exchange({"x": "POOL-C1"}, {"x": x})
-    sliding = _sliding(kernel, stride, padding, dilation, ceil_mode)
-    shape = max_pool_shape(exchange.shapes["x"], **sliding)
-    windows = pool_windows(exchange.shapes["x"], **sliding)
-    exchange.set_output(shape, out, may_be=(), dtype="int64")
-    return _pool(exchange, windows, "indices", 0, 0.0, algorithm)
+    return _windowed(out, "indices", x, kernel, stride, padding, dilation, ceil_mode, True, None, algorithm)
 
 
 def max_pool_backward(
@@ -157,13 +146,7 @@ def max_pool_backward(
     array, of the shape of x
         Of the kind and type of the inputs. Where windows overlap their gradients are summed in order.
     """
-    check_algorithm(algorithm, "auto", "naive")
-    exchange = Exchange({"x": "POOL-C1", "dy": "POOL-C4"}, {"x": x, "dy": dy})
-    sliding = _sliding(kernel, stride, padding, dilation, ceil_mode)
-    shape = max_pool_backward_shape(exchange.shapes["dy"], exchange.shapes["x"], **sliding)
-    windows = pool_windows(shape, **sliding)
-    exchange.set_output(shape, out, may_be=())
-    return _pool_backward(exchange, windows, True, 0, 0.0, algorithm)
+    return _max_backward(out, dy, x, kernel, stride, padding, dilation, ceil_mode, algorithm)
 
 
 def avg_pool(
@@ -209,14 +192,9 @@ def avg_pool(
     >>> gpu.avg_pool(np.array([[[3, 1, 4, 1, 5, 9]]], np.float32), kernel=2)
     array([[[2. , 2.5, 7. ]]], dtype=float32)
     """
-    check_algorithm(algorithm, "auto", "naive")
-    exchange = Exchange({"x": "POOL-C1"}, {"x": x})
-    sliding = _sliding(kernel, stride, padding, dilation, ceil_mode)
-    count: dict[str, Any] = {"count_include_pad": count_include_pad, "divisor": divisor}
-    shape = avg_pool_shape(exchange.shapes["x"], **sliding, **count)
-    windows = pool_windows(exchange.shapes["x"], **sliding)
-    exchange.set_output(shape, out, may_be=())
-    return _pool(exchange, windows, "mean", *_counting(count_include_pad, divisor), algorithm)
+    return _windowed(
+        out, "mean", x, kernel, stride, padding, dilation, ceil_mode, count_include_pad, divisor, algorithm
+    )
 
 
 def avg_pool_backward(
@@ -251,6 +229,85 @@ def avg_pool_backward(
     array, of shape `input_shape`
         Of the kind and type of `dy`.
     """
+    return _mean_backward(
+        out,
+        dy,
+        input_shape,
+        kernel,
+        stride,
+        padding,
+        dilation,
+        ceil_mode,
+        count_include_pad,
+        divisor,
+        algorithm,
+    )
+
+
+@planned
+def _windowed(
+    out: Any,
+    wanted: str,
+    x: Any,
+    kernel: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    ceil_mode: bool,
+    count_include_pad: bool,
+    divisor: Any,
+    algorithm: str,
+) -> Any:
+    check_algorithm(algorithm, "auto", "naive")
+    exchange = Exchange({"x": "POOL-C1"}, {"x": x})
+    sliding = _sliding(kernel, stride, padding, dilation, ceil_mode)
+    counting: tuple[int, float] = (0, 0.0)
+    if wanted == "mean":
+        count: dict[str, Any] = {"count_include_pad": count_include_pad, "divisor": divisor}
+        shape = avg_pool_shape(exchange.shapes["x"], **sliding, **count)
+        counting = _counting(count_include_pad, divisor)
+    else:
+        shape = max_pool_shape(exchange.shapes["x"], **sliding)
+    windows = pool_windows(exchange.shapes["x"], **sliding)
+    exchange.set_output(shape, out, may_be=(), dtype="int64" if wanted == "indices" else None)
+    return _pool(exchange, windows, wanted, *counting, algorithm)
+
+
+@planned
+def _max_backward(
+    out: Any,
+    dy: Any,
+    x: Any,
+    kernel: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    ceil_mode: bool,
+    algorithm: str,
+) -> Any:
+    check_algorithm(algorithm, "auto", "naive")
+    exchange = Exchange({"x": "POOL-C1", "dy": "POOL-C4"}, {"x": x, "dy": dy})
+    sliding = _sliding(kernel, stride, padding, dilation, ceil_mode)
+    shape = max_pool_backward_shape(exchange.shapes["dy"], exchange.shapes["x"], **sliding)
+    windows = pool_windows(shape, **sliding)
+    exchange.set_output(shape, out, may_be=())
+    return _pool_backward(exchange, windows, True, 0, 0.0, algorithm)
+
+
+@planned
+def _mean_backward(
+    out: Any,
+    dy: Any,
+    input_shape: Any,
+    kernel: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    ceil_mode: bool,
+    count_include_pad: bool,
+    divisor: Any,
+    algorithm: str,
+) -> Any:
     check_algorithm(algorithm, "auto", "naive")
     exchange = Exchange({"dy": "POOL-C1"}, {"dy": dy})
     sliding = _sliding(kernel, stride, padding, dilation, ceil_mode)
@@ -363,7 +420,6 @@ def _pool(
     if 0 in shape:
         return exchange.result()
     x, result = exchange.input("x"), exchange.output()
-    exchange.before_launch()
     problem = _pack(batch, channels, windows, x, result)
     element = ("ELEMENT", ELEMENTS[exchange.dtype])
     count = math.prod(shape)
@@ -403,7 +459,6 @@ def _pool_backward(
     dy = exchange.input("dy")
     x = exchange.input("x") if of_max else None
     result = exchange.output()
-    exchange.before_launch()
     problem = _pack(batch, channels, windows, x, dy, result)
     element = ("ELEMENT", ELEMENTS[exchange.dtype])
     count, outputs = math.prod(shape), batch * channels * math.prod(windows.output)
@@ -423,7 +478,7 @@ def _pool_backward(
             grid, block, None, problem, dy.pointer, result.pointer, last, counting, divisor
         )
         return exchange.result()
-    places = device().driver.mem_alloc(4 * max(1, outputs))
+    places = device().allocate(4 * max(1, outputs))
     if outputs:
         kernel = device().function("pooling/pooling.cu", "pooling_places", f"{STRUCT}PPi", defines)
         kernel.prepared_async_call(

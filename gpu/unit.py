@@ -31,6 +31,7 @@ from gaugeblock.gpu.runtime.arrays import Exchange
 from gaugeblock.gpu.runtime.device import DTYPES, ELEMENTS, DeviceArray, device
 from gaugeblock.gpu.runtime.launching import check_algorithm, elements_from
 from gaugeblock.gpu.runtime.packing import copy, is_packed, packed
+from gaugeblock.gpu.runtime.plan import planned
 from gaugeblock.reference.unit import lstm_unit_backward_shape, lstm_unit_shape
 
 __all__ = ["choose", "lstm_unit", "lstm_unit_backward"]
@@ -109,6 +110,11 @@ def lstm_unit(
     >>> gpu.lstm_unit(x, state, state, weights, weights, open_)[1, :, 0, 0]  # with open gates it counts
     array([1., 2., 3.], dtype=float32)
     """
+    return _lstm_unit(out, x, h, c, w, u, bias, algorithm)
+
+
+@planned
+def _lstm_unit(out: Any, x: Any, h: Any, c: Any, w: Any, u: Any, bias: Any, algorithm: str) -> Any:
     check_algorithm(algorithm, "auto", "gemm", "step", "naive")
     exchange = Exchange(CLAUSES, {"x": x, "h": h, "c": c, "w": w, "u": u, "bias": bias})
     shape = lstm_unit_shape(*(exchange.shapes[name] for name in ARRAYS))
@@ -117,7 +123,6 @@ def lstm_unit(
         return exchange.result()
     unit = _Unit.of(exchange, algorithm)
     result = exchange.output()
-    exchange.before_launch()
     y = result if is_packed(result) else DeviceArray(result.shape, result.dtype)
     unit.run(y)
     if y is not result:
@@ -152,6 +157,13 @@ def lstm_unit_backward(
     ValueError, TypeError
         With the clause that the arguments violate: UNIT-C1 to UNIT-C4, for `out` GEN-C2 or GEN-C3.
     """
+    return _lstm_unit_backward(out, dy, x, h, c, w, u, bias, algorithm)
+
+
+@planned
+def _lstm_unit_backward(
+    out: Any, dy: Any, x: Any, h: Any, c: Any, w: Any, u: Any, bias: Any, algorithm: str
+) -> Any:
     check_algorithm(algorithm, "auto", "gemm", "step", "naive")
     arrays = {"x": x, "h": h, "c": c, "w": w, "u": u, "bias": bias, "dy": dy}
     exchange = Exchange(CLAUSES, arrays)
@@ -162,7 +174,6 @@ def lstm_unit_backward(
     unit = _Unit.of(exchange, algorithm)
     gradient = exchange.input("dy")
     result = exchange.output()
-    exchange.before_launch()
     dz = result if is_packed(result) else DeviceArray(result.shape, result.dtype)
     unit.run_back(packed(gradient), dz)
     if dz is not result:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from gaugeblock.gpu.runtime.arrays import Exchange
@@ -11,6 +10,7 @@ from gaugeblock.gpu.runtime.launching import (
     AXES,
     CLAUSES,
     LAYOUT,
+    by_name,
     check_algorithm,
     elements_from,
     float32,
@@ -18,7 +18,8 @@ from gaugeblock.gpu.runtime.launching import (
     steps,
 )
 from gaugeblock.gpu.runtime.layout import Layout, collapse, outer_slices
-from gaugeblock.reference.activation import check_dy
+from gaugeblock.gpu.runtime.plan import planned
+from gaugeblock.reference.activation import check_dy, check_parameters
 
 __all__ = ["elementwise"]
 
@@ -27,22 +28,23 @@ BLOCK: Final = 256
 
 
 class Function(NamedTuple):
-    """A struct of ``kernels/shared/functions.cuh`` and its LOADS."""
+    """A struct of ``kernels/shared/functions.cuh``, its LOADS, and the names of what it is given."""
 
     name: str
     loads: int
+    parameters: tuple[str, ...] = ()
 
 
 FUNCTIONS: Final = {
     "relu": Function("relu", 4),
     "relu6": Function("relu6", 4),
-    "leaky_relu": Function("leaky_relu", 4),
-    "elu": Function("elu", 2),
+    "leaky_relu": Function("leaky_relu", 4, ("negative_slope",)),
+    "elu": Function("elu", 2, ("alpha",)),
     "sigmoid": Function("sigmoid", 2),
     "log_sigmoid": Function("log_sigmoid", 2),
     "hard_sigmoid": Function("hard_sigmoid", 4),
     "tanh": Function("tanh_", 2),
-    "hard_tanh": Function("hard_tanh", 4),
+    "hard_tanh": Function("hard_tanh", 4, ("min_val", "max_val")),
     "softplus": Function("softplus", 2),
     "gelu": Function("gelu", 1),
     "gelu_tanh": Function("gelu_tanh", 1),
@@ -50,15 +52,15 @@ FUNCTIONS: Final = {
 }
 
 
+@planned
 def elementwise(
-    function: str,
-    arrays: Mapping[str, Any],
-    parameters: tuple[float, ...],
-    out: Any,
-    algorithm: str,
+    out: Any, function: str, parameters: tuple[float, ...], algorithm: str, *operands: Any
 ) -> Any:
-    """Check, choose, launch: one activation or its gradient."""
+    """Check, choose, launch: one activation of x, or its gradient of dy and x."""
     check_algorithm(algorithm, "auto", "naive")
+    names = FUNCTIONS[function].parameters
+    check_parameters(**dict(zip(names, parameters, strict=True)))
+    arrays = by_name(operands)
     exchange = Exchange(CLAUSES, arrays)
     shape = exchange.shapes["x"]
     if "dy" in arrays:
@@ -69,7 +71,6 @@ def elementwise(
     x = exchange.input("x")
     dy = exchange.input("dy") if "dy" in arrays else None
     result = exchange.output()
-    exchange.before_launch()
     first, second = (float32(value) for value in (*parameters, 0.0, 0.0)[:2])
     _launch_elementwise(function, exchange.dtype, x, dy, result, (first, second), algorithm)
     return exchange.result()

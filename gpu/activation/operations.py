@@ -72,7 +72,7 @@ def relu(x: Any, *, out: Any = None, algorithm: str = "auto") -> Any:
     array
         Of the kind, shape and type of `x`.
     """
-    return elementwise("relu", {"x": x}, (), out, algorithm)
+    return elementwise(out, "relu", (), algorithm, x)
 
 
 def relu_backward(dy: Any, x: Any, *, out: Any = None, algorithm: str = "auto") -> Any:
@@ -90,7 +90,7 @@ def relu_backward(dy: Any, x: Any, *, out: Any = None, algorithm: str = "auto") 
     array
         Of the kind, shape and type of `x`.
     """
-    return elementwise("relu", {"dy": dy, "x": x}, (), out, algorithm)
+    return elementwise(out, "relu", (), algorithm, dy, x)
 
 
 def relu6(x: Any, *, out: Any = None, algorithm: str = "auto") -> Any:
@@ -108,7 +108,7 @@ def relu6(x: Any, *, out: Any = None, algorithm: str = "auto") -> Any:
     array
         Of the kind, shape and type of `x`.
     """
-    return elementwise("relu6", {"x": x}, (), out, algorithm)
+    return elementwise(out, "relu6", (), algorithm, x)
 
 
 def relu6_backward(dy: Any, x: Any, *, out: Any = None, algorithm: str = "auto") -> Any:
@@ -126,7 +126,7 @@ def relu6_backward(dy: Any, x: Any, *, out: Any = None, algorithm: str = "auto")
     array
         Of the kind, shape and type of `x`.
     """
-    return elementwise("relu6", {"dy": dy, "x": x}, (), out, algorithm)
+    return elementwise(out, "relu6", (), algorithm, dy, x)
 
 
 def leaky_relu(x: Any, *, negative_slope: float = 0.01, out: Any = None, algorithm: str = "auto") -> Any:
@@ -146,8 +146,7 @@ def leaky_relu(x: Any, *, negative_slope: float = 0.01, out: Any = None, algorit
     array
         Of the kind, shape and type of `x`.
     """
-    check_parameters(negative_slope=negative_slope)
-    return elementwise("leaky_relu", {"x": x}, (negative_slope,), out, algorithm)
+    return elementwise(out, "leaky_relu", (negative_slope,), algorithm, x)
 
 
 def leaky_relu_backward(
@@ -169,8 +168,7 @@ def leaky_relu_backward(
     array
         Of the kind, shape and type of `x`.
     """
-    check_parameters(negative_slope=negative_slope)
-    return elementwise("leaky_relu", {"dy": dy, "x": x}, (negative_slope,), out, algorithm)
+    return elementwise(out, "leaky_relu", (negative_slope,), algorithm, dy, x)
 
 
 def elu(x: Any, *, alpha: float = 1.0, out: Any = None, algorithm: str = "auto") -> Any:
@@ -190,8 +188,7 @@ def elu(x: Any, *, alpha: float = 1.0, out: Any = None, algorithm: str = "auto")
     array
         Of the kind, shape and type of `x`.
     """
-    check_parameters(alpha=alpha)
-    return elementwise("elu", {"x": x}, (alpha,), out, algorithm)
+    return elementwise(out, "elu", (alpha,), algorithm, x)
 
 
 def elu_backward(dy: Any, x: Any, *, alpha: float = 1.0, out: Any = None, algorithm: str = "auto") -> Any:
@@ -211,8 +208,7 @@ def elu_backward(dy: Any, x: Any, *, alpha: float = 1.0, out: Any = None, algori
     array
         Of the kind, shape and type of `x`.
     """
-    check_parameters(alpha=alpha)
-    return elementwise("elu", {"dy": dy, "x": x}, (alpha,), out, algorithm)
+    return elementwise(out, "elu", (alpha,), algorithm, dy, x)
 
 
 def sigmoid(x: Any, *, out: Any = None, algorithm: str = "auto") -> Any:
@@ -230,7 +226,7 @@ def sigmoid(x: Any, *, out: Any = None, algorithm: str = "auto") -> Any:
     array
         Of the kind, shape and type of `x`.
     """
-    return elementwise("sigmoid", {"x": x}, (), out, algorithm)
+    return elementwise(out, "sigmoid", (), algorithm, x)
 
 
 def sigmoid_backward(dy: Any, x: Any, *, out: Any = None, algorithm: str = "auto") -> Any:
@@ -248,7 +244,7 @@ def sigmoid_backward(dy: Any, x: Any, *, out: Any = None, algorithm: str = "auto
     array
         Of the kind, shape and type of `x`.
     """
-    return elementwise("sigmoid", {"dy": dy, "x": x}, (), out, algorithm)
+    return elementwise(out, "sigmoid", (), algorithm, dy, x)
 
 
 def log_sigmoid(x: Any, *, out: Any = None, algorithm: str = "auto") -> Any:
@@ -266,7 +262,7 @@ def log_sigmoid(x: Any, *, out: Any = None, algorithm: str = "auto") -> Any:
     array
         Of the kind, shape and type of `x`.
     """
-    return elementwise("log_sigmoid", {"x": x}, (), out, algorithm)
+    return elementwise(out, "log_sigmoid", (), algorithm, x)
 
 
 def log_sigmoid_backward(dy: Any, x: Any, *, out: Any = None, algorithm: str = "auto") -> Any:
@@ -284,7 +280,7 @@ def log_sigmoid_backward(dy: Any, x: Any, *, out: Any = None, algorithm: str = "
     array
         Of the kind, shape and type of `x`.
     """
-    return elementwise("log_sigmoid", {"dy": dy, "x": x}, (), out, algorithm)
+    return elementwise(out, "log_sigmoid", (), algorithm, dy, x)
 
 
 def hard_sigmoid(x: Any, *, out: Any = None, algorithm: str = "auto") -> Any:
@@ -302,7 +298,7 @@ def hard_sigmoid(x: Any, *, out: Any = None, algorithm: str = "auto") -> Any:
     array
         Of the kind, shape and type of `x`.
     """
-    return elementwise("hard_sigmoid", {"x": x}, (), out, algorithm)
+    return elementwise(out, "hard_sigmoid", (), algorithm, x)
 
 
 def hard_sigmoid_backward(dy: Any, x: Any, *, out: Any = None, algorithm: str = "auto") -> Any:
@@ -320,7 +316,7 @@ def hard_sigmoid_backward(dy: Any, x: Any, *, out: Any = None, algorithm: str = 
     array
         Of the kind, shape and type of `x`.
     """
-    return elementwise("hard_sigmoid", {"dy": dy, "x": x}, (), out, algorithm)
+    return elementwise(out, "hard_sigmoid", (), algorithm, dy, x)
 
 
 def tanh(x: Any, *, out: Any = None, algorithm: str = "auto") -> Any:
@@ -338,7 +334,7 @@ def tanh(x: Any, *, out: Any = None, algorithm: str = "auto") -> Any:
     array
         Of the kind, shape and type of `x`.
     """
-    return elementwise("tanh", {"x": x}, (), out, algorithm)
+    return elementwise(out, "tanh", (), algorithm, x)
 
 
 def tanh_backward(dy: Any, x: Any, *, out: Any = None, algorithm: str = "auto") -> Any:
@@ -356,7 +352,7 @@ def tanh_backward(dy: Any, x: Any, *, out: Any = None, algorithm: str = "auto") 
     array
         Of the kind, shape and type of `x`.
     """
-    return elementwise("tanh", {"dy": dy, "x": x}, (), out, algorithm)
+    return elementwise(out, "tanh", (), algorithm, dy, x)
 
 
 def hard_tanh(
@@ -380,8 +376,7 @@ def hard_tanh(
     array
         Of the kind, shape and type of `x`.
     """
-    check_parameters(min_val=min_val, max_val=max_val)
-    return elementwise("hard_tanh", {"x": x}, (min_val, max_val), out, algorithm)
+    return elementwise(out, "hard_tanh", (min_val, max_val), algorithm, x)
 
 
 def hard_tanh_backward(
@@ -405,8 +400,7 @@ def hard_tanh_backward(
     array
         Of the kind, shape and type of `x`.
     """
-    check_parameters(min_val=min_val, max_val=max_val)
-    return elementwise("hard_tanh", {"dy": dy, "x": x}, (min_val, max_val), out, algorithm)
+    return elementwise(out, "hard_tanh", (min_val, max_val), algorithm, dy, x)
 
 
 def softplus(x: Any, *, out: Any = None, algorithm: str = "auto") -> Any:
@@ -424,7 +418,7 @@ def softplus(x: Any, *, out: Any = None, algorithm: str = "auto") -> Any:
     array
         Of the kind, shape and type of `x`.
     """
-    return elementwise("softplus", {"x": x}, (), out, algorithm)
+    return elementwise(out, "softplus", (), algorithm, x)
 
 
 def softplus_backward(dy: Any, x: Any, *, out: Any = None, algorithm: str = "auto") -> Any:
@@ -442,7 +436,7 @@ def softplus_backward(dy: Any, x: Any, *, out: Any = None, algorithm: str = "aut
     array
         Of the kind, shape and type of `x`.
     """
-    return elementwise("softplus", {"dy": dy, "x": x}, (), out, algorithm)
+    return elementwise(out, "softplus", (), algorithm, dy, x)
 
 
 def gelu(x: Any, *, approximate: str = "none", out: Any = None, algorithm: str = "auto") -> Any:
@@ -464,7 +458,7 @@ def gelu(x: Any, *, approximate: str = "none", out: Any = None, algorithm: str =
     """
     check_parameters(approximate=approximate)
     function = "gelu" if approximate == "none" else "gelu_tanh"
-    return elementwise(function, {"x": x}, (), out, algorithm)
+    return elementwise(out, function, (), algorithm, x)
 
 
 def gelu_backward(
@@ -487,9 +481,8 @@ def gelu_backward(
         Of the kind, shape and type of `x`.
     """
     check_parameters(approximate=approximate)
-    return elementwise(
-        "gelu" if approximate == "none" else "gelu_tanh", {"dy": dy, "x": x}, (), out, algorithm
-    )
+    function = "gelu" if approximate == "none" else "gelu_tanh"
+    return elementwise(out, function, (), algorithm, dy, x)
 
 
 def silu(x: Any, *, out: Any = None, algorithm: str = "auto") -> Any:
@@ -507,7 +500,7 @@ def silu(x: Any, *, out: Any = None, algorithm: str = "auto") -> Any:
     array
         Of the kind, shape and type of `x`.
     """
-    return elementwise("silu", {"x": x}, (), out, algorithm)
+    return elementwise(out, "silu", (), algorithm, x)
 
 
 def silu_backward(dy: Any, x: Any, *, out: Any = None, algorithm: str = "auto") -> Any:
@@ -525,7 +518,7 @@ def silu_backward(dy: Any, x: Any, *, out: Any = None, algorithm: str = "auto") 
     array
         Of the kind, shape and type of `x`.
     """
-    return elementwise("silu", {"dy": dy, "x": x}, (), out, algorithm)
+    return elementwise(out, "silu", (), algorithm, dy, x)
 
 
 def softmax(x: Any, *, axis: int = -1, out: Any = None, algorithm: str = "auto") -> Any:
@@ -545,7 +538,7 @@ def softmax(x: Any, *, axis: int = -1, out: Any = None, algorithm: str = "auto")
     array
         Of the kind, shape and type of `x`.
     """
-    return rowwise(False, {"x": x}, axis, out, algorithm)
+    return rowwise(out, False, axis, algorithm, x)
 
 
 def softmax_backward(dy: Any, x: Any, *, axis: int = -1, out: Any = None, algorithm: str = "auto") -> Any:
@@ -565,7 +558,7 @@ def softmax_backward(dy: Any, x: Any, *, axis: int = -1, out: Any = None, algori
     array
         Of the kind, shape and type of `x`.
     """
-    return rowwise(False, {"dy": dy, "x": x}, axis, out, algorithm)
+    return rowwise(out, False, axis, algorithm, dy, x)
 
 
 def log_softmax(x: Any, *, axis: int = -1, out: Any = None, algorithm: str = "auto") -> Any:
@@ -585,7 +578,7 @@ def log_softmax(x: Any, *, axis: int = -1, out: Any = None, algorithm: str = "au
     array
         Of the kind, shape and type of `x`.
     """
-    return rowwise(True, {"x": x}, axis, out, algorithm)
+    return rowwise(out, True, axis, algorithm, x)
 
 
 def log_softmax_backward(dy: Any, x: Any, *, axis: int = -1, out: Any = None, algorithm: str = "auto") -> Any:
@@ -605,7 +598,7 @@ def log_softmax_backward(dy: Any, x: Any, *, axis: int = -1, out: Any = None, al
     array
         Of the kind, shape and type of `x`.
     """
-    return rowwise(True, {"dy": dy, "x": x}, axis, out, algorithm)
+    return rowwise(out, True, axis, algorithm, dy, x)
 
 
 def maxout(x: Any, *, pieces: int = 2, axis: int = -1, out: Any = None, algorithm: str = "auto") -> Any:
@@ -627,7 +620,7 @@ def maxout(x: Any, *, pieces: int = 2, axis: int = -1, out: Any = None, algorith
     array
         Of the kind and type of `x`; the axis has length G.
     """
-    return selection({"x": x}, pieces, axis, out, algorithm)
+    return selection(out, pieces, axis, algorithm, x)
 
 
 def maxout_backward(
@@ -653,4 +646,4 @@ def maxout_backward(
     array
         Of the kind, shape and type of `x`.
     """
-    return selection({"dy": dy, "x": x}, pieces, axis, out, algorithm)
+    return selection(out, pieces, axis, algorithm, dy, x)

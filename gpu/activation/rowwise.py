@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Final
 
 from gaugeblock.gpu.runtime.arrays import Exchange
@@ -11,12 +10,14 @@ from gaugeblock.gpu.runtime.launching import (
     AXES,
     CLAUSES,
     LAYOUT,
+    by_name,
     check_algorithm,
     elements_from,
     pack,
     steps,
 )
 from gaugeblock.gpu.runtime.layout import Layout, collapse, outer_slices
+from gaugeblock.gpu.runtime.plan import planned
 from gaugeblock.reference.activation import check_dy, row_axis
 
 __all__ = ["rowwise"]
@@ -28,9 +29,11 @@ LONG_VARIANT: Final = (1024, 8)
 """For rows that do not."""
 
 
-def rowwise(logarithm: bool, arrays: Mapping[str, Any], axis: int, out: Any, algorithm: str) -> Any:
-    """Check, choose, launch: softmax, log-softmax or a gradient."""
+@planned
+def rowwise(out: Any, logarithm: bool, axis: int, algorithm: str, *operands: Any) -> Any:
+    """Check, choose, launch: softmax or log-softmax of x, or a gradient of dy and x."""
     check_algorithm(algorithm, "auto", "naive")
+    arrays = by_name(operands)
     exchange = Exchange(CLAUSES, arrays)
     shape = exchange.shapes["x"]
     along = row_axis(shape, axis)
@@ -42,7 +45,6 @@ def rowwise(logarithm: bool, arrays: Mapping[str, Any], axis: int, out: Any, alg
     x = exchange.input("x")
     dy = exchange.input("dy") if "dy" in arrays else None
     result = exchange.output()
-    exchange.before_launch()
     _launch_rows(logarithm, exchange.dtype, x, dy, result, along, algorithm)
     return exchange.result()
 

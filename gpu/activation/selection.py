@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Final
 
 from gaugeblock.gpu.runtime.arrays import Exchange
@@ -11,12 +10,14 @@ from gaugeblock.gpu.runtime.launching import (
     AXES,
     CLAUSES,
     LAYOUT,
+    by_name,
     check_algorithm,
     elements_from,
     pack,
     steps,
 )
 from gaugeblock.gpu.runtime.layout import collapse, outer_slices
+from gaugeblock.gpu.runtime.plan import planned
 from gaugeblock.reference.activation import check_dy, maxout_shape, row_axis
 
 __all__ = ["selection"]
@@ -25,9 +26,11 @@ BLOCK: Final = 256
 """Threads of a block."""
 
 
-def selection(arrays: Mapping[str, Any], pieces: int, axis: int, out: Any, algorithm: str) -> Any:
-    """Check, choose, launch: maxout or its gradient."""
+@planned
+def selection(out: Any, pieces: int, axis: int, algorithm: str, *operands: Any) -> Any:
+    """Check, choose, launch: maxout of x, or its gradient of dy and x."""
     check_algorithm(algorithm, "auto", "naive")
+    arrays = by_name(operands)
     exchange = Exchange(CLAUSES, arrays)
     shape = exchange.shapes["x"]
     groups = maxout_shape(shape, pieces=pieces, axis=axis)
@@ -42,7 +45,6 @@ def selection(arrays: Mapping[str, Any], pieces: int, axis: int, out: Any, algor
     x = exchange.input("x")
     dy = exchange.input("dy") if "dy" in arrays else None
     result = exchange.output()
-    exchange.before_launch()
     _launch_maxout(exchange.dtype, x, dy, result, pieces, along, algorithm)
     return exchange.result()
 

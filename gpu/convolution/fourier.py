@@ -133,10 +133,14 @@ class _Circles:
         """Numbers of a half spectrum along the last axis."""
         return self.points[2] // 2 + 1
 
-    @functools.cached_property
+    @property
     def roots(self) -> DeviceArray:
         """The roots of unity of the longest transform; shorter ones take every so many."""
-        return to_device(_roots(max(self.points)))
+        points = max(self.points)
+        constants = device().constants
+        if ("roots of unity", points) not in constants:
+            constants["roots of unity", points] = to_device(_roots(points))
+        return constants["roots of unity", points]
 
     # From an array to its spectra and back.
 

@@ -28,6 +28,7 @@ from gaugeblock.gpu.convolution.winograd import SIDES, winograd
 from gaugeblock.gpu.runtime.arrays import Exchange
 from gaugeblock.gpu.runtime.device import DTYPES, device
 from gaugeblock.gpu.runtime.launching import check_algorithm
+from gaugeblock.gpu.runtime.plan import planned
 from gaugeblock.reference.convolution import (
     conv_backward_bias_shape,
     conv_backward_input_shape,
@@ -113,7 +114,7 @@ def conv(
     >>> gpu.conv(signal, edges)
     array([[[ 0.,  1.,  0.,  0., -1.]]], dtype=float32)
     """
-    return _forward(x, w, bias, None, "none", False, stride, padding, dilation, groups, out, algorithm)
+    return _forward(out, x, w, bias, None, "none", False, stride, padding, dilation, groups, algorithm)
 
 
 def conv_fused(
@@ -148,7 +149,7 @@ def conv_fused(
     array, shape (N, K, ...)
         Of the kind and type of the inputs.
     """
-    return _forward(x, w, bias, residual, activation, True, stride, padding, dilation, groups, out, algorithm)
+    return _forward(out, x, w, bias, residual, activation, True, stride, padding, dilation, groups, algorithm)
 
 
 def conv_backward_input(
@@ -183,6 +184,21 @@ def conv_backward_input(
     array, of shape `input_shape`
         Of the kind and type of the inputs; 0 for a pixel that no window saw.
     """
+    return _conv_backward_input(out, dy, w, input_shape, stride, padding, dilation, groups, algorithm)
+
+
+@planned
+def _conv_backward_input(
+    out: Any,
+    dy: Any,
+    w: Any,
+    input_shape: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    groups: int,
+    algorithm: str,
+) -> Any:
     check_algorithm(algorithm, *ALGORITHMS)
     exchange = _exchange({"dy": dy, "w": w})
     steps = {"stride": stride, "padding": padding, "dilation": dilation}
@@ -231,6 +247,22 @@ def conv_transpose(
     array, shape (N, K, ...)
         Of the kind and type of the inputs.
     """
+    return _conv_transpose(out, x, w, bias, stride, padding, output_padding, dilation, groups, algorithm)
+
+
+@planned
+def _conv_transpose(
+    out: Any,
+    x: Any,
+    w: Any,
+    bias: Any,
+    stride: Any,
+    padding: Any,
+    output_padding: Any,
+    dilation: Any,
+    groups: int,
+    algorithm: str,
+) -> Any:
     check_algorithm(algorithm, *ALGORITHMS)
     exchange = _exchange({"x": x, "w": w, "bias": bias}, optional=("bias",))
     steps = {"stride": stride, "padding": padding, "dilation": dilation}
@@ -277,6 +309,21 @@ def conv_backward_weight(
     array, of shape `kernel_shape`
         Of the kind and type of the inputs.
     """
+    return _conv_backward_weight(out, dy, x, kernel_shape, stride, padding, dilation, groups, algorithm)
+
+
+@planned
+def _conv_backward_weight(
+    out: Any,
+    dy: Any,
+    x: Any,
+    kernel_shape: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    groups: int,
+    algorithm: str,
+) -> Any:
     check_algorithm(algorithm, *ALGORITHMS)
     exchange = _exchange({"dy": dy, "x": x})
     steps = {"stride": stride, "padding": padding, "dilation": dilation}
@@ -287,7 +334,6 @@ def conv_backward_weight(
     if 0 in shape:
         return exchange.result()
     arrays = Arrays(y=exchange.input("dy"), x=exchange.input("x"), w=exchange.output())
-    exchange.before_launch()
     _launch(WEIGHT, geometry, arrays, exchange.dtype, algorithm)
     return exchange.result()
 
@@ -307,6 +353,11 @@ def conv_backward_bias(dy: Any, *, out: Any = None, algorithm: str = "auto") -> 
     array, shape (K,)
         Of the kind and type of `dy`.
     """
+    return _conv_backward_bias(out, dy, algorithm)
+
+
+@planned
+def _conv_backward_bias(out: Any, dy: Any, algorithm: str) -> Any:
     check_algorithm(algorithm, "auto")
     exchange = _exchange({"dy": dy})
     shape = exchange.shapes["dy"]
@@ -316,7 +367,6 @@ def conv_backward_bias(dy: Any, *, out: Any = None, algorithm: str = "auto") -> 
         return exchange.result()
     geometry = Geometry(shape[0], 1, shape[1], 0, Windows.slide(size=shape[2:], kernel=(1,) * len(shape[2:])))
     arrays = Arrays(y=exchange.input("dy"), bias=exchange.output())
-    exchange.before_launch()
     problem.sum_bias(geometry, arrays, exchange.dtype)
     return exchange.result()
 
@@ -433,7 +483,9 @@ def _pieces(geometry: Geometry, tile: str) -> int:
     return max(1, min(wanted, K // problem.PIECE))
 
 
+@planned
 def _forward(
+    out: Any,
     x: Any,
     w: Any,
     bias: Any,
@@ -444,7 +496,6 @@ def _forward(
     padding: Any,
     dilation: Any,
     groups: int,
-    out: Any,
     algorithm: str,
 ) -> Any:
     check_algorithm(algorithm, *ALGORITHMS)
@@ -470,7 +521,6 @@ def _forward(
         residual=None if residual is None else exchange.input("residual"),
         y=exchange.output(),
     )
-    exchange.before_launch()
     _launch(FORWARD, geometry, arrays, exchange.dtype, algorithm, activation)
     return exchange.result()
 
@@ -483,6 +533,5 @@ def _input_gradient(exchange: Exchange, gradient: str, geometry: Geometry, algor
         bias=exchange.input("bias") if "bias" in exchange.shapes else None,
         x=exchange.output(),
     )
-    exchange.before_launch()
     _launch(INPUT, geometry, arrays, exchange.dtype, algorithm)
     return exchange.result()

@@ -19,9 +19,10 @@ from gaugeblock.gpu.runtime.device import (
     as_device_array,
     device,
     phantom,
-    span,
 )
+from gaugeblock.gpu.runtime.form import span
 from gaugeblock.gpu.runtime.layout import overlaps_itself
+from gaugeblock.gpu.runtime.recording import only_here
 
 __all__ = ["Exchange", "upload"]
 
@@ -177,11 +178,6 @@ class Exchange:
             self._result = self._views[twins[0]] if twins else upload(self._out)
         return self._result
 
-    def before_launch(self) -> None:
-        """Wait for other streams that an input may still be written on."""
-        if any(_foreign_stream(value) for value in (*self._given.values(), self._out)):
-            device().driver.Context.synchronize()
-
     def result(self) -> Any:
         """Return the result as the kind of array that came in."""
         if self._result is None:  # nothing was computed: the result is empty
@@ -192,12 +188,12 @@ class Exchange:
                 return self._result.get()
             self._out[...] = self._result.get()
             return self._out
-        self.before_launch()  # and let those streams see the result
         return self._result if self._out is None else self._out
 
 
 def upload(array: NDArray[Any]) -> DeviceArray:
     """Copy a NumPy array to the device with its strides and its distance from a 16-byte boundary."""
+    only_here("an array is copied to the device")
     itemsize, pointer = array.dtype.itemsize, array.__array_interface__["data"][0]
     low, high = span(array)
     aligned = pointer % itemsize == 0 and all(stride % itemsize == 0 for stride in array.strides)
@@ -205,7 +201,7 @@ def upload(array: NDArray[Any]) -> DeviceArray:
         array = np.array(array, order="C")
         pointer, (low, high) = array.__array_interface__["data"][0], span(array)
     pad = (pointer + low) % 16
-    memory = device().driver.mem_alloc(max(1, pad + high - low))
+    memory = device().allocate(max(1, pad + high - low))
     first = int(memory) + pad
     if high > low:
         device().driver.memcpy_htod(first, _bytes(array, low, high))
@@ -261,13 +257,3 @@ def _same(one: Any, other: Any) -> bool:
         (s, t) for s, t, length in zip(a.strides, b.strides, a.shape, strict=False) if length > 1
     ]  # of an axis of length 1 the stride means nothing
     return here == there and a.shape == b.shape and all(s == t for s, t in steps)
-
-
-def _foreign_stream(value: Any) -> bool:
-    """Return whether an array says that work on it is queued elsewhere than on the default stream."""
-    if value is None or isinstance(value, (np.ndarray, DeviceArray)):
-        return False
-    torch = sys.modules.get("torch")
-    if torch is not None and isinstance(value, torch.Tensor):  # whose interface does not say
-        return bool(torch.cuda.current_stream(value.device).cuda_stream)
-    return value.__cuda_array_interface__.get("stream") not in (None, 1)

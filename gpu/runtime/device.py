@@ -12,8 +12,10 @@ import functools
 import importlib
 import math
 import os
+import struct
 import threading
 import warnings
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -23,6 +25,9 @@ from ml_dtypes import bfloat16
 from numpy.typing import NDArray
 
 from gaugeblock.gpu.runtime import compiler, cuda_driver
+from gaugeblock.gpu.runtime.form import Form, form_of, span
+from gaugeblock.gpu.runtime.memory import Block, Pool
+from gaugeblock.gpu.runtime.recording import Launch, only_here, thread
 
 __all__ = [
     "DTYPES",
@@ -49,6 +54,39 @@ class DeviceUnavailable(RuntimeError):
     """``GAUGEBLOCK_DEVICE`` asks for a device that this machine does not have."""
 
 
+def _give_back(constants: dict[object, DeviceArray], memory: Pool) -> None:
+    constants.clear()
+    memory.trim()
+
+
+class Plans(threading.local):
+    """The calls that a thread has made before, by what they had in common."""
+
+    def __init__(self) -> None:
+        self.known: dict[tuple[object, ...], Any] = {}
+
+
+class Prepared:
+    """A kernel and its signature, in the notation of :mod:`struct`: to be launched, or noted."""
+
+    def __init__(self, function: Any, module: Any, signature: str) -> None:
+        self.function = function.prepare(signature)
+        self.struct = struct.Struct(f"@{signature}")
+        self._module = module
+
+    def prepared_async_call(
+        self, grid: tuple[int, ...], block: tuple[int, ...], stream: Any, *args: Any, shared_size: int = 0
+    ) -> None:
+        """Launch as ``pycuda.driver.Function`` does, without a stream on that of the call."""
+        if thread.recorder is not None:
+            packed = self.struct.pack(*args)
+            thread.recorder.launches.append(Launch(self, grid, block, packed, shared_size))
+            return
+        self.function.prepared_async_call(
+            grid, block, stream or thread.stream or None, *args, shared_size=shared_size
+        )
+
+
 @dataclass(eq=False)
 class Device:
     """The device that the kernels run on.
@@ -59,7 +97,7 @@ class Device:
         ``pycuda.driver``; without PyCUDA :mod:`gaugeblock.gpu.runtime.cuda_driver`, or the simulator's, both
         with the same names.
     loader : module
-        Which of the last two loads and launches kernels.
+        Which of the last two allocates memory, loads kernels and launches them.
     name : str
         What the device calls itself.
     simulated : bool
@@ -74,6 +112,12 @@ class Device:
         Of the compiler and, on a GPU, of PyCUDA and the driver.
     most_blocks : int
         CUDA's limit on the first dimension of a grid; less if simulated, see `blocks`.
+    plans : Plans
+        The calls that it knows (:mod:`gaugeblock.gpu.runtime.plan`).
+    constants : dict
+        Arrays that operations keep there, such as tables.
+    memory : Pool
+        Where memory comes from; ``device().memory.trim()`` gives the driver what nobody uses.
     """
 
     driver: Any
@@ -85,8 +129,16 @@ class Device:
     reason: str
     versions: dict[str, str] = field(default_factory=dict)
     most_blocks: int = (1 << 31) - 1
-    _functions: dict[tuple[object, ...], Any] = field(default_factory=dict, repr=False)
+    plans: Plans = field(default_factory=lambda: Plans(), repr=False)
+    constants: dict[object, DeviceArray] = field(default_factory=dict, repr=False)
+    _functions: dict[tuple[object, ...], Prepared] = field(default_factory=dict, repr=False)
     _limits: dict[str, int] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        # PyCUDA's memory can only be freed by the thread that asked for it.
+        self.memory = Pool(self.loader.mem_alloc, keeps=not self.simulated)
+        # Before the interpreter takes the driver apart.
+        weakref.finalize(self, _give_back, self.constants, self.memory)
 
     def blocks(self, parts: int) -> int:
         """Return in how many blocks a kernel is launched whose blocks loop over so many parts of its work.
@@ -117,11 +169,15 @@ class Device:
         key = (source, entry, defines)
         if key not in self._functions:
             module = self.load(self._binary(source, dict(defines)))
-            function = module.get_function(entry)
-            function.prepare(signature)
             # The module is kept beside the function: unloading it would take the code away.
-            self._functions[key] = (function, module)
-        return self._functions[key][0]
+            self._functions[key] = Prepared(module.get_function(entry), module, signature)
+        return self._functions[key]
+
+    def allocate(self, nbytes: int) -> Any:
+        """Return memory, as an integer its address, which is given back with the object."""
+        if thread.recorder is not None:
+            return thread.recorder.allocate(nbytes)
+        return Block(self.memory.shelf(nbytes))
 
     def load(self, binary: bytes | str) -> Any:
         """Return a module with ``get_function``, of PTX or of a cubin."""
@@ -278,7 +334,8 @@ def _probe(candidate: Device) -> None:
     driver = candidate.driver
     result = np.zeros(32, np.int32)
     memory = driver.mem_alloc(result.nbytes)
-    candidate.function("shared/probe.cu", "probe", "P").prepared_call((1, 1, 1), (32, 1, 1), int(memory))
+    probe = candidate.function("shared/probe.cu", "probe", "P")
+    probe.prepared_async_call((1, 1, 1), (32, 1, 1), None, int(memory))
     driver.memcpy_dtoh(result, memory)
     if not np.array_equal(result, 3 * np.arange(32) + 1):
         raise RuntimeError("a test kernel computed a wrong result")
@@ -318,6 +375,8 @@ class DeviceArray:
            [0.]], dtype=float32)
     """
 
+    __slots__ = ("__weakref__", "form", "owner", "pointer")
+
     def __init__(
         self,
         shape: tuple[int, ...],
@@ -325,18 +384,42 @@ class DeviceArray:
         strides: tuple[int, ...] | None = None,
         pointer: int | None = None,
         *,
-        owner: object = None,
+        owner: Any = None,
         writable: bool = True,
     ) -> None:
-        self.shape = tuple(shape)
-        self.dtype = np.dtype(dtype)
-        self.strides = packed_strides(self.shape, self.dtype.itemsize) if strides is None else tuple(strides)
+        self.form = form_of(tuple(shape), dtype, None if strides is None else tuple(strides), writable)
         if pointer is None:
-            memory = device().driver.mem_alloc(max(1, self.nbytes))
-            owner, pointer = memory, int(memory)
+            owner = device().allocate(max(1, self.nbytes))
+            pointer = int(owner)
         self.pointer = pointer
         self.owner = owner
-        self.writable = writable
+
+    @classmethod
+    def at(cls, form: Form, pointer: int, owner: object) -> DeviceArray:
+        """Return an array that looks like others, at an address."""
+        self = cls.__new__(cls)
+        self.form, self.pointer, self.owner = form, pointer, owner
+        return self
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Its shape."""
+        return self.form.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Its element type."""
+        return self.form.dtype
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Its strides in bytes."""
+        return self.form.strides
+
+    @property
+    def writable(self) -> bool:
+        """Whether it may be an output."""
+        return self.form.writable
 
     @property
     def ndim(self) -> int:
@@ -395,6 +478,7 @@ class DeviceArray:
 
     def get(self) -> NDArray[Any]:
         """Return a copy in host memory, in C order."""
+        only_here("an array is copied to the host")
         low, high = span(self)
         host = np.empty(high - low, np.uint8)
         if host.size:
@@ -438,14 +522,19 @@ def as_device_array(value: Any) -> DeviceArray:
     if strides is not None and any(stride % dtype.itemsize for stride in strides):
         raise TypeError(f"strides {tuple(strides)} are no multiples of the element size {dtype.itemsize}")
     pointer, read_only = interface["data"]
-    if not device().simulated:
-        _refuse_elsewhere(pointer)
+    if pointer % dtype.alignment:
+        raise TypeError(
+            f"the first element lies at {pointer:#x}, expected a multiple of {dtype.alignment} for {dtype}"
+        )
+    refuse_elsewhere(pointer)
     return DeviceArray(shape, dtype, strides, pointer, owner=value, writable=not read_only)
 
 
-def _refuse_elsewhere(pointer: int) -> None:
+def refuse_elsewhere(pointer: int) -> None:
     """Refuse memory of another GPU than the one that the kernels run on."""
-    place = cuda_driver.ordinal_of(pointer) if pointer else None
+    if device().simulated or cuda_driver.alone() or not pointer:
+        return
+    place = cuda_driver.ordinal_of(pointer)
     if place not in (None, cuda_driver.ordinal()):
         raise TypeError(
             f"an array lies on GPU {place}, the kernels run on GPU {cuda_driver.ordinal()} (CUDA_DEVICE)"
@@ -472,6 +561,7 @@ def to_device(array: NDArray[Any]) -> DeviceArray:
     """
     if not isinstance(array, np.ndarray):
         raise TypeError(f"a {type(array).__name__} is no NumPy array")
+    only_here("an array is copied to the device")
     packed = np.ascontiguousarray(array).reshape(array.shape)
     copy = DeviceArray(packed.shape, packed.dtype)
     if packed.nbytes:
@@ -480,23 +570,6 @@ def to_device(array: NDArray[Any]) -> DeviceArray:
 
 
 # Layouts -------------------------------------------------------------------------------------------------
-
-
-def packed_strides(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
-    """Return the strides in bytes of an array in C order."""
-    strides, step = [], itemsize
-    for length in reversed(shape):
-        strides.append(step)
-        step *= max(1, length)
-    return tuple(reversed(strides))
-
-
-def span(array: Any) -> tuple[int, int]:
-    """Return the first byte and the end of what the array touches, relative to its first element."""
-    if 0 in array.shape:
-        return 0, 0
-    reach = [(length - 1) * stride for length, stride in zip(array.shape, array.strides, strict=True)]
-    return sum(r for r in reach if r < 0), sum(r for r in reach if r > 0) + int(array.dtype.itemsize)
 
 
 def view_of_span(memory: NDArray[np.uint8], array: Any, offset: int) -> NDArray[Any]:

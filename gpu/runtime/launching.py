@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import struct
-from typing import Final
+from collections.abc import Sequence
+from typing import Any, Final
 
 import numpy as np
 
@@ -15,6 +16,7 @@ __all__ = [
     "CLAUSES",
     "LAYOUT",
     "MOST_BLOCKS",
+    "by_name",
     "check_algorithm",
     "elements_from",
     "float32",
@@ -48,6 +50,11 @@ def steps(*arrays: DeviceArray) -> tuple[tuple[int, ...], ...]:
 def elements_from(array: DeviceArray, offset: int) -> int:
     """Return the address of the element at an offset from the first."""
     return array.pointer + offset * int(array.dtype.itemsize)
+
+
+def by_name(operands: Sequence[Any]) -> dict[str, Any]:
+    """Return the arrays of an activation, x alone, or those of its gradient, dy and x."""
+    return dict(zip(("dy", "x")[-len(operands) :], operands, strict=True))
 
 
 def check_algorithm(algorithm: str, *known: str) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from gaugeblock.gpu.runtime.device import DTYPES, ELEMENTS, DeviceArray, device, packed_strides
+from gaugeblock.gpu.runtime.device import DTYPES, ELEMENTS, DeviceArray, device
+from gaugeblock.gpu.runtime.form import packed_strides
 from gaugeblock.gpu.runtime.launching import AXES, LAYOUT, elements_from, pack, steps
 from gaugeblock.gpu.runtime.layout import collapse, outer_slices
 

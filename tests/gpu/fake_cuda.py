@@ -7,7 +7,6 @@ Arguments are read as the driver reads them, from addresses and by the sizes of 
 import ctypes
 import sys
 import threading
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -51,11 +50,14 @@ class FakeCuda:
         self.kernels: list[tuple[Any, str, str]] = []
         self.launches: list[tuple[str, tuple[int, ...], int]] = []
         self.loaded: list[bytes] = []
-        self.ordinal_of_memory = 0
-        self.cuLaunchKernel = partial(FakeCuda._launch, self)  # which takes the attribute argtypes
+        self.events: list[int] = []  # the streams that they were recorded on
+        self.waits: list[tuple[int, int]] = []  # a stream, and whom it waits for
+        self.failure = 0  # of the kernel that was launched last
+        self.ordinal_of_memory, self.count = 0, 1
 
     def cuGetErrorString(self, status: int, text: Any) -> int:
-        text._obj.value = b"named symbol not found" if status == NOT_FOUND else b"some error"
+        words = {NOT_FOUND: b"named symbol not found", 700: b"an illegal memory access was encountered"}
+        text._obj.value = words.get(status, b"some error")
         return 0
 
     def cuDriverGetVersion(self, version: Any) -> int:
@@ -63,6 +65,9 @@ class FakeCuda:
 
     def cuDeviceGet(self, handle: Any, number: Any) -> int:
         return put(handle, number.value) if number.value == 0 else 101
+
+    def cuDeviceGetCount(self, count: Any) -> int:
+        return put(count, self.count)
 
     def cuDeviceGetName(self, text: Any, size: int, handle: Any) -> int:
         text.value = b"Fake GPU"
@@ -87,7 +92,24 @@ class FakeCuda:
         self.contexts.current = context.value
         return 0
 
+    def cuEventCreate(self, event: Any, flags: Any) -> int:
+        self.events.append(0)
+        return put(event, len(self.events))
+
+    def cuEventRecord(self, event: Any, stream: Any) -> int:
+        self.events[event.value - 1] = stream.value or 0
+        return 0
+
+    def cuStreamWaitEvent(self, stream: Any, event: Any, flags: Any) -> int:
+        self.waits.append((stream.value or 0, self.events[event.value - 1]))
+        return 0
+
+    def cuEventDestroy_v2(self, event: Any) -> int:
+        return 0
+
     def cuCtxSynchronize(self) -> int:
+        if self.failure:
+            return self.failure
         return 0 if getattr(self.contexts, "current", None) else 201
 
     def cuMemAlloc_v2(self, address: Any, size: Any) -> int:
@@ -140,16 +162,18 @@ class FakeCuda:
         known = launcher.parameters(text, entry)
         return put(size, known[number.value].size) if number.value < len(known) else 1
 
-    def _launch(self, kernel: Any, *rest: Any) -> int:
-        *sizes, stream, addresses, extra = rest
-        gx, gy, gz, bx, by, bz, shared = sizes
+    def cuLaunchKernelEx(self, reference: Any, kernel: Any, addresses: Any, extra: Any) -> int:
+        config = reference._obj
+        gx, gy, gz, bx, by, bz, shared = (getattr(config, name) for name, _ in config._fields_[:7])
         assert extra is None
-        assert getattr(self.contexts, "current", None)
+        assert config.count == 0
+        if not getattr(self.contexts, "current", None):
+            return 201
         function, text, entry = self.kernels[kernel.value - 1]
         packed = b""
         for address, parameter in zip(addresses, launcher.parameters(text, entry), strict=False):
             packed += bytes(-len(packed) % parameter.alignment) + ctypes.string_at(address, parameter.size)
-        self.launches.append((entry, (gx, gy, gz, bx, by, bz, shared), stream))
+        self.launches.append((entry, (gx, gy, gz, bx, by, bz, shared), config.stream or 0))
         function.prepare(f"{len(packed)}s").prepared_call(
             (gx, gy, gz), (bx, by, bz), packed, shared_size=shared
         )
@@ -176,7 +200,7 @@ def install(monkeypatch: pytest.MonkeyPatch, fake: Any) -> None:
     hide_pycuda(monkeypatch)
     monkeypatch.setattr(cuda_driver, "library", lambda: fake)
     monkeypatch.delenv("GAUGEBLOCK_DEVICE", raising=False)
-    for cached in (cuda_driver._primary, cuda_driver.ordinal, cuda_driver._launcher):
+    for cached in (cuda_driver._primary, cuda_driver.ordinal, cuda_driver.alone):
         monkeypatch.setattr(cuda_driver, cached.__name__, cached.__wrapped__)
 
 

@@ -107,7 +107,7 @@ def test_an_array_on_another_gpu_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(devices, "device", lambda: chosen)
     interface = {"shape": (4,), "typestr": "<f4", "data": (4096, False), "version": 3}
     assert as_device_array(SimpleNamespace(__cuda_array_interface__=interface)).pointer == 4096
-    fake.ordinal_of_memory = 1
+    fake.ordinal_of_memory, fake.count = 1, 2
     with pytest.raises(TypeError, match="lies on GPU 1, the kernels run on GPU 0"):
         as_device_array(SimpleNamespace(__cuda_array_interface__=interface))
 

@@ -69,6 +69,8 @@ def test_a_gpuarray_in_a_gpuarray_out(monkeypatch: pytest.MonkeyPatch) -> None:
     class GPUArray:
         def __init__(self, shape: tuple[int, ...], dtype: Any) -> None:
             self.memory = DeviceArray(shape, dtype)
+            self.shape, self.dtype, self.strides = self.memory.shape, self.memory.dtype, self.memory.strides
+            self.gpudata = self.memory.pointer
             self.__cuda_array_interface__ = self.memory.__cuda_array_interface__
 
     monkeypatch.setitem(__import__("sys").modules, "pycuda.gpuarray", SimpleNamespace(GPUArray=GPUArray))

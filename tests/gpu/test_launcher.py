@@ -3,7 +3,6 @@
 import ctypes
 import re
 import shutil
-import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -21,6 +20,7 @@ from gaugeblock.gpu.runtime import device as devices
 from gaugeblock.gpu.runtime.compiler import compile_source
 
 sys.path.insert(0, str(Path(__file__).parent))
+import stub_cuda
 from fake_cuda import choose, install, through_driver
 
 SOURCE = """
@@ -209,10 +209,7 @@ def test_prepared_calls_take_numbers_of_numpy_and_memory(monkeypatch: pytest.Mon
 def test_a_driver_in_c_is_called_with_what_it_declares(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    library = tmp_path / "libcuda.so.1"
-    source = Path(__file__).with_name("stub_cuda.c")
-    subprocess.run(["gcc", "-shared", "-fPIC", "-o", library, source], check=True)
-    names = {"libcuda.so.1": str(library)}
+    names = {"libcuda.so.1": str(stub_cuda.build(tmp_path))}
     real = ctypes.CDLL
     monkeypatch.setattr(
         ctypes, "CDLL", lambda name, *rest, **more: real(names.get(name, name), *rest, **more)

@@ -13,7 +13,8 @@ from gaugeblock.conformance.doors import conditions, syntax, values
 from gaugeblock.conformance.doors.signatures import INTEGERS, REALS, Compiled, Type
 from gaugeblock.conformance.doors.syntax import Misread, Statement
 from gaugeblock.conformance.doors.values import Buffer, Kind, Missing, Scope
-from gaugeblock.gpu.runtime.device import DTYPES, DeviceArray, as_device_array, device, span, view_of_span
+from gaugeblock.gpu.runtime.device import DTYPES, DeviceArray, as_device_array, device, view_of_span
+from gaugeblock.gpu.runtime.form import span
 from gaugeblock.gpu.runtime.launcher import Kernel, LaunchError, Parameter, Struct, check_limits
 from gaugeblock.gpu.runtime.launching import steps
 from gaugeblock.gpu.runtime.layout import overlaps_itself
