@@ -5,8 +5,8 @@ orders them (`knowledge`). What a kernel only reads is not looked at: from which
 is known before it runs (`pointers`). The other accesses are noted, and looked at when a batch of blocks has
 ended:
 
-1. most kernels give every byte to one thread. Where places rise evenly from thread to thread, that is seen
-   from the first and the last one;
+1. most kernels give every byte to one thread. Where places rise evenly from thread to thread, of all blocks
+   or of each, that is seen from the first and the last one;
 2. else every write leaves its thread's number on what it wrote, and every access must find its own, or none;
 3. only if that fails, and for kernels with fences, all that happened is played back (`history`).
 """
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Protocol
 
@@ -34,6 +34,8 @@ from gaugeblock.gpu.simulator.state.memory import Allocation
 
 _LONG = 1 << 22
 """Noted (thread, place) pairs after which a batch is looked at before it ends."""
+_RUNS = 1 << 8
+"""Runs of an access, such as those of its blocks, up to which they are looked at one by one."""
 _FEW = 64
 """Notes of a batch up to which it is tried whether their places rise evenly."""
 
@@ -50,7 +52,10 @@ class _Note:
 
 @dataclass(slots=True)
 class _Even:
-    """Places that rise evenly: of `count` threads from `thread` on, `step` bytes apart, `nbytes` each."""
+    """Places that rise evenly: of `count` threads from `thread` on, `step` bytes apart, `nbytes` each.
+
+    They are a part of what was noted, from `at` on.
+    """
 
     low: int
     high: int
@@ -59,6 +64,13 @@ class _Even:
     thread: int
     nbytes: int
     note: _Note
+    at: int = 0
+
+    def part(self) -> _Note:
+        """Return what these threads did of what was noted."""
+        mine, note = slice(self.at, self.at + self.count), self.note
+        values = tuple(each if len(each) == 1 else each[mine] for each in note.values)
+        return replace(note, lanes=note.lanes[mine], places=note.places[mine], values=values)
 
 
 class GlobalRaces:
@@ -197,19 +209,18 @@ class GlobalRaces:
         if self.batch.blocks == self.blocks and all(
             note.places is one.places and note.lanes is one.lanes for note in notes
         ):
-            return self._even(max(notes, key=_bytes)) is not None
-        new: dict[tuple[int, int, int], _Even] = {}
+            notes = [max(notes, key=_bytes)]
+        new: dict[tuple[int, int, int], list[_Even]] = {}
         for note in sorted(notes, key=_reads) if len(notes) > 1 else notes:
             key = id(note.places), id(note.lanes), note.nbytes
             if key in new:
                 continue
-            even = self._even(note)
-            if even is None:
+            new[key] = self._even(note)
+            if not new[key]:
                 return False
-            new[key] = even
         groups: list[list[_Even]] = []
         high = 0
-        for even in sorted(new.values(), key=_low) if len(new) > 1 else new.values():
+        for even in sorted((even for runs in new.values() for even in runs), key=_low):
             if groups and even.low < high:
                 first = groups[-1][0]
                 beside = (even.step, even.count, even.thread) == (first.step, first.count, first.thread)
@@ -231,19 +242,31 @@ class GlobalRaces:
             self.even[at:at] = group
         return True
 
-    def _even(self, note: _Note) -> _Even | None:
-        lanes, places = note.lanes, note.places
+    def _even(self, note: _Note) -> list[_Even]:
+        """Return runs of threads whose places rise evenly; nothing if they are none, or too many."""
+        lanes, places, nbytes = note.lanes, note.places, note.nbytes
         count = len(lanes)
         low, first = int(places[0]), int(lanes[0])
         if count == 1:
-            return _Even(low, low + note.nbytes, note.nbytes, 1, self.first + first, note.nbytes, note)
-        if len(places) != count or int(lanes[-1]) - first != count - 1:
-            return None
+            return [_Even(low, low + nbytes, nbytes, 1, self.first + first, nbytes, note)]
+        if len(places) != count:
+            return []
         step = int(places[1]) - low
+        if step < nbytes:
+            return []
         high = low + step * (count - 1)
-        if step < note.nbytes or int(places[-1]) != high or not every(places[1:] - places[:-1] == step):
-            return None
-        return _Even(low, high + note.nbytes, step, count, self.first + first, note.nbytes, note)
+        steps = places[1:] - places[:-1] == step
+        if int(lanes[-1]) - first == count - 1 and int(places[-1]) == high and every(steps):
+            return [_Even(low, high + nbytes, step, count, self.first + first, nbytes, note)]
+        starts = [0, *(np.flatnonzero(~steps | (lanes[1:] - lanes[:-1] != 1)) + 1).tolist()]
+        if len(starts) > _RUNS:
+            return []
+        ends = [*starts[1:], count]
+        lows, threads = places[starts].tolist(), (self.first + lanes[starts]).tolist()
+        return [
+            _Even(low, low + step * (end - at - 1) + nbytes, step, end - at, thread, nbytes, note, at)
+            for at, end, low, thread in zip(starts, ends, lows, threads, strict=True)
+        ]
 
     # 2. Owners.
 
@@ -320,8 +343,9 @@ class GlobalRaces:
         if self.history is None:
             self.history = History(self.grounds.size >> self.grounds.shift, self._known(), self._tell)
             for even in self.even:
-                self.sources.setdefault(id(even.note.source), even.note)
-                access = self._access(even.note, even.thread - int(even.note.lanes[0]))
+                note = even.part()
+                self.sources.setdefault(id(note.source), note)
+                access = self._access(note, even.thread - int(note.lanes[0]))
                 self.history.mark(access)
                 self.history.store(access)
             self.even.clear()

@@ -160,13 +160,16 @@ class Batch:
         return self.ticks
 
     def _block_index(self, axis: int) -> Array:
-        gx, gy, _ = self.grid
+        gx, gy, gz = self.grid
         step = (1, gx, gx * gy)[axis]
         if self.blocks == 1:
             return np.array([self.first // step % self.grid[axis]], np.uint32)
         if self.grid[axis] == 1:
             return np.zeros(1, np.uint32)
-        return ((self.first + self.place.block_of) // step % self.grid[axis]).astype(np.uint32)
+        number = self.first + self.place.block_of
+        number = number // step if step > 1 else number
+        last = step * self.grid[axis] == gx * gy * gz
+        return (number if last else number % self.grid[axis]).astype(np.uint32)
 
     # Naming lanes.
 
