@@ -167,8 +167,9 @@ def main() -> None:
         print(line)
     if wish.json:
         about = {
-            "command": " ".join(["python", "tests/benchmarks/bench_host.py", *sys.argv[1:]]),
-            "rounds": wish.rounds,
+            "command": f"python tests/benchmarks/bench_host.py --rounds {wish.rounds}"
+            f"{' --beside TREE' if wish.beside else ''} --json {wish.json.name}",
+            "load": round(os.getloadavg()[0], 1),
             "processor": platform.processor() or platform.machine(),
             "python": platform.python_version(),
             "numpy": importlib.metadata.version("numpy"),
