@@ -22,7 +22,7 @@ BATCH_AXES: Final = 4
 """The batch axes that a kernel has room for (``kernels/gemm/gemm.cuh``)."""
 
 TILES: Final = {
-    "tensor128": (128, 256),
+    "tensor128": (128, 128),
     "tensor64": (64, 128),
     "tile128": (128, 256),
     "tile64": (64, 256),
@@ -355,14 +355,18 @@ def _launch_tiled(problem: _Problem, batch: Layout, offsets: tuple[int, ...], al
         _copy(pointers[0], outer=a[-2], k=a[-1], batch=batch.strides[0], lanes=lanes),
         _copy(pointers[1], outer=b[-1], k=b[-2], batch=batch.strides[1], lanes=lanes),
     )
-    defines: tuple[tuple[str, object], ...] = (*problem.types, ("TILE", side))
+    # The kernels have a variant for each kind of copy, and two for the order of scalars.
+    defines = (
+        ("COPY_A", min(copies[0], 2)),
+        ("COPY_B", min(copies[1], 2)),
+        *problem.types,
+        ("TILE", side),
+    )
+    hints = tuple(int(copy == SCALARS_ALONG_OUTER) for copy in copies)
     if algorithm.startswith("tensor"):
-        # This kernel has a variant for each kind of copy, and two for the order of scalars.
-        defines = (("COPY_A", min(copies[0], 2)), ("COPY_B", min(copies[1], 2)), *defines)
         source, entry, neighbours = "gemm/tensor_core.cu", "gemm_tensor_core", 8
-        hints = tuple(int(copy == SCALARS_ALONG_OUTER) for copy in copies)
     else:
-        source, entry, neighbours, hints = "gemm/tiled.cu", "gemm_tiled", 4, copies
+        source, entry, neighbours = "gemm/tiled.cu", "gemm_tiled", 4
     # Neighbours in a row are written at once if that row is contiguous and aligned.
     wide = out[-1] == 1 and pointers[3] % (problem.out.array.dtype.itemsize * neighbours) == 0
     wide = wide and all(stride % neighbours == 0 for stride in (out[-2], *batch.strides[3]))

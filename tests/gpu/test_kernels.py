@@ -18,7 +18,14 @@ ROWS = [
     for (threads, items), long in [*((v, 0) for v in rowwise.ROW_VARIANTS), (rowwise.LONG_VARIANT, 1)]
 ]
 VARIANTS: list[tuple[str, dict[str, Any]]] = [
-    *(("gemm/tiled.cu", {"ELEMENT": e, "TILE": tile}) for e in ELEMENTS.values() for tile in (32, 64, 128)),
+    *(
+        ("gemm/tiled.cu", {"ELEMENT": e, "TILE": tile, "COPY_A": a, "COPY_B": b})
+        for e, tile, (a, b) in itertools.product(ELEMENTS.values(), (32, 64, 128), ((0, 1), (1, 0)))
+    ),
+    *(
+        ("gemm/tiled.cu", {"ELEMENT": "float", "TILE": tile, "COPY_A": 2, "COPY_B": 2})
+        for tile in (32, 64, 128)
+    ),
     *(
         ("gemm/tensor_core.cu", {"ELEMENT": "bfloat16", "TILE": tile, "COPY_A": a, "COPY_B": b})
         for tile, (a, b) in itertools.product((64, 128), ((0, 1), (1, 0), (2, 2)))
@@ -63,13 +70,9 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
         ("unit/lstm.cu", {"ELEMENT": element, "EXAMPLES": examples, "SAVE": save, "VECTORS": 1})
         for element, examples, save in (("float", 8, 1), ("bfloat16", 8, 0), ("float16", 1, 1))
     ),
-    *(("gemm/tiled.cu", {"ELEMENT": "float16", "RESULT": "float", "TILE": tile}) for tile in (32, 128)),
     *(
-        (
-            "gemm/tensor_core.cu",
-            {"ELEMENT": "float16", "RESULT": "float", "TILE": tile, "COPY_A": 0, "COPY_B": 0},
-        )
-        for tile in (64, 128)
+        (source, {"ELEMENT": "float16", "RESULT": "float", "TILE": tile, "COPY_A": 0, "COPY_B": 0})
+        for source, tile in itertools.product(("gemm/tiled.cu", "gemm/tensor_core.cu"), (64, 128))
     ),
 ]
 

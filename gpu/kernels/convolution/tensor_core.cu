@@ -14,6 +14,8 @@
 // Sources: PTX ISA, "Matrix multiply-accumulate"; NVIDIA CUTLASS, "Implicit GEMM convolution".
 
 #include "convolution/implicit_gemm.cuh"
+
+#define WARP_N 32
 #include "shared/tensor_core.cuh"
 
 constexpr int ROWS = CHUNKS, APART = TILE / ROWS;
@@ -78,7 +80,7 @@ struct Loader {
             for (int i = 0; i < ROWS; ++i) {
                 const bool exists = (k < end) & sees(v, i);
                 const ELEMENT* from = exists ? base[i] + at.offset : array;
-                copy_async(stage + place_of<false>(outer + i * APART, k), from, exists ? 16 : 0);
+                copy_async<16>(stage + place_of<false>(outer + i * APART, k), from, exists ? 16 : 0);
             }
         } else {
             Vector<ELEMENT> held[ROWS];

@@ -10,9 +10,13 @@
 //   VECTORS_ALONG_OUTER  m (of a) or n (of b) is: shared memory holds rows of TILE m or n, ldmatrix transposes
 //   SCALARS              element by element, into rows of 32 k
 //
+// Steps that lie inside both matrices have a loop of their own, without bounds.
+//
 // Source: PTX ISA, "Matrix multiply-accumulate".
 
 #include "gemm/gemm.cuh"
+
+#define WARP_N (TILE == 128 ? 64 : 32)
 #include "shared/tensor_core.cuh"
 
 enum Copy : int { VECTORS_ALONG_K = 0, VECTORS_ALONG_OUTER = 1, SCALARS = 2 };
@@ -42,13 +46,13 @@ __device__ __forceinline__ void copy_step(const Operand& operand, long long k, l
             const long long at = operand.first + outer;
             const int valid = k + kk < K ? clamp_to_lanes(operand.length - at) : 0;
             const ELEMENT* from = operand.matrix + (valid ? at + (k + kk) * operand.k_stride : 0);
-            copy_async(stage + place_of<true>(outer, kk), from, valid * static_cast<int>(sizeof(ELEMENT)));
+            copy_async<16>(stage + place_of<true>(outer, kk), from, valid * static_cast<int>(sizeof(ELEMENT)));
         } else if constexpr (COPY == VECTORS_ALONG_K) {
             const int outer = chunk / (BK / LANES), kk = chunk % (BK / LANES) * LANES;
             const long long at = operand.first + outer;
             const int valid = at < operand.length ? clamp_to_lanes(K - k - kk) : 0;
             const ELEMENT* from = operand.matrix + (valid ? at * operand.outer_stride + k + kk : 0);
-            copy_async(stage + place_of<false>(outer, kk), from, valid * static_cast<int>(sizeof(ELEMENT)));
+            copy_async<16>(stage + place_of<false>(outer, kk), from, valid * static_cast<int>(sizeof(ELEMENT)));
         } else {
             const bool along_outer = operand.neighbours_along_outer;
             const int outer = along_outer ? chunk % TILE : chunk / (BK / LANES);
@@ -66,16 +70,61 @@ __device__ __forceinline__ void copy_step(const Operand& operand, long long k, l
     }
 }
 
+// This thread's part of the steps of an operand that lie inside the matrix: the same places in every stage, and addresses
+// a constant apart.
+template <int COPY>
+struct Walk {
+    const ELEMENT* next;
+    long long step, apart, lane_stride;  // from one step to the next, between chunks, and between scalars
+    int place[CHUNKS];
+
+    __device__ __forceinline__ Walk(const Operand& operand, long long k) {
+        constexpr bool turned = COPY == VECTORS_ALONG_OUTER;
+        constexpr int ROW = turned ? TILE / LANES : BK / LANES;
+        const bool columns = COPY == SCALARS && operand.neighbours_along_outer;
+#pragma unroll
+        for (int i = CHUNKS - 1; i >= 0; --i) {
+            const int chunk = threadIdx.x + i * THREADS;
+            const int outer = columns ? chunk % TILE : turned ? chunk % ROW * LANES : chunk / ROW;
+            const int kk = columns ? chunk / TILE * LANES : turned ? chunk / ROW : chunk % ROW * LANES;
+            place[i] = place_of<turned>(outer, kk);
+            next = operand.matrix + (operand.first + outer) * operand.outer_stride + (k + kk) * operand.k_stride;
+        }
+        step = BK * operand.k_stride;
+        apart = columns ? THREADS / TILE * LANES * operand.k_stride
+                        : THREADS / ROW * (turned ? operand.k_stride : operand.outer_stride);
+        lane_stride = operand.k_stride;
+    }
+
+    __device__ __forceinline__ void copy_step(ELEMENT* stage) {
+        const ELEMENT* from = next;
+#pragma unroll
+        for (int i = 0; i < CHUNKS; ++i, from += apart) {
+            if constexpr (COPY == SCALARS) {
+                Vector<ELEMENT> held;
+                const ELEMENT* each = from;
+#pragma unroll
+                for (int lane = 0; lane < LANES; ++lane, each += lane_stride) held.lane[lane] = *each;
+                store_chunk(stage + place[i], held);
+            } else {
+                copy_async<16>(stage + place[i], from, 16);
+            }
+        }
+        next += step;
+    }
+};
+
 // Finish and write 16 rows, m and n being the first row and column. A lane owns LANES neighbours of a row.
 __device__ __forceinline__ void write_rows(
     const Gemm& gemm, const float* scratch, long long m, long long n, const RESULT* c, RESULT* out, float alpha,
     float beta, bool wide, int lane
 ) {
-    n += lane % (WN / LANES) * LANES;
+    const int column = lane % (WN / LANES) * LANES;
+    n += column;
 #pragma unroll 1
     for (int row = lane / (WN / LANES); row < 16; row += ROWS_AT_ONCE) {
         if (m + row >= gemm.M || n >= gemm.N) continue;
-        const float* sums = scratch + row * PITCH + lane % (WN / LANES) * LANES;
+        const float* sums = scratch + row * PITCH + column + column / 32 * 4;
         const RESULT* terms = c + (beta != 0.0f ? (m + row) * gemm.c.row + n * gemm.c.column : 0);
         const long long step = beta != 0.0f ? gemm.c.column : 0;
         RESULT* place = out + (m + row) * gemm.out.row + n * gemm.out.column;
@@ -103,7 +152,7 @@ __device__ __forceinline__ void write_rows(
     }
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS, 512 / THREADS) gemm_tensor_core(
+extern "C" __global__ void __launch_bounds__(THREADS, TILE == 128 ? 2 : 4) gemm_tensor_core(
     const Gemm gemm, const ELEMENT* a, const ELEMENT* b, const RESULT* c, RESULT* out, float alpha, float beta,
     int neighbours_along_m, int neighbours_along_n, int wide
 ) {
@@ -132,20 +181,36 @@ extern "C" __global__ void __launch_bounds__(THREADS, 512 / THREADS) gemm_tensor
         }
 
         int current = 0, free = STAGES - 1;
-        for (long long step = 0; step < steps; ++step) {
+        const auto multiply_current = [&] {
+            multiply_stage<TRANSPOSED_A, TRANSPOSED_B>(sum, stages_a[current], stages_b[current], own_m, own_n, lane);
+            current = current + 1 == STAGES ? 0 : current + 1;
+            free = free + 1 == STAGES ? 0 : free + 1;
+        };
+        long long step = 0;
+        if (place.m + TILE <= gemm.M && place.n + TILE <= gemm.N) {
+            constexpr int ahead = (STAGES - 1) * BK;
+            Walk<COPY_A> walk_a(left, ahead);
+            Walk<COPY_B> walk_b(right, ahead);
+            for (const long long inside = gemm.K / BK - (STAGES - 1); step < inside; ++step) {
+                wait_stages<STAGES - 2>();
+                // Every thread's copies of this step are there, and the stage multiplied before may be overwritten.
+                __syncthreads();
+                walk_a.copy_step(stages_a[free]);
+                walk_b.copy_step(stages_b[free]);
+                end_stage();
+                multiply_current();
+            }
+        }
+        for (; step < steps; ++step) {
             wait_stages<STAGES - 2>();
-            // Every thread's copies of this step are there, and the stage multiplied before may be overwritten.
-            __syncthreads();
+            __syncthreads();  // as above
             if (step + STAGES - 1 < steps) {
                 const long long k = (step + STAGES - 1) * BK;
                 copy_step<COPY_A>(left, k, gemm.K, stages_a[free]);
                 copy_step<COPY_B>(right, k, gemm.K, stages_b[free]);
             }
             end_stage();  // empty at the end, so that the count of stages on their way stays right
-
-            multiply_stage<TRANSPOSED_A, TRANSPOSED_B>(sum, stages_a[current], stages_b[current], own_m, own_n, lane);
-            current = current + 1 == STAGES ? 0 : current + 1;
-            free = free + 1 == STAGES ? 0 : free + 1;
+            multiply_current();
         }
         __syncthreads();  // the last stages have been read by all before results overwrite them
 

@@ -6,87 +6,120 @@
 // One block computes a TILE x TILE tile of the output and walks along K in steps of BK. A step of a and of b lies
 // in shared memory as fp32, k-major, twice: one copy is multiplied while the next one arrives in registers. A
 // thread owns 4 GM x 4 GN elements of the tile, as GM x GN squares of 4 x 4; a warp is 4 x 8 threads, so that its
-// reads of shared memory are broadcasts of whole 16-byte vectors without bank conflicts.
+// reads of shared memory are broadcasts of whole 16-byte vectors without bank conflicts. Steps that lie inside both
+// matrices have a loop of their own, without bounds.
 //
 //       TILE   threads   BK (fp32 / 16-bit)   elements per thread
 //        128       256          8 / 16               8 x 8
 //         64       256         16 / 32               4 x 4
 //         32        64          8 / 16               4 x 4
 //
+// COPY_A and COPY_B say how a and b lie in memory, and with it how the threads of a block share the copy of a step, outer x
+// k elements, outer being m of a or n of b. All give every product the same place in the sum (GEN-S2).
+//
 // The scheme (two-level tiling, outer products in registers, double buffering) is Volkov and Demmel's, SC 2008;
 // the warp's shape and the band order of tiles are CUTLASS's.
 
 #include "gemm/gemm.cuh"
+#include "shared/copy_async.cuh"
 
-// How the threads of a block share the copy of one operand's step, outer x k elements, outer being m or n.
-// Element i of a thread is (outer + i * outer_step, k + i * k_step).
 enum Copy : int {
     VECTORS_ALONG_K = 0,      // k is contiguous and 16-byte aligned
     VECTORS_ALONG_OUTER = 1,  // outer is
-    SCALARS_ALONG_K = 2,      // anything else: neighbours in a warp follow the shorter stride
-    SCALARS_ALONG_OUTER = 3,
+    SCALARS = 2,              // anything else: neighbours in a warp follow the shorter stride
 };
 
-template <typename T, int EXTENT, int BK, int THREADS>
+template <typename T, int EXTENT, int BK, int THREADS, int COPY>
 struct Loader {
     static constexpr int LANES = Vector<T>::lanes;
     static constexpr int PITCH = EXTENT + 4;  // shifts neighbouring k apart by 4 banks; keeps 16-byte rows
     static_assert(EXTENT * BK == LANES * THREADS, "each thread carries one vector");
 
-    const T* next;                           // the thread's first element of the coming step
-    long long step;                          // from one step to the next
-    long long stride;                        // between the thread's elements
-    int outer, k, outer_step, k_step;        // see Copy
-    int outer_left;                          // valid outer indices, counted from the tile's first (capped)
-    bool vectors;
+    static constexpr unsigned ALL = (1u << LANES) - 1;
+#if __CUDA_ARCH__ >= 800
+    // Straight to shared memory, but what is transposed or widened on the way.
+    static constexpr bool ASYNC = sizeof(T) == 4 && COPY != VECTORS_ALONG_K;
+#else
+    static constexpr bool ASYNC = false;
+#endif
+
+    static constexpr bool PEELED = sizeof(T) == 4 || COPY != SCALARS;  // narrow scalars on their way hold too many registers
+
+    const T* next;           // the thread's first element of the coming step
+    long long step, stride;  // from one step to the next, and between the thread's elements
+    int place, place_step;   // the same in shared memory
+    int k, k_step;           // and along k
+    unsigned valid;          // a bit for each element whose outer index the matrix has
+    bool inside;             // whether it has all of the tile's
     Vector<T> held;
 
     __device__ __forceinline__ Loader(
-        const T* matrix, long long outer_stride, long long k_stride, long long first, long long length, int copy
+        const T* matrix, long long outer_stride, long long k_stride, long long first, long long length,
+        bool neighbours_along_outer
     ) {
         const int thread = threadIdx.x;
-        vectors = copy <= VECTORS_ALONG_OUTER;
-        outer_step = k_step = 0;
-        switch (copy) {
-            case VECTORS_ALONG_K:
-                outer = thread / (BK / LANES), k = thread % (BK / LANES) * LANES, k_step = 1;
-                break;
-            case VECTORS_ALONG_OUTER:
-                outer = thread % (EXTENT / LANES) * LANES, k = thread / (EXTENT / LANES), outer_step = 1;
-                break;
-            case SCALARS_ALONG_K:
-                outer = thread / BK, k = thread % BK, outer_step = THREADS / BK;
-                break;
-            default:
-                outer = thread % EXTENT, k = thread / EXTENT, k_step = THREADS / EXTENT;
-                break;
+        int outer, outer_step = 0;
+        k_step = 0;
+        if constexpr (COPY == VECTORS_ALONG_K) {
+            outer = thread / 2 % EXTENT, k = (thread % 2 + thread / (2 * EXTENT) * 2) * LANES, k_step = 1;
+        } else if constexpr (COPY == VECTORS_ALONG_OUTER) {
+            outer = thread % (EXTENT / LANES) * LANES, k = thread / (EXTENT / LANES), outer_step = 1;
+        } else if (neighbours_along_outer) {
+            outer = thread % EXTENT, k = thread / EXTENT, k_step = THREADS / EXTENT;
+        } else {
+            outer_step = THREADS / BK;
+            outer = thread / 8 % (THREADS / BK), k = thread % 8 + thread / (8 * THREADS / BK) * 8;
         }
         next = matrix + (first + outer) * outer_stride + k * k_stride;
         step = BK * k_stride;
         stride = outer_step * outer_stride + k_step * k_stride;
-        outer_left = static_cast<int>(length - first < EXTENT ? length - first : EXTENT);
+        place = k * PITCH + outer;
+        place_step = k_step * PITCH + outer_step;
+        inside = length - first >= EXTENT;
+        valid = 0;
+#pragma unroll
+        for (int i = 0; i < LANES; ++i) valid |= (first + outer + i * outer_step < length ? 1u : 0u) << i;
     }
 
-    // Read the coming step into registers; what lies outside the matrix is 0. k_left: elements of K not yet read.
-    __device__ __forceinline__ void fetch(long long k_left) {
+    // Begin to bring the coming step to shared memory. k_left: elements of K not yet read; what lies outside the matrix
+    // becomes 0. INSIDE: nothing does.
+    template <bool INSIDE>
+    __device__ __forceinline__ void begin(long long k_left, float* shared) {
         const int k_end = k_left < BK ? static_cast<int>(k_left) : BK;
-        constexpr int last = LANES - 1;
-        if (vectors && outer + last * outer_step < outer_left && k + last * k_step < k_end) {
+        if constexpr (ASYNC && COPY == VECTORS_ALONG_OUTER) {
+            copy_async<16>(shared + place, next, INSIDE ? 16 : k < k_end ? 4 * __popc(valid) : 0);
+        } else if (COPY != SCALARS && (INSIDE || (valid == ALL && k + (LANES - 1) * k_step < k_end))) {
             held = load_vector(next);
         } else {
+            const T* from = next;
 #pragma unroll
-            for (int i = 0; i < LANES; ++i) {
-                const bool inside = outer + i * outer_step < outer_left && k + i * k_step < k_end;
-                held.lane[i] = inside ? next[i * stride] : T{};
+            for (int i = 0; i < LANES; ++i, from += stride) {
+                const bool exists = INSIDE || ((valid >> i & 1u) && k + i * k_step < k_end);
+                if constexpr (ASYNC) {
+                    copy_async<4>(shared + place + i * place_step, exists ? from : next, exists ? 4 : 0);
+                } else {
+                    held.lane[i] = exists ? *from : T{};
+                }
             }
         }
         next += step;
     }
 
-    // Write it to shared memory, k-major.
-    __device__ __forceinline__ void put(float (*shared)[PITCH]) const {
+    // End what was begun, for this thread's part.
+    __device__ __forceinline__ void end(float* shared) const {
+        if constexpr (ASYNC) {
+            wait_copies();
+        } else if constexpr (COPY == VECTORS_ALONG_OUTER) {
 #pragma unroll
-        for (int i = 0; i < LANES; ++i) shared[k + i * k_step][outer + i * outer_step] = widen(held.lane[i]);
+            for (int i = 0; i < LANES; i += 4) {
+                *reinterpret_cast<float4*>(shared + place + i) = make_float4(
+                    widen(held.lane[i]), widen(held.lane[i + 1]), widen(held.lane[i + 2]), widen(held.lane[i + 3])
+                );
+            }
+        } else {
+#pragma unroll
+            for (int i = 0; i < LANES; ++i) shared[place + i * place_step] = widen(held.lane[i]);
+        }
     }
 };
 
@@ -128,74 +161,96 @@ struct Tiling {
     static constexpr int BK = THREADS * Vector<T>::lanes / B;
 };
 
+// Add the products of one step to a thread's squares, its own first row and column being m and n.
+template <int UNROLL, int BK, int PITCH, int GM, int GN>
+__device__ __forceinline__ void multiply_step(
+    float (&sum)[GM][4][GN][4], const float (*shared_a)[PITCH], const float (*shared_b)[PITCH], int m, int n
+) {
+#pragma unroll UNROLL
+    for (int k = 0; k < BK; ++k) {
+        float4 left[GM], right[GN];
+#pragma unroll
+        for (int g = 0; g < GM; ++g) left[g] = *reinterpret_cast<const float4*>(&shared_a[k][m + 16 * g]);
+#pragma unroll
+        for (int g = 0; g < GN; ++g) right[g] = *reinterpret_cast<const float4*>(&shared_b[k][n + 32 * g]);
+#pragma unroll
+        for (int g = 0; g < GM; ++g) {
+            const float l[4] = {left[g].x, left[g].y, left[g].z, left[g].w};
+#pragma unroll
+            for (int h = 0; h < GN; ++h) {
+                const float r[4] = {right[h].x, right[h].y, right[h].z, right[h].w};
+#pragma unroll
+                for (int i = 0; i < 4; ++i) {
+#pragma unroll
+                    for (int j = 0; j < 4; ++j) sum[g][i][h][j] = fmaf(l[i], r[j], sum[g][i][h][j]);
+                }
+            }
+        }
+    }
+}
+
 template <typename T, int B, int GM, int GN>
 __device__ __forceinline__ void multiply_tiles(
-    const Gemm& gemm, const T* a, const T* b, const RESULT* c, RESULT* out, float alpha, float beta, int copy_a,
-    int copy_b, bool wide
+    const Gemm& gemm, const T* a, const T* b, const RESULT* c, RESULT* out, float alpha, float beta,
+    bool neighbours_along_m, bool neighbours_along_n, bool wide
 ) {
     using Shape = Tiling<T, B, GM, GN>;
-    using Load = Loader<T, B, Shape::BK, Shape::THREADS>;
-    __shared__ alignas(16) float shared_a[2][Shape::BK][Load::PITCH];
-    __shared__ alignas(16) float shared_b[2][Shape::BK][Load::PITCH];
+    using LoadA = Loader<T, B, Shape::BK, Shape::THREADS, COPY_A>;
+    using LoadB = Loader<T, B, Shape::BK, Shape::THREADS, COPY_B>;
+    constexpr int BK = Shape::BK, PITCH = LoadA::PITCH;
+    __shared__ alignas(16) float shared_a[2][BK][PITCH];
+    __shared__ alignas(16) float shared_b[2][BK][PITCH];
+    __shared__ TilePlace held_place;  // not in registers, which the main loop needs
 
+    // Threads that read the same 16 bytes are neighbours, two and two.
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-    const int own_m = warp / Shape::WARPS_N * Shape::WARP_M + lane / 8 * 4;
-    const int own_n = warp % Shape::WARPS_N * Shape::WARP_N + lane % 8 * 4;
+    const int own_m = warp / Shape::WARPS_N * Shape::WARP_M + lane / 2 % 4 * 4;
+    const int own_n = warp % Shape::WARPS_N * Shape::WARP_N + (lane / 8 * 2 + lane % 2) * 4;
 
     const long long tiles = count_tiles(gemm, B, B);
     for (long long tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
-        const TilePlace place = place_tile(gemm, tile, B, B);
-        Load load_a(a + place.a, gemm.a.row, gemm.a.column, place.m, gemm.M, copy_a);
-        Load load_b(b + place.b, gemm.b.column, gemm.b.row, place.n, gemm.N, copy_b);
+        TilePlace place = place_tile(gemm, tile, B, B);
+        if (threadIdx.x == 0) held_place = place;
+        LoadA load_a(a + place.a, gemm.a.row, gemm.a.column, place.m, gemm.M, neighbours_along_m);
+        LoadB load_b(b + place.b, gemm.b.column, gemm.b.row, place.n, gemm.N, neighbours_along_n);
 
         float sum[GM][4][GN][4] = {};
-        load_a.fetch(gemm.K);
-        load_b.fetch(gemm.K);
-        load_a.put(shared_a[0]);
-        load_b.put(shared_b[0]);
+        load_a.template begin<false>(gemm.K, shared_a[0][0]);
+        load_b.template begin<false>(gemm.K, shared_b[0][0]);
+        load_a.end(shared_a[0][0]);
+        load_b.end(shared_b[0][0]);
         __syncthreads();  // the first step is in shared memory before any thread multiplies it
 
         int current = 0;
-        for (long long k = 0; k < gemm.K; k += Shape::BK) {
-            const bool more = k + Shape::BK < gemm.K;
-            if (more) {
-                load_a.fetch(gemm.K - k - Shape::BK);
-                load_b.fetch(gemm.K - k - Shape::BK);
-            }
-#pragma unroll 8
-            for (int kk = 0; kk < Shape::BK; ++kk) {
-                float4 left[GM], right[GN];
-#pragma unroll
-                for (int g = 0; g < GM; ++g) {
-                    left[g] = *reinterpret_cast<const float4*>(&shared_a[current][kk][own_m + 16 * g]);
-                }
-#pragma unroll
-                for (int g = 0; g < GN; ++g) {
-                    right[g] = *reinterpret_cast<const float4*>(&shared_b[current][kk][own_n + 32 * g]);
-                }
-#pragma unroll
-                for (int g = 0; g < GM; ++g) {
-                    const float l[4] = {left[g].x, left[g].y, left[g].z, left[g].w};
-#pragma unroll
-                    for (int h = 0; h < GN; ++h) {
-                        const float r[4] = {right[h].x, right[h].y, right[h].z, right[h].w};
-#pragma unroll
-                        for (int i = 0; i < 4; ++i) {
-#pragma unroll
-                            for (int j = 0; j < 4; ++j) sum[g][i][h][j] = fmaf(l[i], r[j], sum[g][i][h][j]);
-                        }
-                    }
-                }
-            }
-            if (more) {
-                load_a.put(shared_a[current ^ 1]);
-                load_b.put(shared_b[current ^ 1]);
+        long long left = gemm.K - BK;  // elements of K not yet read
+        if (LoadA::PEELED && LoadB::PEELED && load_a.inside && load_b.inside) {
+            for (; left >= BK; left -= BK) {
+                load_a.template begin<true>(left, shared_a[current ^ 1][0]);
+                load_b.template begin<true>(left, shared_b[current ^ 1][0]);
+                multiply_step<8, BK, PITCH>(sum, shared_a[current], shared_b[current], own_m, own_n);
+                current ^= 1;
+                load_a.end(shared_a[current][0]);
+                load_b.end(shared_b[current][0]);
                 // The next step is complete, and nobody still reads the copy that the step after it overwrites.
                 __syncthreads();
-                current ^= 1;
+            }
+        }
+        for (bool more = true; more; left -= BK) {
+            more = left > 0;
+            if (more) {
+                load_a.template begin<false>(left, shared_a[current ^ 1][0]);
+                load_b.template begin<false>(left, shared_b[current ^ 1][0]);
+            }
+            multiply_step<2, BK, PITCH>(sum, shared_a[current], shared_b[current], own_m, own_n);
+            current ^= 1;
+            if (more) {
+                load_a.end(shared_a[current][0]);
+                load_b.end(shared_b[current][0]);
+                __syncthreads();  // as above
             }
         }
 
+        place = held_place;
 #pragma unroll
         for (int g = 0; g < GM; ++g) {
 #pragma unroll
@@ -239,9 +294,9 @@ extern "C" __global__ void
 __launch_bounds__(Tiling<ELEMENT, TILE, Chosen::GM, Chosen::GN>::THREADS, Chosen::BLOCKS)
 gemm_tiled(
     const Gemm gemm, const ELEMENT* a, const ELEMENT* b, const RESULT* c, RESULT* out, float alpha, float beta,
-    int copy_a, int copy_b, int wide
+    int neighbours_along_m, int neighbours_along_n, int wide
 ) {
     multiply_tiles<ELEMENT, TILE, Chosen::GM, Chosen::GN>(
-        gemm, a, b, c, out, alpha, beta, copy_a, copy_b, wide != 0
+        gemm, a, b, c, out, alpha, beta, neighbours_along_m != 0, neighbours_along_n != 0, wide != 0
     );
 }

@@ -6,10 +6,11 @@
 // the 32 threads. Products are exact, sums of a few of them and fp32 are truncated by the hardware ("tensor_core" in
 // gaugeblock.gpu.arithmetic). Results leave through shared memory, 16 rows of a warp at a time.
 //
-//       TILE   threads   WM x WN
-//        128     256     64 x 32
-//         64     128     32 x 32
-//         32      64     16 x 32
+//       TILE   WARP_N   threads   WM x WN
+//        128       64       128     64 x 64
+//        128       32       256     64 x 32
+//         64       32       128     32 x 32
+//         32       32        64     16 x 32
 //
 // A stage of one operand holds rows of BK k, one for each m (of a) or n (of b), called `outer` here; or, transposed, rows of
 // TILE outer, one for each k, which ldmatrix turns. Rows are stored in chunks of 16 bytes whose order is swizzled: the 8
@@ -19,11 +20,12 @@
 
 #pragma once
 
+#include "shared/copy_async.cuh"
 #include "shared/element.cuh"
 
 constexpr int BK = 32;
 constexpr int STAGES = 3;
-constexpr int WARPS_M = 2, WARPS_N = TILE / 32;
+constexpr int WARPS_M = 2, WARPS_N = TILE / WARP_N;
 constexpr int WM = TILE / WARPS_M, WN = TILE / WARPS_N;
 constexpr int THREADS = 32 * WARPS_M * WARPS_N;
 constexpr int LANES = Vector<ELEMENT>::lanes;          // elements of a chunk
@@ -45,12 +47,6 @@ __device__ __forceinline__ int place_of(int outer, int k) {
 
 __device__ __forceinline__ unsigned shared_address(const ELEMENT* place) {
     return static_cast<unsigned>(__cvta_generic_to_shared(place));
-}
-
-// Copy 16 bytes of which only the first `bytes` exist; the others become 0.
-__device__ __forceinline__ void copy_async(ELEMENT* to, const ELEMENT* from, int bytes) {
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(to)), "l"(from), "r"(bytes)
-                 : "memory");
 }
 
 // Store a chunk to shared memory; spelled as PTX for the same reason as store_vector in element.cuh.
@@ -154,14 +150,15 @@ __device__ __forceinline__ void multiply_stage(
 }
 
 // A warp's results on their way out: 16 rows of its part of the tile as fp32. Fragments are scattered over the lanes;
-// from here whole vectors go to memory. The pad keeps the 16-byte rows of neighbours in different banks.
-constexpr int PITCH = WN + 4;
+// from here whole vectors go to memory. Every 32 sums are followed by a pad of 4, which keeps the vectors that are read
+// at once in different banks.
+constexpr int PITCH = WN + WN / 32 * 4;
 constexpr int ROWS_AT_ONCE = 32 / (WN / LANES);
 
 __device__ __forceinline__ void put_fragments(const float (&sum)[FRAGMENTS_N][4], float* scratch, int lane) {
 #pragma unroll
     for (int j = 0; j < FRAGMENTS_N; ++j) {
-        float* place = scratch + lane / 4 * PITCH + 8 * j + lane % 4 * 2;
+        float* place = scratch + lane / 4 * PITCH + 8 * j + j / 4 * 4 + lane % 4 * 2;
         *reinterpret_cast<float2*>(place) = make_float2(sum[j][0], sum[j][1]);
         *reinterpret_cast<float2*>(place + 8 * PITCH) = make_float2(sum[j][2], sum[j][3]);
     }

@@ -138,22 +138,22 @@ extern "C" __global__ void __launch_bounds__(256) lstm_gates_backward(const Back
     store<float>(step.dc + at, dc);
 }
 
-// The sums of each lane become one sum over all lanes: lane l has number l, modulo their count.
+// The sums of each lane become one sum over all lanes: lane l has number l, modulo their count. A template for each
+// distance, since in a loop over distances the sums would not stay in registers.
+template <int DISTANCE = 16>
 __device__ __forceinline__ float exchange_sums(float (&sum)[SUMS], int lane) {
+    if constexpr (DISTANCE >= SUMS) {
 #pragma unroll
-    for (int half = 16; half >= 1; half /= 2) {
-        if (half >= SUMS) {
+        for (int i = 0; i < SUMS; ++i) sum[i] += __shfl_xor_sync(ALL, sum[i], DISTANCE);
+    } else {
+        const bool upper = lane & DISTANCE;
 #pragma unroll
-            for (int i = 0; i < SUMS; ++i) sum[i] += __shfl_xor_sync(ALL, sum[i], half);
-        } else {
-            const bool upper = lane & half;
-#pragma unroll
-            for (int i = 0; i < half; ++i) {
-                const float mine = upper ? sum[i + half] : sum[i], other = upper ? sum[i] : sum[i + half];
-                sum[i] = mine + __shfl_xor_sync(ALL, other, half);
-            }
+        for (int i = 0; i < DISTANCE; ++i) {
+            const float mine = upper ? sum[i + DISTANCE] : sum[i], other = upper ? sum[i] : sum[i + DISTANCE];
+            sum[i] = mine + __shfl_xor_sync(ALL, other, DISTANCE);
         }
     }
+    if constexpr (DISTANCE > 1) exchange_sums<DISTANCE / 2>(sum, lane);
     return sum[0];
 }
 
