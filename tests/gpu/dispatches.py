@@ -101,8 +101,9 @@ def devices_as(recorder: Any) -> Iterator[None]:
         for name, module in sys.modules.items()
         if name.startswith("gaugeblock.gpu") and getattr(module, "device", None) is real
     ]
+    stand_in = lambda: recorder  # noqa: E731  # the same in all, so that another may take its place
     for module in modules:
-        module.device = lambda: recorder  # type: ignore[attr-defined]
+        module.device = stand_in  # type: ignore[attr-defined]
     try:
         yield
     finally:

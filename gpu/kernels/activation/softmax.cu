@@ -57,9 +57,10 @@ __device__ __forceinline__ void read_items(
 #pragma unroll
             for (int v = 0; v < LANES; ++v) items[c * LANES + v] = widen(vector.lane[v]);
         } else {
+            const ELEMENT* place = row + begin * step;
 #pragma unroll
-            for (int v = 0; v < LANES; ++v) {
-                if (begin + v < shape.n) items[c * LANES + v] = widen(row[(begin + v) * step]);
+            for (int v = 0; v < LANES; ++v, place += step) {
+                if (begin + v < shape.n) items[c * LANES + v] = widen(*place);
             }
         }
     }
@@ -78,9 +79,10 @@ __device__ __forceinline__ void write_items(
             for (int v = 0; v < LANES; ++v) vector.lane[v] = narrow<ELEMENT>(items[c * LANES + v]);
             store_vector(row + begin, vector);
         } else {
+            ELEMENT* place = row + begin * step;
 #pragma unroll
-            for (int v = 0; v < LANES; ++v) {
-                if (begin + v < shape.n) row[(begin + v) * step] = narrow<ELEMENT>(items[c * LANES + v]);
+            for (int v = 0; v < LANES; ++v, place += step) {
+                if (begin + v < shape.n) *place = narrow<ELEMENT>(items[c * LANES + v]);
             }
         }
     }

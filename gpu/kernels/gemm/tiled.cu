@@ -215,14 +215,16 @@ __device__ __forceinline__ void multiply_tiles(
         LoadB load_b(b + place.b, gemm.b.column, gemm.b.row, place.n, gemm.N, neighbours_along_n);
 
         float sum[GM][4][GN][4] = {};
-        load_a.template begin<false>(gemm.K, shared_a[0][0]);
-        load_b.template begin<false>(gemm.K, shared_b[0][0]);
-        load_a.end(shared_a[0][0]);
-        load_b.end(shared_b[0][0]);
-        __syncthreads();  // the first step is in shared memory before any thread multiplies it
+        if (gemm.K > 0) {
+            load_a.template begin<false>(gemm.K, shared_a[0][0]);
+            load_b.template begin<false>(gemm.K, shared_b[0][0]);
+            load_a.end(shared_a[0][0]);
+            load_b.end(shared_b[0][0]);
+        }
+        __syncthreads();  // the first step is in shared memory before any thread multiplies it, and the place too
 
         int current = 0;
-        long long left = gemm.K - BK;  // elements of K not yet read
+        long long left = gemm.K - BK;  // elements of K not yet read, less than none at the last step
         if (LoadA::PEELED && LoadB::PEELED && load_a.inside && load_b.inside) {
             for (; left >= BK; left -= BK) {
                 load_a.template begin<true>(left, shared_a[current ^ 1][0]);
@@ -235,15 +237,14 @@ __device__ __forceinline__ void multiply_tiles(
                 __syncthreads();
             }
         }
-        for (bool more = true; more; left -= BK) {
-            more = left > 0;
-            if (more) {
+        for (; left > -BK; left -= BK) {
+            if (left > 0) {
                 load_a.template begin<false>(left, shared_a[current ^ 1][0]);
                 load_b.template begin<false>(left, shared_b[current ^ 1][0]);
             }
             multiply_step<2, BK, PITCH>(sum, shared_a[current], shared_b[current], own_m, own_n);
             current ^= 1;
-            if (more) {
+            if (left > 0) {
                 load_a.end(shared_a[current][0]);
                 load_b.end(shared_b[current][0]);
                 __syncthreads();  // as above
