@@ -291,7 +291,7 @@ class GlobalMemory:
     def _reclaim(self, room: int, size: int) -> None:
         """Where no fresh memory is left, join all that was freed, and have a piece of `room` bytes of it."""
         joined: list[list[int]] = []
-        for old in sorted(tuple(self._freed.values()), key=lambda old: old.start):
+        for old in sorted(self._freed.values(), key=lambda old: old.start):
             if joined and sum(joined[-1]) == old.start:
                 joined[-1][1] += old.room
             else:
