@@ -20,8 +20,8 @@ extern "C" __global__ void relu(const float* x, float* y, int n) {
     int i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i < n) y[i] = x[i] > 0 ? x[i] : 0.f;
 }
-extern "C" __global__ void axpy(const float* x, float* y, int n, float a) {
-    for (int i = blockIdx.x * blockDim.x + threadIdx.x; i < n; i += gridDim.x * blockDim.x) y[i] += a * x[i];
+extern "C" __global__ void axpy(const float* x, const float* y, float* z, int n, float a) {
+    for (int i = blockIdx.x * blockDim.x + threadIdx.x; i < n; i += gridDim.x * blockDim.x) z[i] = a * x[i] + y[i];
 }
 extern "C" __global__ void matmul(const float* a, const float* b, float* c, int n) {
     float sum = 0;
@@ -87,7 +87,7 @@ CASES: dict[str, Callable[[], Callable[[], Any]]] = {
     "max_pool of 8x8": lambda: _operation("max_pool", (1, 2, 8, 8), kernel=2),
     "a kernel, relu of 64": lambda: _kernel("relu", 1, (64,), (64, 64), np.int32(64)),
     "a kernel, axpy of 1024": lambda: _kernel(
-        "axpy", 4, (64,), (1024, 1024), np.int32(1024), np.float32(1e-3)
+        "axpy", 4, (64,), (1024,) * 3, np.int32(1024), np.float32(1e-3)
     ),
     "a kernel, matmul of 16x16": lambda: _kernel("matmul", 1, (16, 16), (256, 256, 256), np.int32(16)),
     "a kernel, sum of 64": lambda: _kernel("reduce", 1, (64,), (64, 1), np.int32(64)),

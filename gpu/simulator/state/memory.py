@@ -291,11 +291,11 @@ class GlobalMemory:
     def _reclaim(self, room: int, size: int) -> None:
         """Where no fresh memory is left, join all that was freed, and have a piece of `room` bytes of it."""
         joined: list[list[int]] = []
-        for start, old in sorted(self._freed.items()):
-            if joined and sum(joined[-1]) == start:
+        for old in sorted(self._freed.values(), key=lambda old: old.start):
+            if joined and sum(joined[-1]) == old.start:
                 joined[-1][1] += old.room
             else:
-                joined.append([start, old.room])
+                joined.append([old.start, old.room])
         self._quarantine.clear()
         self._spare.clear()
         if joined and sum(joined[-1]) == self._top:
@@ -441,7 +441,7 @@ class GlobalMemory:
 
     def describe(self, offset: int, nbytes: int) -> str:
         """Say where an offset lies relative to the nearest allocation."""
-        for old in self._freed.values():
+        for old in tuple(self._freed.values()):  # garbage may free others meanwhile
             if old.start <= offset < old.start + old.size:
                 return f"{offset - old.start} bytes into freed {old.label}"
         best, text = None, "no memory is allocated"
