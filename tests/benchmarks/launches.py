@@ -21,7 +21,8 @@ extern "C" __global__ void relu(const float* x, float* y, int n) {
     if (i < n) y[i] = x[i] > 0 ? x[i] : 0.f;
 }
 extern "C" __global__ void axpy(const float* x, const float* y, float* z, int n, float a) {
-    for (int i = blockIdx.x * blockDim.x + threadIdx.x; i < n; i += gridDim.x * blockDim.x) z[i] = a * x[i] + y[i];
+    for (int i = blockIdx.x * blockDim.x + threadIdx.x; i < n; i += gridDim.x * blockDim.x)
+        z[i] = a * x[i] + y[i];
 }
 extern "C" __global__ void matmul(const float* a, const float* b, float* c, int n) {
     float sum = 0;
