@@ -117,7 +117,7 @@ def left_behind() -> list[int]:
     return pids
 
 
-@pytest.mark.one_of(6)
+@pytest.mark.one_of(8)
 @pytest.mark.parametrize("one", each())
 def test_no_cheat_gets_a_verdict_that_it_has_not_earned(one: Row, tmp_path: Path) -> None:
     cheat = one.cheat
@@ -195,7 +195,7 @@ def test_there_are_cheats_of_every_kind_with_their_story_and_source() -> None:
 # The honest
 
 
-@pytest.mark.one_of(6)
+@pytest.mark.one_of(8)
 @pytest.mark.parametrize("name", [name for name, _ in TWINS])
 def test_no_honest_twin_is_flagged(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))  # where one of them keeps a log

@@ -39,7 +39,7 @@ def each(records: tuple[Variant, ...]) -> list[object]:
     ]
 
 
-@pytest.mark.one_of(6)
+@pytest.mark.one_of(9)
 @pytest.mark.parametrize(("mutant", "dtype"), each(MUTANTS))
 def test_the_suite_calls_every_mutant_violating(mutant: Mutant, dtype: str) -> None:
     effort = Effort("ci", SEED, shrink=False)
@@ -49,7 +49,7 @@ def test_the_suite_calls_every_mutant_violating(mutant: Mutant, dtype: str) -> N
     assert any(entry.failures for entry in report.entries.values()), mutant.story
 
 
-@pytest.mark.one_of(8)
+@pytest.mark.one_of(12)
 @pytest.mark.parametrize(("variant", "dtype"), each(VARIANTS))
 def test_the_suite_calls_no_correct_variant_violating(variant: Variant, dtype: str) -> None:
     effort = Effort("quick", SEED, shrink=False)
