@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from gaugeblock.conformance.campaign import plan as plans
 from gaugeblock.conformance.campaign.engines.engine import Engine
 from gaugeblock.conformance.campaign.errors import CampaignError, needing
+from gaugeblock.conformance.console import bar
 from gaugeblock.conformance.reports import files
 from gaugeblock.conformance.stopping import stoppable
 
@@ -80,15 +80,7 @@ class _Display:
         self.console = console
         self.state: Any = None
         self.told = 0.0
-        self.progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
+        self.progress = bar(console)
         self.task = self.progress.add_task("cells", total=None)
 
     def __enter__(self) -> _Display:

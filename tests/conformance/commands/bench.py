@@ -15,7 +15,7 @@ from gaugeblock.conformance.commands.options import (
     asked_calls,
     expect_writable,
     gpu_of,
-    to_count,
+    to_positive,
 )
 from gaugeblock.conformance.commands.results import compare_races
 from gaugeblock.conformance.console import Output, bar
@@ -41,7 +41,7 @@ def bench_backends(options: argparse.Namespace) -> int:
     Kernels on the simulated device are counted instead. Needs pytest-benchmark (extra ``benchmark``).
     """
     gpu = gpu_of(options.gpu)
-    expect_writable(options.json, options.picture)
+    expect_writable(json=options.json, picture=options.picture)
     operations, dtypes, call = asked_calls(options)
     old = None if options.against is None else bench.read(options.against)
     console = Output()
@@ -70,13 +70,13 @@ def _bench_options(parser: argparse.ArgumentParser) -> None:
     add_call_options(parser, "time")
     parser.add_argument(
         "--layers",
-        type=to_count,
+        type=to_positive,
         default=2,
         metavar="N",
         help="of networks, a call each (default: %(default)s)",
     )
     parser.add_argument(
-        "--rounds", type=to_count, default=20, metavar="N", help="turns of each (default: %(default)s)"
+        "--rounds", type=to_positive, default=20, metavar="N", help="turns of each (default: %(default)s)"
     )
     parser.add_argument(
         "--gpu", default="H100", metavar="NAME", help="for predictions of simulated kernels (default: H100)"

@@ -12,12 +12,12 @@ from gaugeblock.conformance.commands.options import (
     FORMS,
     Commands,
     UsageError,
+    expect_writable,
     to_positive,
     to_seconds,
 )
 from gaugeblock.conformance.console import Output
 from gaugeblock.conformance.recording.log import Log
-from gaugeblock.conformance.reports import files
 from gaugeblock.conformance.reports.data import LEVELS
 
 
@@ -102,10 +102,7 @@ def _campaign_options(parser: argparse.ArgumentParser) -> None:
 
 def record_problems(options: argparse.Namespace) -> int:
     """Run a program of PyTorch, or a model of ONNX, and write the problems that it meets, one a line."""
-    try:
-        files.expect_writable(options.output)
-    except OSError as error:
-        raise UsageError(f"--output: {error}") from error
+    expect_writable(output=options.output)
     if not Path(options.target).is_file():
         raise UsageError(f"there is no file {options.target}")
     log, status = _recorded(options)

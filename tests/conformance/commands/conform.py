@@ -20,6 +20,7 @@ from gaugeblock.conformance.commands.options import (
     VIOLATING,
     Commands,
     UsageError,
+    expect_writable,
     one_of,
     to_positive,
     to_seconds,
@@ -115,11 +116,7 @@ def conform_backend(options: argparse.Namespace) -> int:
         "float16",
         "bfloat16",
     ]
-    for form, file in _asked_for(options):
-        try:
-            files.expect_writable(file)
-        except OSError as error:
-            raise UsageError(f"--{form}: {error}") from error
+    expect_writable(**dict(_asked_for(options)))
     console = Output()
     plan = planning.plan(
         _backend(options.backend, options.solution),

@@ -75,7 +75,7 @@ def profile_kernels(options: argparse.Namespace) -> int:
         _profile_options(behind)
         options = behind.parse_args(options.arguments, options)
     gpu = gpu_of(options.gpu)
-    expect_writable(options.json, options.picture)
+    expect_writable(json=options.json, picture=options.picture)
     ended: int | SystemExit = CONFORMING
     if program:
         launches, ended = profiling.program_launches(options.target, options.arguments)

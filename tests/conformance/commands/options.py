@@ -55,16 +55,10 @@ def to_whole(text: str) -> int:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
 
 
-def to_count(text: str) -> int:
-    if (number := to_whole(text)) < 1:
-        raise argparse.ArgumentTypeError(f"got {number}, expected at least 1")
-    return number
-
-
 def to_positive(text: str) -> int:
     value = to_whole(text)
     if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not positive")
+        raise argparse.ArgumentTypeError(f"{text} is not positive, expected at least 1")
     return value
 
 
@@ -117,14 +111,15 @@ def gpu_of(wanted: str) -> GPU:
     return gpu
 
 
-def expect_writable(json: Path | None, picture: Path | None) -> None:
-    """Refuse files that could not be written, before the work."""
-    for form, file in (("json", json), ("picture", picture)):
+def expect_writable(**asked: Path | None) -> None:
+    """Refuse files that could not be written, by their options, before the work."""
+    for option, file in asked.items():
         try:
             if file is not None:
                 files.expect_writable(file)
         except OSError as error:
-            raise UsageError(f"--{form}: {error}") from error
+            raise UsageError(f"--{option}: {error}") from error
+    picture = asked.get("picture")
     if picture is not None and picture.suffix not in (".svg", ".png"):
         raise UsageError(f"--picture: got {picture}, expected a name that ends in .svg or .png")
 
